@@ -1,0 +1,184 @@
+//! The command line: flags are what was typed, options are what was meant.
+//!
+//! Names, defaults and reading are those of the Go programs that this one replaces, so that their
+//! arguments can stay as they are. What differs says so in the help.
+
+mod go;
+mod options;
+mod reference;
+mod typed;
+
+use std::ffi::OsString;
+use std::io;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::FromArgMatches;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+pub use self::options::{
+    Cloud, Cluster, FlagError, FlagErrors, LeaderElection, LogFormat, Logging, NodeController,
+    Options, Serving,
+};
+pub use self::reference::reference;
+pub use self::typed::Flags;
+
+/// The program whose command line this is.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Its name in usage and version.
+    pub name: &'static str,
+    /// Its version, as `0.1.0`.
+    pub version: &'static str,
+    /// Values that `--cloud-provider` takes. Empty: any, somebody else will look at it.
+    pub providers: Vec<&'static str>,
+}
+
+/// Reads a command line, the program's own name first, as [`std::env::args_os`] gives it.
+///
+/// An [`Exit`] is not always an error: help and version end the process too.
+pub fn parse(
+    program: &Program,
+    args: impl IntoIterator<Item = impl Into<OsString>>,
+) -> Result<Options, Exit> {
+    let args: Vec<OsString> = args.into_iter().map(|arg| with_dashes(arg.into())).collect();
+    let mut command = typed::command(program.name, &program.providers);
+    let mut flags = command
+        .try_get_matches_from_mut(&args)
+        .and_then(|matches| Flags::from_arg_matches(&matches))
+        .map_err(|err| refused(program, &args, &err))?;
+    if let Some(text) = version(program, &flags.global.version)? {
+        return Err(Exit::asked_for(text));
+    }
+    flags.providers.clone_from(&program.providers);
+    Options::try_from(flags).map_err(|errors| {
+        let lines: Vec<String> = errors.0.iter().map(|err| format!("error: {err}")).collect();
+        Exit::failed(lines.join("\n"))
+    })
+}
+
+/// Why the process ends before it has begun: what to say, where, and how to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    text: String,
+    stream: Stream,
+    code: u8,
+}
+
+/// Where a text goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// What was asked for.
+    Stdout,
+    /// What went wrong.
+    Stderr,
+}
+
+impl Exit {
+    fn asked_for(text: String) -> Self {
+        Self { text, stream: Stream::Stdout, code: 0 }
+    }
+
+    /// Upstream too ends with 1, not with the 2 of many other programs.
+    fn failed(text: String) -> Self {
+        Self { text, stream: Stream::Stderr, code: 1 }
+    }
+
+    /// What to say; does not end in a line break.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Where to say it.
+    pub fn stream(&self) -> Stream {
+        self.stream
+    }
+
+    /// The process's exit code.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// Says it. The return value is for `main`.
+    pub fn emit(&self) -> ExitCode {
+        let said = match self.stream {
+            Stream::Stdout => writeln!(io::stdout(), "{}", self.text),
+            Stream::Stderr => writeln!(io::stderr(), "{}", self.text),
+        };
+        // A reader that has gone (`--help | head`) has read what it wanted.
+        drop(said);
+        ExitCode::from(self.code)
+    }
+}
+
+/// `--leader_elect` is `--leader-elect`, as in all Kubernetes programs.
+fn with_dashes(arg: OsString) -> OsString {
+    let Some(text) = arg.to_str().filter(|text| text.starts_with("--")) else {
+        return arg;
+    };
+    match text.split_once('=') {
+        Some((name, value)) => format!("{}={value}", name.replace('_', "-")).into(),
+        None => text.replace('_', "-").into(),
+    }
+}
+
+/// What `--version` asks for, if anything.
+fn version(program: &Program, typed: &str) -> Result<Option<String>, Exit> {
+    let Program { name, version, .. } = program;
+    if typed == "raw" {
+        return Ok(Some(format!(
+            "{name} version={version} os={} arch={}",
+            std::env::consts::OS,
+            std::env::consts::ARCH
+        )));
+    }
+    match go::boolean(typed) {
+        Some(true) => Ok(Some(format!("{name} v{version}"))),
+        Some(false) => Ok(None),
+        None => Err(Exit::failed(format!(
+            "error: {}",
+            FlagError::Unusable {
+                flag: "--version",
+                value: typed.to_owned(),
+                accepted: "true, false or raw",
+            }
+        ))),
+    }
+}
+
+/// What clap refuses, in the words of this command line.
+fn refused(program: &Program, args: &[OsString], err: &clap::Error) -> Exit {
+    let said = err.render().to_string();
+    let text = match err.kind() {
+        ErrorKind::DisplayHelp => return Exit::asked_for(said.trim_end().to_owned()),
+        ErrorKind::UnknownArgument => match context(err, ContextKind::InvalidArg) {
+            Some(arg) => unknown(arg, context(err, ContextKind::SuggestedArg), args),
+            None => said,
+        },
+        _ => said,
+    };
+    // The rest is usage and tips.
+    let what = text.split("\n\n").next().unwrap_or_default();
+    Exit::failed(format!("{what}\nRun '{} --help' for all flags.", program.name))
+}
+
+fn context(err: &clap::Error, kind: ContextKind) -> Option<&str> {
+    match err.get(kind) {
+        Some(ContextValue::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+fn unknown(flag: &str, nearest: Option<&str>, args: &[OsString]) -> String {
+    if let Some(nearest) = nearest {
+        return format!("error: unknown flag {flag}; did you mean {nearest}?");
+    }
+    let mut typed = args.iter().filter_map(|arg| arg.to_str());
+    match typed.find(|arg| arg.starts_with(flag) && !arg.starts_with("--") && *arg != flag) {
+        Some(arg) => format!(
+            "error: unknown flag {flag} in {arg}; a flag of more than one letter takes two \
+             dashes: -{arg}"
+        ),
+        None => format!("error: unknown flag {flag}"),
+    }
+}

@@ -1,0 +1,413 @@
+//! What was meant: the flags, checked.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::typed::Flags;
+use super::{go, typed};
+
+/// How the process shall run. A part that is switched off is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The cloud.
+    pub cloud: Cloud,
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Leader election; without it controllers start at once.
+    pub leader_election: Option<LeaderElection>,
+    /// HTTPS endpoints.
+    pub serving: Option<Serving>,
+    /// The node controller.
+    pub node_controller: NodeController,
+    /// The log.
+    pub logging: Logging,
+}
+
+/// Which cloud, and how to reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cloud {
+    /// The provider's name; not empty.
+    pub provider: String,
+    /// The provider's configuration file.
+    pub config: Option<PathBuf>,
+}
+
+/// Which cluster, and how to reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Tells what belongs to this cluster apart in the cloud.
+    pub name: String,
+    /// Where address and credentials are; without it the pod's own are used.
+    pub kubeconfig: Option<PathBuf>,
+    /// Address of the API server, before any other.
+    pub master: Option<String>,
+}
+
+/// The lease and its timing: `lease_duration > renew_deadline > 1.2 × retry_period > 0`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderElection {
+    /// Name of the lease.
+    pub name: String,
+    /// Namespace of the lease.
+    pub namespace: String,
+    /// How long other replicas leave a lease alone that does not change. Whole seconds: the lease
+    /// can say no other, and what it says is what the others go by.
+    pub lease_duration: Duration,
+    /// How long the leader may go without having renewed.
+    pub renew_deadline: Duration,
+    /// Pause between attempts.
+    pub retry_period: Duration,
+}
+
+/// HTTPS endpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serving {
+    /// Where to listen; a loopback address.
+    pub address: SocketAddr,
+}
+
+/// The node controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeController {
+    /// Pause between updates of all nodes from the cloud; not zero.
+    pub status_update_frequency: Duration,
+    /// Nodes worked on at once.
+    pub concurrent_syncs: NonZeroU16,
+}
+
+/// The log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logging {
+    /// `-v`: 0 is the usual.
+    pub verbosity: u32,
+    /// How lines are written.
+    pub format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// One thing wrong with the flags.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FlagError {
+    /// An argument that belongs to no flag.
+    #[error(
+        "unknown positional argument {0:?}: there are only flags, and a boolean flag takes its \
+         value after an equals sign (--flag=false)"
+    )]
+    Positional(String),
+
+    /// There is no default cloud.
+    #[error("--cloud-provider cannot be empty")]
+    NoCloudProvider,
+
+    /// The program has no such provider.
+    #[error("--cloud-provider {name:?}: unknown; this program has: {known}")]
+    UnknownCloudProvider {
+        /// What was typed.
+        name: String,
+        /// The names to choose from.
+        known: String,
+    },
+
+    /// A value that cannot be read, or not used whatever the other flags say.
+    #[error("{flag} {value:?}: must be {accepted}")]
+    Unusable {
+        /// The flag, with its dashes.
+        flag: &'static str,
+        /// What was typed.
+        value: String,
+        /// What would do.
+        accepted: &'static str,
+    },
+
+    /// Others could take the lease over from a leader that still believes to hold it.
+    #[error(
+        "--leader-elect-lease-duration {lease_duration:?}: must be longer than \
+         --leader-elect-renew-deadline, which is {renew_deadline:?}"
+    )]
+    LeaseNotLonger {
+        /// The lease duration.
+        lease_duration: Duration,
+        /// The renew deadline.
+        renew_deadline: Duration,
+    },
+
+    /// The leader would give up before it had tried twice.
+    #[error(
+        "--leader-elect-renew-deadline {renew_deadline:?}: must be longer than 1.2 times \
+         --leader-elect-retry-period, which is {retry_period:?}"
+    )]
+    RenewDeadlineTooShort {
+        /// The renew deadline.
+        renew_deadline: Duration,
+        /// The retry period.
+        retry_period: Duration,
+    },
+
+    /// Everybody who can reach the address would be served.
+    #[error(
+        "--bind-address {0}: must be a loopback address such as 127.0.0.1 or ::1, because clients \
+         are not authenticated yet"
+    )]
+    NotLoopback(IpAddr),
+}
+
+/// Everything wrong with the flags; one line each.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct FlagErrors(pub Vec<FlagError>);
+
+impl fmt::Display for FlagErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<Flags> for Options {
+    type Error = FlagErrors;
+
+    fn try_from(flags: Flags) -> Result<Self, Self::Error> {
+        let mut errors = Errors::default();
+        // Empty ones are what templates leave behind; upstream lets them be too.
+        for argument in flags.positional.iter().filter(|argument| !argument.is_empty()) {
+            errors.0.push(FlagError::Positional(argument.to_string_lossy().into_owned()));
+        }
+        let name = flags.cloud.cluster_name.clone();
+        let cloud = cloud(flags.cloud, &flags.providers, &mut errors);
+        let leader_election = leader_election(flags.leader_election, &mut errors);
+        let serving = serving(&flags.serving, &mut errors);
+        let node_controller = node_controller(&flags.node_controller, &mut errors);
+        let logging = logging(&flags.logging, &mut errors);
+
+        match (cloud, leader_election, serving, node_controller, logging) {
+            (
+                Some(cloud),
+                Some(leader_election),
+                Some(serving),
+                Some(node_controller),
+                Some(logging),
+            ) if errors.0.is_empty() => Ok(Self {
+                cloud,
+                cluster: cluster(name, flags.generic),
+                leader_election,
+                serving,
+                node_controller,
+                logging,
+            }),
+            _ => Err(FlagErrors(errors.0)),
+        }
+    }
+}
+
+const BOOLEAN: &str = "true or false";
+const DURATION: &str = "a duration longer than zero, such as 300ms, 15s, 1.5h or 1h15m30s";
+const OBJECT_NAME: &str = "a Kubernetes object name: lower-case letters, digits, '-' and '.'";
+
+/// What is wrong, gathered while reading on.
+#[derive(Default)]
+struct Errors(Vec<FlagError>);
+
+impl Errors {
+    /// Reads one value; `None` has been reported.
+    fn read<T>(
+        &mut self,
+        flag: &'static str,
+        value: &str,
+        accepted: &'static str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let read = read(value);
+        if read.is_none() {
+            self.0.push(FlagError::Unusable { flag, value: value.to_owned(), accepted });
+        }
+        read
+    }
+
+    /// Reports `error` unless the rule is kept.
+    fn rule(&mut self, kept: bool, error: impl FnOnce() -> FlagError) {
+        if !kept {
+            self.0.push(error());
+        }
+    }
+}
+
+fn cloud(flags: typed::Cloud, known: &[&str], errors: &mut Errors) -> Option<Cloud> {
+    let provider = flags.cloud_provider;
+    if provider.is_empty() {
+        errors.0.push(FlagError::NoCloudProvider);
+        return None;
+    }
+    errors.rule(known.is_empty() || known.contains(&provider.as_str()), || {
+        FlagError::UnknownCloudProvider { name: provider.clone(), known: known.join(", ") }
+    });
+    Some(Cloud { provider, config: path(flags.cloud_config) })
+}
+
+fn cluster(name: String, flags: typed::Generic) -> Cluster {
+    Cluster {
+        name,
+        kubeconfig: path(flags.kubeconfig),
+        master: Some(flags.master).filter(|master| !master.is_empty()),
+    }
+}
+
+/// The outer `None`: reported. The inner: switched off.
+#[expect(clippy::option_option, reason = "as said")]
+fn leader_election(
+    flags: typed::LeaderElection,
+    errors: &mut Errors,
+) -> Option<Option<LeaderElection>> {
+    let enabled = errors.read("--leader-elect", &flags.leader_elect, BOOLEAN, go::boolean);
+    let lease_duration = errors.read(
+        "--leader-elect-lease-duration",
+        &flags.leader_elect_lease_duration,
+        "a duration of whole seconds, one at least, such as 15s or 1m30s",
+        lease_duration,
+    );
+    let renew_deadline = errors.read(
+        "--leader-elect-renew-deadline",
+        &flags.leader_elect_renew_deadline,
+        DURATION,
+        positive_duration,
+    );
+    let retry_period = errors.read(
+        "--leader-elect-retry-period",
+        &flags.leader_elect_retry_period,
+        DURATION,
+        positive_duration,
+    );
+    // As upstream, the rest is of no interest without an election.
+    if !enabled? {
+        return Some(None);
+    }
+
+    errors.read(
+        "--leader-elect-resource-lock",
+        &flags.leader_elect_resource_lock,
+        "\"leases\"",
+        |text| (text == "leases").then_some(()),
+    );
+    for (flag, value) in [
+        ("--leader-elect-resource-name", &flags.leader_elect_resource_name),
+        ("--leader-elect-resource-namespace", &flags.leader_elect_resource_namespace),
+    ] {
+        errors.read(flag, value, OBJECT_NAME, |text| is_object_name(text).then_some(()));
+    }
+
+    if let (Some(lease_duration), Some(renew_deadline)) = (lease_duration, renew_deadline) {
+        errors.rule(lease_duration > renew_deadline, || FlagError::LeaseNotLonger {
+            lease_duration,
+            renew_deadline,
+        });
+    }
+    if let (Some(renew_deadline), Some(retry_period)) = (renew_deadline, retry_period) {
+        // The factor is that of the jitter between attempts.
+        errors.rule(renew_deadline.as_nanos() * 10 > retry_period.as_nanos() * 12, || {
+            FlagError::RenewDeadlineTooShort { renew_deadline, retry_period }
+        });
+    }
+
+    Some(Some(LeaderElection {
+        name: flags.leader_elect_resource_name,
+        namespace: flags.leader_elect_resource_namespace,
+        lease_duration: lease_duration?,
+        renew_deadline: renew_deadline?,
+        retry_period: retry_period?,
+    }))
+}
+
+/// The outer `None`: reported. The inner: switched off.
+#[expect(clippy::option_option, reason = "as said")]
+fn serving(flags: &typed::Serving, errors: &mut Errors) -> Option<Option<Serving>> {
+    let address = errors.read(
+        "--bind-address",
+        &flags.bind_address,
+        "an IP address such as 127.0.0.1 or ::1",
+        |text| text.parse::<IpAddr>().ok(),
+    );
+    let port = errors.read(
+        "--secure-port",
+        &flags.secure_port,
+        "a port from 1 to 65535, or 0 for no HTTPS",
+        go::whole::<u16>,
+    );
+    let (address, port) = (address?, port?);
+    if port == 0 {
+        return Some(None);
+    }
+    errors.rule(address.to_canonical().is_loopback(), || FlagError::NotLoopback(address));
+    Some(Some(Serving { address: SocketAddr::new(address, port) }))
+}
+
+fn node_controller(flags: &typed::NodeController, errors: &mut Errors) -> Option<NodeController> {
+    let status_update_frequency = errors.read(
+        "--node-status-update-frequency",
+        &flags.node_status_update_frequency,
+        DURATION,
+        positive_duration,
+    );
+    let concurrent_syncs = errors.read(
+        "--concurrent-node-syncs",
+        &flags.concurrent_node_syncs,
+        "a number from 1 to 65535",
+        |text| go::whole(text).and_then(NonZeroU16::new),
+    );
+    Some(NodeController {
+        status_update_frequency: status_update_frequency?,
+        concurrent_syncs: concurrent_syncs?,
+    })
+}
+
+fn logging(flags: &typed::Logging, errors: &mut Errors) -> Option<Logging> {
+    let verbosity = errors.read("-v", &flags.v, "a number such as 0, 2 or 4", go::whole);
+    let format =
+        errors.read("--logging-format", &flags.logging_format, "\"text\" or \"json\"", |text| {
+            match text {
+                "text" => Some(LogFormat::Text),
+                "json" => Some(LogFormat::Json),
+                _ => None,
+            }
+        });
+    Some(Logging { verbosity: verbosity?, format: format? })
+}
+
+/// What fits a Lease's `leaseDurationSeconds`, an int32.
+fn lease_duration(text: &str) -> Option<Duration> {
+    positive_duration(text).filter(|duration| {
+        duration.subsec_nanos() == 0 && i32::try_from(duration.as_secs()).is_ok()
+    })
+}
+
+fn positive_duration(text: &str) -> Option<Duration> {
+    go::duration(text).filter(|duration| !duration.is_zero())
+}
+
+/// Upstream says "no file" with an empty value.
+fn path(typed: OsString) -> Option<PathBuf> {
+    (!typed.is_empty()).then(|| typed.into())
+}
+
+/// Of the form that Kubernetes asks of names, roughly; the API server knows better.
+fn is_object_name(text: &str) -> bool {
+    let is_edge = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = text.as_bytes();
+    bytes.first().is_some_and(is_edge)
+        && bytes.last().is_some_and(is_edge)
+        && bytes.len() <= 253
+        && bytes.iter().all(|byte| is_edge(byte) || matches!(byte, b'-' | b'.'))
+}

@@ -1,0 +1,190 @@
+//! What was typed: names, defaults and help of the flags.
+//!
+//! Values stay text, so that everything wrong with them is reported together, by one function,
+//! where it is known what each must be. A flag of a later stage is a field here and a line there.
+
+#![expect(clippy::struct_field_names, reason = "fields bear the flags' names")]
+
+use std::ffi::OsString;
+
+use clap::{ArgAction, Args, CommandFactory, Parser};
+
+/// The command line as typed, with upstream's names and, but for two, upstream's defaults.
+#[derive(Debug, Parser)]
+#[command(
+    about = "Runs the controllers that connect a Kubernetes cluster to its cloud",
+    disable_help_flag = true,
+    next_line_help = true,
+    args_override_self = true
+)]
+pub struct Flags {
+    #[command(flatten)]
+    pub(super) generic: Generic,
+    #[command(flatten)]
+    pub(super) cloud: Cloud,
+    #[command(flatten)]
+    pub(super) leader_election: LeaderElection,
+    #[command(flatten)]
+    pub(super) serving: Serving,
+    #[command(flatten)]
+    pub(super) node_controller: NodeController,
+    #[command(flatten)]
+    pub(super) logging: Logging,
+    #[command(flatten)]
+    pub(super) global: Global,
+
+    /// There are none; kept to be refused together with all else.
+    #[arg(hide = true)]
+    pub(super) positional: Vec<OsString>,
+
+    /// Providers built into the program; empty when that is not known.
+    #[arg(skip)]
+    pub(super) providers: Vec<&'static str>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Generic flags")]
+pub(super) struct Generic {
+    /// Kubeconfig file with the address of the API server and credentials; without it those of the
+    /// pod are used
+    #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true)]
+    pub(super) kubeconfig: OsString,
+
+    /// Address of the API server; overrides the one in the kubeconfig
+    #[arg(long, value_name = "URL", default_value = "", hide_default_value = true)]
+    pub(super) master: String,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Cloud flags")]
+pub(super) struct Cloud {
+    /// Cloud provider to run; required
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(super) cloud_provider: String,
+
+    /// The provider's configuration file; none by default
+    #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true)]
+    pub(super) cloud_config: OsString,
+
+    /// Name of the cluster, by which what belongs to it is told apart in the cloud
+    #[arg(long, value_name = "NAME", default_value = "kubernetes")]
+    pub(super) cluster_name: String,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Leader election flags")]
+pub(super) struct LeaderElection {
+    /// Run controllers only while holding the lease; needed with more than one replica
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) leader_elect: String,
+
+    /// How long other replicas wait after the last renewal they saw before they take over; whole
+    /// seconds
+    #[arg(long, value_name = "DURATION", default_value = "15s")]
+    pub(super) leader_elect_lease_duration: String,
+
+    /// How long the leader tries to renew before it gives up; shorter than the lease duration
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub(super) leader_elect_renew_deadline: String,
+
+    /// Pause between attempts to take or renew the lease
+    #[arg(long, value_name = "DURATION", default_value = "2s")]
+    pub(super) leader_elect_retry_period: String,
+
+    /// Kind of object used as lock; there is only "leases"
+    #[arg(long, value_name = "KIND", default_value = "leases")]
+    pub(super) leader_elect_resource_lock: String,
+
+    /// Name of the lease
+    #[arg(long, value_name = "NAME", default_value = "cloud-controller-manager")]
+    pub(super) leader_elect_resource_name: String,
+
+    /// Namespace of the lease
+    #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
+    pub(super) leader_elect_resource_namespace: String,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Secure serving flags")]
+pub(super) struct Serving {
+    /// Address to serve health checks and metrics on; only loopback addresses, because clients are
+    /// not authenticated yet (upstream: 0.0.0.0)
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(super) bind_address: String,
+
+    /// Port to serve HTTPS on; 0 for no HTTPS at all
+    #[arg(long, value_name = "PORT", default_value = "10258")]
+    pub(super) secure_port: String,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Node controller flags")]
+pub(super) struct NodeController {
+    /// Pause between updates of all nodes' addresses and labels from the cloud
+    #[arg(long, value_name = "DURATION", default_value = "5m0s")]
+    pub(super) node_status_update_frequency: String,
+
+    /// Nodes worked on at once (upstream: 1)
+    #[arg(long, value_name = "NUMBER", default_value = "16")]
+    pub(super) concurrent_node_syncs: String,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Logging flags")]
+pub(super) struct Logging {
+    /// Verbosity of the log: 0 for what happens, 2 adds what libraries say, 4 why nothing happens,
+    /// 6 everything of ours
+    #[arg(short, long, value_name = "LEVEL", default_value = "0")]
+    pub(super) v: String,
+
+    /// Format of the log: "text" or "json"
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) logging_format: String,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global flags")]
+pub(super) struct Global {
+    /// Print the version and exit; =raw for all its parts
+    #[arg(
+        long,
+        value_name = "true|raw",
+        default_value = "false",
+        hide_default_value = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) version: String,
+
+    /// Print this help and exit
+    #[arg(short, long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
+/// The command as the program's users see it.
+pub(super) fn command(name: &'static str, providers: &[&str]) -> clap::Command {
+    Flags::command()
+        .name(name)
+        .override_usage(format!("{name} [flags]"))
+        .mut_args(|arg| {
+            // As in Go, the argument after a flag is its value whatever it looks like.
+            let takes_next = !arg.is_positional()
+                && arg.get_action().takes_values()
+                && !arg.is_require_equals_set();
+            arg.allow_hyphen_values(takes_next)
+        })
+        .mut_arg("cloud_provider", |arg| {
+            if providers.is_empty() {
+                return arg;
+            }
+            arg.help(format!("Cloud provider to run; required; one of: {}", providers.join(", ")))
+        })
+}

@@ -1,0 +1,74 @@
+//! The process: flags, logging, HTTPS endpoints, tasks and their end.
+//!
+//! A binary is its list of providers and one call of [`main`]; [`run`] reads top to bottom as the
+//! life of the process.
+
+pub mod flags;
+pub mod logging;
+mod run;
+pub mod serve;
+pub mod tasks;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use self::flags::Program;
+use crate::cloud::{BoxError, Registration, Registry};
+use crate::report::Chain;
+
+pub use self::run::run;
+
+/// What the process calls itself in its help, its `User-Agent` and its logs.
+pub const NAME: &str = "cloud-controller-manager";
+
+/// The version of the framework.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Runs a cloud-controller-manager with these providers until it is told to stop.
+///
+/// Reads the command line, so it is the whole `main` of a binary. An error is one line on stderr and
+/// a non-zero exit.
+pub fn main(providers: Vec<Registration>) -> ExitCode {
+    match start(providers) {
+        Ok(code) => code,
+        Err(err) => {
+            // The log may be JSON or not set up yet; whoever started the process reads this.
+            let _ = writeln!(std::io::stderr(), "error: {}", Chain(&*err));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
+    let names = providers.iter().map(|provider| provider.name).collect();
+    let registry = Registry::new(providers)?;
+    let program = Program { name: NAME, version: VERSION, providers: names };
+    let options = match flags::parse(&program, std::env::args_os()) {
+        Ok(options) => options,
+        Err(exit) => return Ok(exit.emit()),
+    };
+    logging::init(&options.logging, &[])?;
+    // One crypto provider for all clients of cluster and cloud; it can only be there already where
+    // the binary's own code was quicker, and then that one is meant.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // Before anything is waited for, so that a mistake is said at once.
+    let registration = registry.find(&options.cloud.provider)?;
+    let cloud = registration.provider(
+        options.cloud.config.as_deref(),
+        options.cluster.name.as_str().into(),
+        user_agent(),
+    )?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // Nearly all of the work is waiting; more threads would only cost memory.
+        .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().min(4)))
+        .enable_all()
+        .build()?;
+    runtime.block_on(run(options, registration, cloud))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `User-Agent` towards cloud and cluster; the cluster's clients add their name.
+fn user_agent() -> String {
+    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+    format!("{NAME}/v{VERSION} ({os}/{arch}) ccm-rs")
+}

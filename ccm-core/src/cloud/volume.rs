@@ -1,0 +1,66 @@
+//! Where volumes are.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use async_trait::async_trait;
+
+use super::call::Read;
+use super::error::CloudError;
+use super::instance::Observation;
+use super::names::{Region, Uid, Zone};
+
+/// A `PersistentVolume`'s volume, as its owner named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeRef {
+    /// `metadata.name` of the `PersistentVolume`.
+    pub name: String,
+    /// Its `metadata.uid`.
+    pub uid: Uid,
+    /// Where the volume is named.
+    pub source: VolumeSource,
+}
+
+/// The field that names the volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeSource {
+    /// `spec.csi`.
+    Csi {
+        /// `driver`.
+        driver: String,
+        /// `volumeHandle`.
+        handle: String,
+    },
+    /// One of the old in-tree sources, e.g. `awsElasticBlockStore`.
+    InTree {
+        /// The field's name under `spec`.
+        field: &'static str,
+        /// What it names: a volume ID, a disk name, a URI.
+        handle: String,
+    },
+}
+
+/// From where a volume can be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Topology {
+    /// Zones, each of which will do. Empty: not bound to zones.
+    pub zones: BTreeSet<Zone>,
+    /// The region. `None`: not bound to one.
+    pub region: Option<Region>,
+}
+
+/// Where volumes are.
+#[async_trait]
+pub trait Volumes: fmt::Debug + Send + Sync + 'static {
+    /// Whether this volume is of this cloud. Pure.
+    fn owns(&self, volume: &VolumeRef) -> bool;
+
+    /// Zones and region of each volume; as many answers as questions, in their order. The rules
+    /// about absence, errors, repetition and cancellation are those of
+    /// [`Instances::describe`](super::Instances::describe).
+    async fn topology(
+        &self,
+        cx: &Read,
+        volumes: &[VolumeRef],
+    ) -> Result<Vec<Observation<Topology>>, CloudError>;
+}

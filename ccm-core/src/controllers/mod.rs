@@ -1,0 +1,6 @@
+//! The controllers. Each is a folder with the same rooms: `decide` (pure: what was observed in,
+//! what should change in the cluster out), `act` (carries a decision out and decides nothing), and
+//! the module itself (queue, wiring).
+
+pub mod node;
+pub mod queue;

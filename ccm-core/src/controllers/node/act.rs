@@ -1,0 +1,227 @@
+//! Carries a decision out: at most two patches, no read. Decides nothing.
+
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{AddOperation, PatchOperation, RemoveOperation, TestOperation};
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{Patch, PatchParams};
+use kube::core::Request;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::decide::{Known, MainChange, StatusChange};
+use crate::cluster::keys;
+use crate::cluster::node::{Node, Version};
+
+/// Asks for no more of the answer than we read: a patched Node of 20 kB comes back as a few lines.
+const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
+/// Writes addresses and the condition. Gives the Node's new version.
+pub(super) async fn write_status(
+    client: &Client,
+    node: &Node,
+    change: &StatusChange,
+    now: Timestamp,
+) -> kube::Result<Version> {
+    let patch = Patch::Strategic(status_patch(node, change, now));
+    let request = Request::new("/api/v1/nodes")
+        .patch_subresource("status", node.name.as_str(), &params(), &patch)
+        .map_err(kube::Error::BuildRequest)?;
+    send(client, request).await
+}
+
+/// Writes labels and provider ID and takes the taint away. Gives the Node's new version.
+pub(super) async fn write_main(
+    client: &Client,
+    node: &Node,
+    latest: &Version,
+    change: &MainChange,
+) -> kube::Result<Version> {
+    let patch = Patch::<()>::Json(json_patch::Patch(main_patch(node, latest, change)));
+    let request = Request::new("/api/v1/nodes")
+        .patch(node.name.as_str(), &params(), &patch)
+        .map_err(kube::Error::BuildRequest)?;
+    send(client, request).await
+}
+
+fn params() -> PatchParams {
+    PatchParams { field_manager: Some(keys::FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+async fn send(client: &Client, mut request: axum::http::Request<Vec<u8>>) -> kube::Result<Version> {
+    use axum::http::{HeaderValue, header::ACCEPT};
+
+    #[derive(Deserialize)]
+    struct Answer {
+        metadata: Metadata,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Metadata {
+        resource_version: String,
+    }
+
+    request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ONLY));
+    let answer: Answer = client.request(request).await?;
+    Ok(Version::new(&answer.metadata.resource_version))
+}
+
+/// A strategic merge: conditions merge by type, so other writers' stay; the addresses are replaced
+/// as a whole, because the API merges them by type and a node may have two of one type. The UID is a
+/// precondition: a Node that was made anew answers 409.
+fn status_patch(node: &Node, change: &StatusChange, now: Timestamp) -> Value {
+    let mut status = serde_json::Map::new();
+    if let Some(addresses) = &change.addresses {
+        let entries = addresses
+            .iter()
+            .map(|entry| json!({"type": entry.kind.as_str(), "address": &*entry.address}));
+        let list: Vec<_> = std::iter::once(json!({"$patch": "replace"})).chain(entries).collect();
+        status.insert("addresses".to_owned(), list.into());
+    }
+    if let Some(known) = &change.known {
+        status.insert("conditions".to_owned(), json!([condition(node, known, now)]));
+    }
+    json!({"metadata": {"uid": node.uid.as_str()}, "status": status})
+}
+
+fn condition(node: &Node, known: &Known, now: Timestamp) -> Value {
+    let mut condition = json!({
+        "type": keys::INSTANCE_KNOWN,
+        "status": known.status.as_str(),
+        "reason": known.reason,
+        "message": known.message,
+        "lastHeartbeatTime": seconds(now),
+    });
+    // The time of the last transition stays where only the reason changes.
+    if node.instance_known.as_ref().is_none_or(|before| before.status != known.status) {
+        condition["lastTransitionTime"] = json!(seconds(now));
+    }
+    condition
+}
+
+/// The API's times of conditions have no fractions.
+fn seconds(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// A JSON Patch that tests what was decided on: the UID, and the place of each taint that goes. A
+/// list of taints that moved meanwhile answers 422, and it is decided again; no other writer's taint
+/// is ever rewritten.
+fn main_patch(node: &Node, latest: &Version, change: &MainChange) -> Vec<PatchOperation> {
+    let mut operations = vec![test(&["metadata", "uid"], node.uid.as_str())];
+    let places: Vec<_> = change.remove_taints.iter().map(ToString::to_string).collect();
+    for place in &places {
+        operations.push(test(&["spec", "taints", place, "key"], keys::TAINT_UNINITIALIZED));
+    }
+    // From the back, so that the places in front stay what they are.
+    for place in places.iter().rev() {
+        operations.push(PatchOperation::Remove(RemoveOperation {
+            path: pointer(&["spec", "taints", place]),
+        }));
+    }
+    if let Some(id) = &change.provider_id {
+        operations.push(add(&["spec", "providerID"], id.as_str().into()));
+    }
+    if node.labels.is_empty() && !change.labels.is_empty() {
+        // There is no map to add to. Adding one would drop what another writer adds meanwhile,
+        // unless nobody has written since we looked.
+        operations.push(test(&["metadata", "resourceVersion"], latest.as_str()));
+        operations.push(add(&["metadata", "labels"], json!(change.labels)));
+    } else {
+        for (key, value) in &change.labels {
+            operations.push(add(&["metadata", "labels", key], value.as_str().into()));
+        }
+    }
+    operations
+}
+
+fn pointer(tokens: &[&str]) -> PointerBuf {
+    PointerBuf::from_tokens(tokens.iter().copied())
+}
+
+fn test(path: &[&str], value: &str) -> PatchOperation {
+    PatchOperation::Test(TestOperation { path: pointer(path), value: value.into() })
+}
+
+fn add(path: &[&str], value: Value) -> PatchOperation {
+    PatchOperation::Add(AddOperation { path: pointer(path), value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::{AddressKind, NodeAddress, ProviderId};
+    use crate::cluster::node::{ConditionStatus, InstanceKnown};
+    use crate::cluster::pairs::Pairs;
+    use crate::controllers::node::decide::tests::new_node;
+
+    fn now() -> Timestamp {
+        "2026-01-02T03:04:05.678Z".parse().unwrap()
+    }
+
+    #[test]
+    fn the_status_patch_replaces_addresses_and_merges_conditions() {
+        let change = StatusChange {
+            addresses: Some(vec![NodeAddress::new(AddressKind::InternalIp, "10.0.0.1")]),
+            known: Some(Known {
+                status: ConditionStatus::True,
+                reason: "InstanceFound",
+                message: "m".to_owned(),
+            }),
+        };
+        let patch = status_patch(&new_node(), &change, now());
+        assert_eq!(
+            patch,
+            json!({
+                "metadata": {"uid": "u1"},
+                "status": {
+                    "addresses": [{"$patch": "replace"}, {"type": "InternalIP", "address": "10.0.0.1"}],
+                    "conditions": [{
+                        "type": "InstanceKnown", "status": "True", "reason": "InstanceFound",
+                        "message": "m", "lastHeartbeatTime": "2026-01-02T03:04:05Z",
+                        "lastTransitionTime": "2026-01-02T03:04:05Z",
+                    }],
+                },
+            })
+        );
+        let known = InstanceKnown { status: ConditionStatus::True, reason: "x".into() };
+        let same = Node { instance_known: Some(known), ..new_node() };
+        let patch = status_patch(&same, &change, now());
+        assert_eq!(patch["status"]["conditions"][0].get("lastTransitionTime"), None);
+    }
+
+    #[test]
+    fn the_main_patch_tests_what_it_was_decided_on() {
+        let change = MainChange {
+            labels: [("topology.kubernetes.io/zone".to_owned(), "z".to_owned())].into(),
+            provider_id: ProviderId::try_from("test://i-1").ok(),
+            remove_taints: vec![1, 3],
+        };
+        let version = Version::new("9");
+        let patch = serde_json::to_value(main_patch(&new_node(), &version, &change)).unwrap();
+        assert_eq!(
+            patch,
+            json!([
+                {"op": "test", "path": "/metadata/uid", "value": "u1"},
+                {"op": "test", "path": "/spec/taints/1/key", "value": keys::TAINT_UNINITIALIZED},
+                {"op": "test", "path": "/spec/taints/3/key", "value": keys::TAINT_UNINITIALIZED},
+                {"op": "remove", "path": "/spec/taints/3"},
+                {"op": "remove", "path": "/spec/taints/1"},
+                {"op": "add", "path": "/spec/providerID", "value": "test://i-1"},
+                {"op": "add", "path": "/metadata/labels/topology.kubernetes.io~1zone", "value": "z"},
+            ])
+        );
+
+        let bare = Node { labels: Pairs::default(), ..new_node() };
+        let change = MainChange { labels: change.labels, ..MainChange::default() };
+        let patch = serde_json::to_value(main_patch(&bare, &version, &change)).unwrap();
+        assert_eq!(
+            patch,
+            json!([
+                {"op": "test", "path": "/metadata/uid", "value": "u1"},
+                {"op": "test", "path": "/metadata/resourceVersion", "value": "9"},
+                {"op": "add", "path": "/metadata/labels", "value": {"topology.kubernetes.io/zone": "z"}},
+            ])
+        );
+    }
+}

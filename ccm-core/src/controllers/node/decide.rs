@@ -1,0 +1,248 @@
+//! What should change on a Node, given what the cloud says about its machine. Pure.
+
+use std::collections::BTreeMap;
+
+use super::addresses;
+use super::labels;
+use crate::cloud::{Belongs, CloudError, Instance, NodeAddress, Observation, ProviderId, Retry};
+use crate::cluster::keys;
+use crate::cluster::node::{ConditionStatus, Node};
+
+/// `reason` of `InstanceKnown` when nothing is waited for.
+pub(super) const INSTANCE_FOUND: &str = "InstanceFound";
+
+/// `reason` when the cloud has no such machine.
+pub(super) const INSTANCE_NOT_FOUND: &str = "InstanceNotFound";
+
+/// `reason` when the annotation with the kubelet's address cannot be obeyed.
+pub(super) const INVALID_PROVIDED_IP: &str = "InvalidProvidedNodeIP";
+
+/// What to do about a Node.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// It is not ours, or there is nothing to be done.
+    Leave,
+    /// It cannot be initialised yet.
+    Wait(Wait),
+    /// These writes make it right.
+    Write(Changes),
+}
+
+/// Why a Node waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wait {
+    /// One word, for the condition, the event and the metric.
+    pub reason: &'static str,
+    /// Whether the cloud knows the machine, as far as we can say.
+    pub known: ConditionStatus,
+    /// A sentence for the node's owner.
+    pub message: String,
+    /// When to look again.
+    pub retry: Retry,
+}
+
+/// The writes that make a Node right, at most one of each.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    /// What goes into `status`, written first.
+    pub status: StatusChange,
+    /// What goes into the main resource, written last: with the taint gone, pods come.
+    pub main: MainChange,
+    /// What the node's owner should hear, once.
+    pub notes: Vec<Note>,
+}
+
+impl Changes {
+    /// Whether nothing is to be written or said.
+    pub(super) fn is_empty(&self) -> bool {
+        self.status.is_empty() && self.main.is_empty() && self.notes.is_empty()
+    }
+
+    /// Whether these writes initialise the node.
+    pub(super) fn initialises(&self) -> bool {
+        !self.main.remove_taints.is_empty()
+    }
+}
+
+/// A change of `status`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct StatusChange {
+    /// The whole new list of addresses.
+    pub addresses: Option<Vec<NodeAddress>>,
+    /// The condition `InstanceKnown`.
+    pub known: Option<Known>,
+}
+
+impl StatusChange {
+    /// Whether nothing is to be written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.addresses.is_none() && self.known.is_none()
+    }
+}
+
+/// The condition `InstanceKnown`, to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// `status`.
+    pub status: ConditionStatus,
+    /// `reason`.
+    pub reason: &'static str,
+    /// `message`.
+    pub message: String,
+}
+
+/// A change of the main resource.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct MainChange {
+    /// Labels to set.
+    pub labels: BTreeMap<String, String>,
+    /// `spec.providerID`, where there is none.
+    pub provider_id: Option<ProviderId>,
+    /// Places in `spec.taints` of the taints to remove.
+    pub remove_taints: Vec<usize>,
+}
+
+impl MainChange {
+    /// Whether nothing is to be written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.provider_id.is_none() && self.remove_taints.is_empty()
+    }
+}
+
+/// Something that the node's owner should hear. It stops nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Note {
+    /// The event's reason, one word.
+    pub reason: &'static str,
+    /// A sentence.
+    pub message: String,
+}
+
+impl Note {
+    pub(super) fn new(reason: &'static str, message: String) -> Self {
+        Self { reason, message }
+    }
+}
+
+/// What a decision rests on, besides the Node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Knowledge<'a> {
+    /// Whether the node is ours.
+    pub belongs: &'a Belongs,
+    /// What the cloud says.
+    pub observation: &'a Observation,
+    /// Prefixes of labels that are the provider's own.
+    pub own_label_prefixes: &'a [&'static str],
+    /// Whether we have said on the node that it waits; the cache may not show it yet.
+    pub announced: bool,
+}
+
+/// Decides about one Node.
+pub(super) fn decide(node: &Node, knowledge: Knowledge<'_>) -> Decision {
+    if let Belongs::Foreign(_) = knowledge.belongs {
+        return Decision::Leave;
+    }
+    if node.is_uninitialized() { initialise(node, knowledge) } else { follow(node, knowledge) }
+}
+
+/// A node that carries the taint.
+fn initialise(node: &Node, knowledge: Knowledge<'_>) -> Decision {
+    let instance = match knowledge.observation {
+        Observation::Present(instance) => instance,
+        Observation::Gone(_) => return Decision::Wait(not_found(node)),
+        Observation::Unknown(err) => return Decision::Wait(unknown(err)),
+    };
+    let wanted = match wanted_addresses(node, instance) {
+        Ok(wanted) => wanted,
+        Err(err) => {
+            return Decision::Wait(Wait {
+                reason: INVALID_PROVIDED_IP,
+                known: ConditionStatus::True,
+                message: err.to_string(),
+                retry: Retry::OnChange,
+            });
+        }
+    };
+    let labels = labels::wanted(instance, &node.labels, true, knowledge.own_label_prefixes);
+    Decision::Write(Changes {
+        status: status(node, wanted, knowledge.announced),
+        main: MainChange {
+            labels: labels.set,
+            provider_id: node.provider_id.is_none().then(|| instance.provider_id.clone()),
+            remove_taints: node.taint_places(keys::TAINT_UNINITIALIZED).collect(),
+        },
+        notes: labels.notes,
+    })
+}
+
+/// A node that is initialised, or joined without the taint: it follows the cloud. Doubt and absence
+/// are the lifecycle controller's business.
+fn follow(node: &Node, knowledge: Knowledge<'_>) -> Decision {
+    let Observation::Present(instance) = knowledge.observation else { return Decision::Leave };
+    let mut changes = Changes::default();
+    let wanted = wanted_addresses(node, instance).unwrap_or_else(|err| {
+        changes.notes.push(Note::new(
+            INVALID_PROVIDED_IP,
+            format!("{err}; the node's addresses stay as they are"),
+        ));
+        None
+    });
+    changes.status = status(node, wanted, knowledge.announced);
+    // A node that joined without the taint and has no provider ID was never ours to label.
+    if *knowledge.belongs == Belongs::Ours {
+        let labels = labels::wanted(instance, &node.labels, false, knowledge.own_label_prefixes);
+        changes.main.labels = labels.set;
+        changes.notes.extend(labels.notes);
+    }
+    if changes.is_empty() { Decision::Leave } else { Decision::Write(changes) }
+}
+
+fn wanted_addresses(
+    node: &Node,
+    instance: &Instance,
+) -> Result<Option<Vec<NodeAddress>>, addresses::ProvidedIpError> {
+    let provided = node.annotations.get(keys::PROVIDED_NODE_IP);
+    addresses::wanted(&instance.addresses, &node.addresses, provided)
+}
+
+/// What has to be written into the status of a node whose machine is known.
+fn status(node: &Node, wanted: Option<Vec<NodeAddress>>, announced: bool) -> StatusChange {
+    let is_right = |wanted: &Vec<NodeAddress>| **wanted == *node.addresses && !node.odd_addresses;
+    let said = node.instance_known.as_ref();
+    let settled = said.is_none_or(|known| {
+        known.status == ConditionStatus::True && &*known.reason == INSTANCE_FOUND
+    });
+    StatusChange {
+        addresses: wanted.filter(|wanted| !is_right(wanted)),
+        known: (!settled || announced).then(|| Known {
+            status: ConditionStatus::True,
+            reason: INSTANCE_FOUND,
+            message: "the cloud knows the machine".to_owned(),
+        }),
+    }
+}
+
+fn not_found(node: &Node) -> Wait {
+    let by = match &node.provider_id {
+        Some(id) => format!("provider ID {id}"),
+        None => format!("name {}", node.name),
+    };
+    Wait {
+        reason: INSTANCE_NOT_FOUND,
+        known: ConditionStatus::False,
+        message: format!("the cloud has no machine with the {by}"),
+        retry: Retry::Backoff,
+    }
+}
+
+fn unknown(err: &CloudError) -> Wait {
+    Wait {
+        reason: err.kind().reason(),
+        known: ConditionStatus::Unknown,
+        message: err.message().to_owned(),
+        retry: err.kind().retry(),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,422 @@
+//! The node controller: gives a new Node what the cloud knows of its machine, takes the
+//! uninitialized taint away, and keeps addresses and labels right afterwards.
+//!
+//! Nodes are looked up in groups, so that one call to the cloud is about as many as it takes; each
+//! is then decided and written by itself. At most two writes and no read per node: the status
+//! first, then one patch that takes the taint away, so that no pod comes before the addresses.
+
+mod act;
+mod addresses;
+mod decide;
+mod labels;
+mod memory;
+mod waiting;
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures::future::join_all;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use self::decide::{Changes, Decision, Knowledge, Known, StatusChange, Wait, decide};
+use self::memory::{Memories, Step};
+use super::queue::WorkQueue;
+use crate::cloud::{Belongs, CloudProvider, Needs, NodeName, Urgency};
+use crate::cluster::client::{Reason, is_closed};
+use crate::cluster::events::{EventType, Involved, Recorder};
+use crate::cluster::node::{Node, Version};
+use crate::cluster::nodes::{NodeChange, Nodes};
+use crate::fleet::{Fleet, Sighting};
+use crate::telemetry::NodeMetrics;
+
+/// Groups of nodes that are under way at once: one is looked up while others are written.
+const GROUPS: usize = 3;
+
+/// Nodes in a group, where the cloud would take more in one call.
+const LARGEST_GROUP: usize = 500;
+
+/// A kept answer about a new node must not be older than this.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// Refusals in a row after which a node's owner is told what the API server says.
+const PATIENT_REFUSALS: u32 = 3;
+
+/// What the controller is told by flags and by the provider.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `--node-status-update-frequency`: from one look at every node to the next.
+    pub refresh: Duration,
+    /// `--concurrent-node-syncs`: writes to the API server under way at once.
+    pub writers: NonZeroU16,
+    /// What the provider reads, and which labels are its own.
+    pub needs: Needs,
+}
+
+/// Everything that the controller works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// All Nodes.
+    pub nodes: Arc<Nodes>,
+    /// The machines behind them.
+    pub fleet: Arc<Fleet>,
+    /// Says which nodes are ours.
+    pub cloud: Arc<dyn CloudProvider>,
+    /// For writes; passes the mutation gate.
+    pub client: WriteClient,
+    /// For events.
+    pub recorder: Recorder,
+    /// What is counted.
+    pub metrics: NodeMetrics,
+}
+
+/// A client for writes; `kube`'s own type does not implement `Debug`.
+#[derive(Clone)]
+pub struct WriteClient(pub Client);
+
+impl std::fmt::Debug for WriteClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+/// The controller.
+#[derive(Debug)]
+pub struct NodeController {
+    parts: Parts,
+    settings: Settings,
+    intake: Arc<Intake>,
+    writers: Semaphore,
+}
+
+/// What the watch feeds: which nodes are to be looked at.
+#[derive(Debug)]
+struct Intake {
+    queue: WorkQueue<NodeName>,
+    memories: Memories,
+}
+
+impl Intake {
+    fn take(&self, change: &NodeChange) {
+        match change {
+            NodeChange::Applied { old, new } => {
+                self.memories.seen(new);
+                if old.as_ref().is_some_and(|old| !is_relevant(old, new)) {
+                    return;
+                }
+                let urgency = match (new.is_uninitialized(), old) {
+                    (true, _) => Urgency::Initialise,
+                    (false, None) => Urgency::Refresh,
+                    (false, Some(_)) => Urgency::Drift,
+                };
+                self.memories.wake(new);
+                self.queue.add(new.name.clone(), urgency);
+            }
+            NodeChange::Deleted(old) => {
+                self.queue.forget(&old.name);
+                self.memories.forget(&old.name);
+            }
+        }
+    }
+}
+
+/// Whether a change can change a decision. Heartbeats and most conditions cannot.
+fn is_relevant(old: &Node, new: &Node) -> bool {
+    old.uid != new.uid
+        || old.provider_id != new.provider_id
+        || old.labels != new.labels
+        || old.annotations != new.annotations
+        || old.addresses != new.addresses
+        || old.odd_addresses != new.odd_addresses
+        || old.taints != new.taints
+}
+
+impl NodeController {
+    /// The controller, fed by the watch from now on.
+    pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
+        let memories = Memories::new(parts.metrics.clone(), settings.refresh);
+        let intake = Arc::new(Intake { queue: WorkQueue::default(), memories });
+        let (feed, fleet) = (Arc::clone(&intake), Arc::clone(&parts.fleet));
+        parts.nodes.on_change(move |change| {
+            feed.take(change);
+            if let NodeChange::Deleted(old) = change {
+                fleet.forget(&old.name);
+            }
+        });
+        let writers = Semaphore::new(settings.writers.get().into());
+        Arc::new(Self { parts, settings, intake, writers })
+    }
+
+    /// Works until stopped; then finishes the writes that are under way.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            // An empty cache is not an empty cluster.
+            () = self.parts.nodes.listed() => {}
+        }
+        let size = self.parts.fleet.batch().get().min(LARGEST_GROUP);
+        let places = Arc::new(Semaphore::new(GROUPS * size));
+        let groups = TaskTracker::new();
+        let mut refresh =
+            interval_at(Instant::now() + self.settings.refresh, self.settings.refresh);
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                _ = refresh.tick() => self.want_all(),
+                group = self.next_group(&places, size) => {
+                    let this = Arc::clone(&self);
+                    let stop = stop.clone();
+                    groups.spawn(async move { this.handle(group, &stop).await });
+                }
+            }
+        }
+        groups.close();
+        groups.wait().await;
+    }
+
+    fn want_all(&self) {
+        for name in self.parts.nodes.names() {
+            self.intake.queue.add(name, Urgency::Refresh);
+        }
+    }
+
+    /// Takes as many nodes as one call is about, once there is room for that many: taking fewer
+    /// whenever one place is free would cost a call for each node.
+    async fn next_group(
+        &self,
+        places: &Arc<Semaphore>,
+        size: usize,
+    ) -> Vec<(NodeName, Option<OwnedSemaphorePermit>)> {
+        let wanted = u32::try_from(size).unwrap_or(u32::MAX);
+        let mut room = Arc::clone(places).acquire_many_owned(wanted).await.ok();
+        let names = self.intake.queue.take(size).await;
+        let mut place = || room.as_mut().and_then(|room| room.split(1));
+        names.into_iter().map(|name| (name, place())).collect()
+    }
+
+    /// Looks a group of nodes up and sees to each.
+    async fn handle(
+        &self,
+        group: Vec<(NodeName, Option<OwnedSemaphorePermit>)>,
+        stop: &CancellationToken,
+    ) {
+        let now = Instant::now();
+        let mut to_look = Vec::with_capacity(group.len());
+        let mut to_tell = Vec::new();
+        for (name, place) in group {
+            match self.parts.nodes.get(&name).map(|node| (self.first_step(&node, now), node)) {
+                Some((Step::Look, node)) => to_look.push((node, place)),
+                Some((Step::Announce(wait), node)) => to_tell.push((node, wait, place)),
+                Some((Step::Rest(pause), node)) => self.rest(&node, pause),
+                Some((Step::Nothing, _)) | None => self.intake.queue.done(&name),
+            }
+        }
+        let tell = join_all(to_tell.into_iter().map(|(node, wait, _place)| async move {
+            self.announce(&node, wait).await;
+            self.rest_as_planned(&node);
+        }));
+        let see = async {
+            let sightings = tokio::select! {
+                () = stop.cancelled() => return,
+                sightings = self.look(to_look.iter().map(|(node, _)| &**node)) => sightings,
+            };
+            let each = to_look.into_iter().zip(sightings);
+            join_all(each.map(|((node, _place), sighting)| self.settle(node, sighting, now))).await;
+        };
+        futures::join!(tell, see);
+    }
+
+    /// What is to be done before the cloud is asked.
+    fn first_step(&self, node: &Node, now: Instant) -> Step {
+        if node.deleting || matches!(self.belongs(node), Belongs::Foreign(_)) {
+            self.intake.memories.forget(&node.name);
+            return Step::Nothing;
+        }
+        self.intake.memories.first_step(node, now)
+    }
+
+    fn belongs(&self, node: &Node) -> Belongs {
+        self.parts.cloud.belongs(&node.identity(&self.settings.needs))
+    }
+
+    /// Asks the fleet, in the order of the nodes.
+    async fn look(&self, nodes: impl Iterator<Item = &Node>) -> Vec<Sighting> {
+        let (new, known): (Vec<_>, Vec<_>) =
+            nodes.enumerate().partition(|(_, node)| node.is_uninitialized());
+        let ask = |some: &[(usize, &Node)], max_age, urgency| {
+            let identities = some.iter().map(|(_, node)| node.identity(&self.settings.needs));
+            self.parts.fleet.look(identities.collect(), max_age, urgency)
+        };
+        let (of_new, of_known) = futures::join!(
+            ask(&new, FRESH, Urgency::Initialise),
+            ask(&known, self.settings.refresh / 2, Urgency::Refresh),
+        );
+        let order = new.iter().chain(&known).map(|(index, _)| *index);
+        let mut sightings: Vec<_> = order.zip(of_new.into_iter().chain(of_known)).collect();
+        sightings.sort_by_key(|(index, _)| *index);
+        sightings.into_iter().map(|(_, sighting)| sighting).collect()
+    }
+
+    /// Brings one node to where the cloud's answer says it should be.
+    async fn settle(&self, node: Arc<Node>, sighting: Sighting, asked: Instant) {
+        match self.decide(&node, &sighting) {
+            Decision::Leave => self.content(&node),
+            Decision::Wait(wait) => self.wait(&node, wait, asked).await,
+            Decision::Write(_) => self.write(node, &sighting, asked).await,
+        }
+    }
+
+    fn decide(&self, node: &Node, sighting: &Sighting) -> Decision {
+        let knowledge = Knowledge {
+            belongs: &self.belongs(node),
+            observation: &sighting.observation,
+            own_label_prefixes: self.settings.needs.own_label_prefixes,
+            announced: self.intake.memories.is_announced(node),
+        };
+        decide(node, knowledge)
+    }
+
+    /// Nothing to be done.
+    fn content(&self, node: &Node) {
+        self.intake.memories.content(node);
+        self.intake.queue.done(&node.name);
+    }
+
+    /// Looks at the node again after this time.
+    fn rest(&self, node: &Node, pause: Duration) {
+        self.intake.queue.add_after(node.name.clone(), Urgency::Initialise, pause);
+        self.intake.queue.done(&node.name);
+    }
+
+    /// Looks at a waiting node again when it is due.
+    fn rest_as_planned(&self, node: &Node) {
+        match self.intake.memories.first_step(node, Instant::now()) {
+            Step::Rest(pause) => self.rest(node, pause),
+            Step::Look | Step::Announce(_) => self.rest(node, Duration::ZERO),
+            Step::Nothing => self.intake.queue.done(&node.name),
+        }
+    }
+
+    async fn wait(&self, node: &Node, wait: Wait, asked: Instant) {
+        debug!(node = %node.name, reason = wait.reason, message = wait.message, "node waits");
+        self.intake.memories.waits(node, wait, asked);
+        if let Step::Announce(wait) = self.intake.memories.first_step(node, Instant::now()) {
+            self.announce(node, wait).await;
+        }
+        self.rest_as_planned(node);
+    }
+
+    /// Says on the node why it waits: a condition and an event.
+    async fn announce(&self, node: &Node, wait: Wait) {
+        let Ok(_turn) = self.writers.acquire().await else { return };
+        let known =
+            Known { status: wait.known, reason: wait.reason, message: wait.message.clone() };
+        let change = StatusChange { addresses: None, known: Some(known) };
+        match act::write_status(&self.parts.client.0, node, &change, Timestamp::now()).await {
+            Ok(_) => {
+                info!(node = %node.name, reason = wait.reason, message = wait.message, "node waits");
+                self.parts.metrics.write("condition");
+                self.intake.memories.told(node);
+                self.say(node, EventType::Warning, wait.reason, wait.message);
+            }
+            Err(err) => {
+                debug!(node = %node.name, error = %Reason(&err), "condition not written");
+                self.intake.memories.not_told(node);
+            }
+        }
+    }
+
+    /// Writes what differs. The turn to write may have taken its time, so it is decided once more
+    /// on the node as it is by then.
+    async fn write(&self, node: Arc<Node>, sighting: &Sighting, asked: Instant) {
+        let Ok(_turn) = self.writers.acquire().await else { return };
+        let Some(node) = self.parts.nodes.get(&node.name).filter(|now| now.uid == node.uid) else {
+            return self.intake.queue.done(&node.name);
+        };
+        match self.decide(&node, sighting) {
+            Decision::Leave => self.content(&node),
+            Decision::Wait(wait) => self.wait(&node, wait, asked).await,
+            Decision::Write(changes) => match self.carry_out(&node, &changes).await {
+                Ok(version) => self.written(&node, changes, version),
+                Err(err) => self.not_written(&node, &err),
+            },
+        }
+    }
+
+    async fn carry_out(&self, node: &Node, changes: &Changes) -> kube::Result<Version> {
+        let client = &self.parts.client.0;
+        let mut version = node.version.clone();
+        if !changes.status.is_empty() {
+            version = act::write_status(client, node, &changes.status, Timestamp::now()).await?;
+            self.parts.metrics.write("status");
+        }
+        if !changes.main.is_empty() {
+            version = act::write_main(client, node, &version, &changes.main).await?;
+            self.parts.metrics.write("main");
+        }
+        Ok(version)
+    }
+
+    fn written(&self, node: &Node, changes: Changes, version: Version) {
+        if changes.initialises() {
+            let age = SystemTime::now().duration_since(node.created).unwrap_or_default();
+            self.parts.metrics.initialised(age);
+            info!(node = %node.name, "node initialised");
+        } else if !changes.status.is_empty() || !changes.main.is_empty() {
+            info!(node = %node.name, ?changes, "node updated");
+        }
+        // The cache may have seen the write before its answer came.
+        let seen = self
+            .parts
+            .nodes
+            .get(&node.name)
+            .is_some_and(|now| !now.version.is_older_than(&version));
+        for note in self.intake.memories.written(node, changes.notes, (!seen).then_some(version)) {
+            self.say(node, EventType::Warning, note.reason, note.message);
+        }
+        self.intake.queue.done(&node.name);
+    }
+
+    fn not_written(&self, node: &Node, err: &kube::Error) {
+        let code = match err {
+            kube::Error::Api(status) => status.code,
+            _ => 0,
+        };
+        if is_closed(err) || code == 404 {
+            debug!(node = %node.name, error = %Reason(err), "node not written");
+            return self.intake.queue.done(&node.name);
+        }
+        let (failures, pause) = self.intake.memories.not_written(node);
+        // The node moved under our hands: what we tested does not hold. Decided again.
+        let moved = matches!(code, 409 | 422);
+        if moved && failures < PATIENT_REFUSALS {
+            debug!(node = %node.name, error = %Reason(err), "node changed meanwhile");
+        } else {
+            warn!(node = %node.name, error = %Reason(err), "node not written");
+        }
+        if matches!(code, 403 | 422) && failures == PATIENT_REFUSALS {
+            let message = format!("the API server refuses the write: {}", Reason(err));
+            self.say(node, EventType::Warning, "NodeNotUpdated", message);
+        }
+        self.rest(node, pause);
+    }
+
+    fn say(&self, node: &Node, kind: EventType, reason: &'static str, message: String) {
+        let about = Involved {
+            api_version: "v1".to_owned(),
+            kind: "Node".to_owned(),
+            namespace: String::new(),
+            name: node.name.to_string(),
+            uid: node.uid.to_string(),
+        };
+        self.parts.recorder.event(&about, kind, reason, message);
+    }
+}

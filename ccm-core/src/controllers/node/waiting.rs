@@ -1,0 +1,323 @@
+//! What we remember of nodes between looks: what they wait for, what was said, what was written.
+//!
+//! Pure: time is handed in. Only nodes that need it are remembered, so an idle cluster costs nothing.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::decide::{Note, Wait};
+use crate::cloud::{Retry, Uid};
+use crate::cluster::node::Version;
+
+/// A node that has waited this long is told so, by a condition and an event.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two nodes that are told so. Thousands may wait for one revoked token, and each answer of
+/// the cloud is the same for all.
+const PACE: Duration = Duration::from_millis(100);
+
+/// The first pause before a node is looked at again; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A look at a hundred waiting nodes is one call, so there is no need to be slower than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Beats in a pause. Looks fall on beats that are common to all nodes, so that those of nodes which
+/// began to wait at different times share their calls: without, each spread-out look was a call.
+const BEATS: u32 = 8;
+
+/// After a write that failed, doubled with each further failure up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE_AFTER_WRITE: Duration = Duration::from_millis(250);
+
+/// What is remembered of one node.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// Which node of this name.
+    pub(super) uid: Uid,
+    /// Why it waits.
+    pub(super) waits: Option<Waiting>,
+    /// The version that our last write made. Until the cache shows it nothing is decided.
+    pub(super) written: Option<Version>,
+    /// What its owner heard. Said again only after it was not true for a while.
+    pub(super) said: Vec<Note>,
+    /// Writes that failed in a row.
+    pub(super) failures: u32,
+}
+
+/// A node that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// For what.
+    pub(super) wait: Wait,
+    since: Instant,
+    looks: u32,
+    look_again: Instant,
+    announce_at: Option<Instant>,
+    /// The reason that stands on the node by our own hand.
+    pub(super) announced: Option<&'static str>,
+}
+
+/// What to do with a waiting node now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Ask the cloud.
+    Look,
+    /// Tell the node's owner.
+    Announce,
+    /// Nothing before this time.
+    Rest(Duration),
+}
+
+impl Memory {
+    pub(super) fn new(uid: Uid) -> Self {
+        Self { uid, waits: None, written: None, said: Vec::new(), failures: 0 }
+    }
+
+    /// Whether there is nothing left to remember.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waits.is_none() && self.written.is_none() && self.said.is_empty() && self.failures == 0
+    }
+
+    /// Takes the notes that were not said yet, and forgets those that are not true any more.
+    pub(super) fn news(&mut self, notes: Vec<Note>) -> Vec<Note> {
+        let news = notes.iter().filter(|note| !self.said.contains(note)).cloned().collect();
+        self.said = notes;
+        news
+    }
+
+    /// The pause after a write that failed.
+    pub(super) fn pause_after_failure(&mut self) -> Duration {
+        let pause = growing(FIRST_PAUSE_AFTER_WRITE, self.failures);
+        self.failures += 1;
+        pause
+    }
+}
+
+impl Waiting {
+    /// A node that has begun to wait: it was first looked at at `since`.
+    ///
+    /// `standing` is the reason that its condition gives already, from an earlier process.
+    pub(super) fn new(wait: Wait, since: Instant, standing: Option<&str>) -> Self {
+        let announced = (standing == Some(wait.reason)).then_some(wait.reason);
+        Self { wait, since, looks: 0, look_again: since, announce_at: None, announced }
+    }
+
+    /// Takes the answer of one more look and plans the next.
+    ///
+    /// `slow` is the time until the look that is due in any case, and `spread` a number in 0..1
+    /// that keeps thousands from coming back at once.
+    pub(super) fn again(
+        &mut self,
+        wait: Wait,
+        pace: &mut Pace,
+        now: Instant,
+        slow: Duration,
+        spread: f64,
+    ) {
+        let growing = growing(FIRST_PAUSE, self.looks);
+        let (pause, beat) = match wait.retry {
+            Retry::Backoff => (growing.mul_f64(1.0 + 0.5 * spread), growing / BEATS),
+            Retry::After(pause) => {
+                (pause.min(slow) + FIRST_PAUSE.mul_f64(spread), FIRST_PAUSE / BEATS)
+            }
+            Retry::OnChange | Retry::Never => (slow, FIRST_PAUSE / BEATS),
+        };
+        self.looks = self.looks.saturating_add(1);
+        self.wait = wait;
+        self.look_again = pace.on_beat(now + pause, beat);
+        if self.announced == Some(self.wait.reason) {
+            self.announce_at = None;
+        } else if self.announce_at.is_none() {
+            self.announce_at = Some(if now < self.since + PATIENCE {
+                self.since + PATIENCE
+            } else {
+                pace.next(now)
+            });
+        }
+    }
+
+    /// What comes next.
+    pub(super) fn next(&mut self, pace: &mut Pace, now: Instant) -> Next {
+        if self.look_again <= now {
+            return Next::Look;
+        }
+        match self.announce_at {
+            // The time to speak has come, but the turn has not been taken yet.
+            Some(at) if at <= now && at == self.since + PATIENCE => {
+                let turn = pace.next(now);
+                self.announce_at = Some(turn);
+                if turn <= now {
+                    return Next::Announce;
+                }
+            }
+            Some(at) if at <= now => return Next::Announce,
+            Some(_) | None => {}
+        }
+        let next = self.announce_at.map_or(self.look_again, |at| at.min(self.look_again));
+        Next::Rest(next.saturating_duration_since(now))
+    }
+
+    /// The node changed: look at once.
+    pub(super) fn wake(&mut self, now: Instant) {
+        self.look_again = now;
+    }
+
+    /// The node's owner was told.
+    pub(super) fn told(&mut self) {
+        self.announced = Some(self.wait.reason);
+        self.announce_at = None;
+    }
+
+    /// Telling the node's owner failed: it is tried again, but not at once.
+    pub(super) fn not_told(&mut self, now: Instant) {
+        self.announce_at = Some(now + PATIENCE);
+    }
+}
+
+/// Turns at a steady pace, and beats at which many may come together.
+#[derive(Debug)]
+pub(super) struct Pace {
+    start: Instant,
+    last: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn new(start: Instant) -> Self {
+        Self { start, last: None }
+    }
+
+    /// Takes the next free turn.
+    fn next(&mut self, now: Instant) -> Instant {
+        let turn = self.last.map_or(now, |last| (last + PACE).max(now));
+        self.last = Some(turn);
+        turn
+    }
+
+    /// The first beat that is not before `at`.
+    fn on_beat(&self, at: Instant, beat: Duration) -> Instant {
+        let beat = beat.as_millis().max(1);
+        let beats = at.saturating_duration_since(self.start).as_millis().div_ceil(beat);
+        let offset = u64::try_from(beats * beat).map_or(Duration::MAX, Duration::from_millis);
+        self.start.checked_add(offset).unwrap_or(at)
+    }
+}
+
+fn growing(first: Duration, before: u32) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(before)).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::node::ConditionStatus;
+
+    const SLOW: Duration = Duration::from_mins(5);
+
+    fn wait(reason: &'static str, retry: Retry) -> Wait {
+        Wait { reason, known: ConditionStatus::Unknown, message: String::new(), retry }
+    }
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_wait_is_not_told() {
+        let (start, mut pace) = (Instant::now(), Pace::new(Instant::now()));
+        let denied = || wait("PermissionDenied", Retry::Backoff);
+        let mut waiting = Waiting::new(denied(), start, None);
+        waiting.again(denied(), &mut pace, start, SLOW, 0.0);
+        assert_eq!(waiting.next(&mut pace, start), Next::Rest(seconds(1)));
+        assert_eq!(waiting.next(&mut pace, start + seconds(1)), Next::Look);
+        waiting.again(denied(), &mut pace, start + seconds(9), SLOW, 0.0);
+        // Told when ten seconds are over, before the next look.
+        assert_eq!(waiting.next(&mut pace, start + seconds(9)), Next::Rest(seconds(1)));
+        assert_eq!(waiting.next(&mut pace, start + seconds(10)), Next::Announce);
+        waiting.told();
+        assert_eq!(waiting.next(&mut pace, start + seconds(10)), Next::Rest(seconds(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn thousands_are_told_one_after_the_other_and_each_once() {
+        let (start, mut pace) = (Instant::now(), Pace::new(Instant::now()));
+        let late = start + PATIENCE;
+        let mut all: Vec<_> = (0..50)
+            .map(|_| {
+                let mut one = Waiting::new(wait("Denied", Retry::OnChange), start, None);
+                one.again(wait("Denied", Retry::OnChange), &mut pace, start, SLOW, 0.0);
+                one
+            })
+            .collect();
+        let told_by = |all: &mut Vec<Waiting>, pace: &mut Pace, now: Instant| {
+            let due = all
+                .iter_mut()
+                .filter_map(|one| (one.next(pace, now) == Next::Announce).then(|| one.told()));
+            due.count()
+        };
+        assert_eq!(told_by(&mut all, &mut pace, late), 1);
+        assert_eq!(told_by(&mut all, &mut pace, late + seconds(1)), 10);
+        assert_eq!(told_by(&mut all, &mut pace, late + seconds(60)), 39);
+        assert_eq!(told_by(&mut all, &mut pace, late + seconds(99)), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_reason_is_told_and_an_old_one_is_not() {
+        let (start, mut pace) = (Instant::now(), Pace::new(Instant::now()));
+        let mut waiting = Waiting::new(wait("A", Retry::OnChange), start, Some("A"));
+        waiting.again(wait("A", Retry::OnChange), &mut pace, start, SLOW, 0.0);
+        assert_eq!(waiting.next(&mut pace, start + seconds(60)), Next::Rest(seconds(240)));
+        waiting.again(wait("B", Retry::OnChange), &mut pace, start + seconds(61), SLOW, 0.0);
+        assert_eq!(waiting.next(&mut pace, start + seconds(61)), Next::Announce);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_to_half_a_minute_and_a_change_ends_them() {
+        let (start, mut pace) = (Instant::now(), Pace::new(Instant::now()));
+        let mut waiting = Waiting::new(wait("A", Retry::Backoff), start, Some("A"));
+        let mut now = start;
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            waiting.again(wait("A", Retry::Backoff), &mut pace, now, SLOW, 0.0);
+            let Next::Rest(pause) = waiting.next(&mut pace, now) else { panic!() };
+            pauses.push(pause.as_secs());
+            now += pause;
+        }
+        // 16 and 30 are not a whole number of beats after the start.
+        assert_eq!(pauses, [1, 2, 4, 8, 17, 31, 30]);
+        waiting.again(wait("A", Retry::OnChange), &mut pace, now, SLOW, 0.0);
+        assert_eq!(waiting.next(&mut pace, now), Next::Rest(SLOW));
+        waiting.wake(now);
+        assert_eq!(waiting.next(&mut pace, now), Next::Look);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nodes_that_began_to_wait_at_different_times_are_looked_at_together() {
+        let (start, mut pace) = (Instant::now(), Pace::new(Instant::now()));
+        let mut looks: Vec<_> = (0..300_u32)
+            .map(|n| {
+                let (since, spread) = (start + seconds(3) * n / 300, f64::from(n % 17) / 17.0);
+                let mut one = Waiting::new(wait("A", Retry::Backoff), since, Some("A"));
+                // The sixth look, after pauses that add up to half a minute.
+                for _ in 0..6 {
+                    let now = one.look_again;
+                    one.again(wait("A", Retry::Backoff), &mut pace, now, SLOW, spread);
+                }
+                one.look_again
+            })
+            .collect();
+        looks.sort();
+        looks.dedup();
+        assert!(looks.len() <= 12, "{} calls", looks.len());
+    }
+
+    #[test]
+    fn notes_are_said_once_until_they_stop_being_true() {
+        let note = |text: &str| Note { reason: "R", message: text.to_owned() };
+        let mut memory = Memory::new("u".into());
+        assert_eq!(memory.news(vec![note("a"), note("b")]).len(), 2);
+        assert_eq!(memory.news(vec![note("a"), note("c")]), [note("c")]);
+        assert!(memory.news(vec![]).is_empty() && memory.is_empty());
+        assert_eq!(memory.news(vec![note("a")]), [note("a")]);
+    }
+}

@@ -1,0 +1,151 @@
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::cloud::{
+    Bucket, Detail, Evidence, Incarnation, Instance, Operation, PodCidrs, ProviderId, Read,
+    RunState,
+};
+use crate::cluster::gate::Gate;
+use crate::telemetry::CloudMetrics;
+
+/// Answers after 50 ms, and notes how many nodes each call was about.
+#[derive(Debug, Default)]
+struct Cloud {
+    calls: Mutex<Vec<usize>>,
+    fails: Mutex<Option<Kind>>,
+}
+
+#[async_trait]
+impl Instances for Cloud {
+    fn batching(&self) -> Batching {
+        Batching::UpTo(NonZeroUsize::new(10).unwrap())
+    }
+
+    async fn describe(
+        &self,
+        cx: &Read,
+        _ask: Ask,
+        nodes: &[NodeIdentity],
+    ) -> Result<Vec<Observation>, CloudError> {
+        self.calls.lock().unwrap().push(nodes.len());
+        let fails = *self.fails.lock().unwrap();
+        cx.call(Operation("Describe"), Bucket("reads"), async {
+            sleep(Duration::from_millis(50)).await;
+            if let Some(kind) = fails { Err(CloudError::new(kind, "no")) } else { Ok(()) }
+        })
+        .await?;
+        Ok(nodes.iter().map(seen).collect())
+    }
+}
+
+fn seen(node: &NodeIdentity) -> Observation {
+    if node.name.as_str().starts_with("gone") {
+        return Observation::Gone(Evidence::Absent);
+    }
+    Observation::Present(Instance {
+        provider_id: ProviderId::try_from(format!("test://{}", node.name).as_str()).unwrap(),
+        incarnation: Incarnation::from(node.name.as_str()),
+        state: RunState::Running,
+        instance_type: None,
+        zone: None,
+        region: None,
+        addresses: Vec::new(),
+        labels: BTreeMap::new(),
+        pod_cidrs: PodCidrs::Unsaid,
+        detail: Detail::default(),
+    })
+}
+
+fn node(name: &str) -> NodeIdentity {
+    NodeIdentity {
+        name: name.into(),
+        uid: format!("{name}-uid").into(),
+        created: SystemTime::UNIX_EPOCH,
+        provider_id: None,
+        system_uuid: None,
+        addresses: Vec::new(),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+    }
+}
+
+fn fleet() -> (Arc<Fleet>, Arc<Cloud>) {
+    let cloud = Arc::new(Cloud::default());
+    let governor = Governor::new(Gate::always_open(), CloudMetrics::unread());
+    let fleet = Arc::new(Fleet::new(Arc::clone(&cloud) as _, governor));
+    tokio::spawn(Arc::clone(&fleet).run(CancellationToken::new()));
+    (fleet, cloud)
+}
+
+const FRESH: Duration = Duration::from_secs(10);
+
+#[tokio::test(start_paused = true)]
+async fn questions_that_arrive_together_share_calls() {
+    let (fleet, cloud) = fleet();
+    let asks = (0..25).map(|n| fleet.look(vec![node(&format!("n{n}"))], FRESH, Urgency::Refresh));
+    let answers = join_all(asks).await;
+    for (n, answer) in answers.iter().enumerate() {
+        let Observation::Present(instance) = &*answer[0].observation else { panic!("{answer:?}") };
+        assert_eq!(instance.provider_id.as_str(), format!("test://n{n}"));
+    }
+    assert_eq!(*cloud.calls.lock().unwrap(), [10, 10, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_answer_serves_until_it_is_too_old() {
+    let (fleet, cloud) = fleet();
+    let look = |name: &'static str| fleet.look(vec![node(name)], FRESH, Urgency::Refresh);
+    look("n").await;
+    look("n").await;
+    assert_eq!(cloud.calls.lock().unwrap().len(), 1);
+    sleep(FRESH).await;
+    look("n").await;
+    assert_eq!(cloud.calls.lock().unwrap().len(), 2);
+
+    // Absence is asked about anew, and so is a node of the same name.
+    look("gone").await;
+    look("gone").await;
+    assert_eq!(cloud.calls.lock().unwrap().len(), 4);
+    let renewed = NodeIdentity { uid: "another".into(), ..node("n") };
+    fleet.look(vec![renewed], FRESH, Urgency::Refresh).await;
+    assert_eq!(cloud.calls.lock().unwrap().len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_call_is_doubt_about_every_node_and_not_kept() {
+    let (fleet, cloud) = fleet();
+    *cloud.fails.lock().unwrap() = Some(Kind::PermissionDenied);
+    let nodes = vec![node("a"), node("b")];
+    for sighting in fleet.look(nodes.clone(), FRESH, Urgency::Initialise).await {
+        let Observation::Unknown(err) = &*sighting.observation else { panic!("{sighting:?}") };
+        assert_eq!(err.kind(), Kind::PermissionDenied);
+    }
+    *cloud.fails.lock().unwrap() = None;
+    for sighting in fleet.look(nodes, FRESH, Urgency::Initialise).await {
+        assert!(matches!(&*sighting.observation, Observation::Present(_)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_urgent_are_asked_about_first() {
+    let (fleet, cloud) = fleet();
+    let drift = (0..10).map(|n| node(&format!("d{n}"))).collect();
+    let (drifting, new) = futures::join!(
+        fleet.look(drift, FRESH, Urgency::Drift),
+        fleet.look(vec![node("new")], FRESH, Urgency::Initialise),
+    );
+    assert!(new[0].at <= drifting[9].at);
+    assert_eq!(*cloud.calls.lock().unwrap(), [10, 1]);
+}
+
+#[test]
+fn an_answer_of_the_wrong_length_is_doubt() {
+    let answer = as_asked(Ok(vec![Observation::Gone(Evidence::Absent)]), 2);
+    assert_eq!(answer.len(), 2);
+    let doubt =
+        |o: &Observation| matches!(o, Observation::Unknown(e) if e.kind() == Kind::Internal);
+    assert!(answer.iter().all(doubt));
+}

@@ -1,0 +1,260 @@
+//! The governor: every request to the cloud passes here.
+//!
+//! It holds the quota buckets (who goes first, how many at once, pauses that the cloud asked for),
+//! the mutation gate, and the metrics of the cloud's API. Shared by all controllers.
+
+mod lane;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use self::lane::{Lane, Ticket, Turn};
+use crate::cloud::{
+    Admitted, Bucket, CloudError, Conduct, Freshness, Kind, Operation, Read, Request, Urgency,
+};
+use crate::cluster::gate::Gate;
+use crate::telemetry::CloudMetrics;
+
+/// How long a request waits for a pause to end before it is sent back to its controller, which
+/// then says on the object what it waits for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Lets requests to the cloud pass, in order of urgency and within the cloud's quota.
+#[derive(Clone)]
+pub struct Governor(Arc<Shared>);
+
+struct Shared {
+    gate: Gate,
+    metrics: CloudMetrics,
+    buckets: Mutex<HashMap<Bucket, Arc<Slot>>>,
+}
+
+/// A bucket, and the bell that rings when somebody leaves it.
+#[derive(Default)]
+struct Slot {
+    lane: Mutex<Lane>,
+    left: Notify,
+}
+
+impl Slot {
+    fn lane(&self) -> MutexGuard<'_, Lane> {
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Governor {
+    /// A governor whose mutating requests pass this gate.
+    pub fn new(gate: Gate, metrics: CloudMetrics) -> Self {
+        Self(Arc::new(Shared { gate, metrics, buckets: Mutex::default() }))
+    }
+
+    /// Leave to look, for as long as `patience` from now.
+    pub fn read(&self, urgency: Urgency, freshness: Freshness, patience: Duration) -> Read {
+        let conduct: Arc<dyn Conduct> = Arc::clone(&self.0) as _;
+        Read::new(conduct, urgency, freshness, Instant::now() + patience)
+    }
+}
+
+impl fmt::Debug for Governor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Governor").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn slot(&self, bucket: Bucket) -> Arc<Slot> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(buckets.entry(bucket).or_default())
+    }
+}
+
+#[async_trait]
+impl Conduct for Shared {
+    async fn admit(&self, request: &Request) -> Result<Box<dyn Admitted>, CloudError> {
+        let slot = self.slot(request.bucket);
+        let place = Place::take(&slot, request.urgency);
+        loop {
+            // Listen before looking, so that nobody leaves unheard in between.
+            let left = slot.left.notified();
+            let (turn, waiting) = {
+                let mut lane = slot.lane();
+                (lane.turn(place.ticket, Instant::now()), lane.waiting())
+            };
+            self.metrics.waiting(request.bucket, waiting);
+            match turn {
+                Turn::Go => break,
+                Turn::HeldUntil(until) => {
+                    let pause = until.saturating_duration_since(Instant::now());
+                    if pause > PATIENCE || until > request.deadline {
+                        return Err(held(request.operation, pause));
+                    }
+                    sleep_until(until).await;
+                }
+                Turn::Wait => {
+                    if timeout_at(request.deadline, left).await.is_err() {
+                        return Err(held(request.operation, PATIENCE));
+                    }
+                }
+            }
+        }
+        let under_way = UnderWay {
+            slot: Arc::clone(&slot),
+            metrics: self.metrics.clone(),
+            operation: request.operation,
+            sent: Instant::now(),
+            outcome: None,
+        };
+        // Others behind us may go too.
+        slot.left.notify_waiters();
+        // Last of all, because everything above may have taken its time.
+        if request.mutates && self.gate.check().is_err() {
+            let message = "not sent: this process may not write any more";
+            return Err(CloudError::new(Kind::Stopped, message));
+        }
+        Ok(Box::new(under_way))
+    }
+}
+
+fn held(operation: Operation, pause: Duration) -> CloudError {
+    let message = format!(
+        "{} waits for the cloud's rate limit, {} s more",
+        operation.0,
+        pause.as_secs_f64().ceil()
+    );
+    CloudError::new(Kind::RateLimited { retry_after: Some(pause) }, message)
+}
+
+/// A place in a bucket's queue, given up when its owner goes away.
+struct Place<'a> {
+    slot: &'a Slot,
+    ticket: Ticket,
+}
+
+impl<'a> Place<'a> {
+    fn take(slot: &'a Slot, urgency: Urgency) -> Self {
+        let ticket = slot.lane().queue(urgency);
+        Self { slot, ticket }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.slot.lane().give_up(self.ticket);
+        self.slot.left.notify_waiters();
+    }
+}
+
+/// A request that may be sent; gives its permit back when it is dropped.
+struct UnderWay {
+    slot: Arc<Slot>,
+    metrics: CloudMetrics,
+    operation: Operation,
+    sent: Instant,
+    outcome: Option<Result<(), Kind>>,
+}
+
+impl Admitted for UnderWay {
+    fn done(mut self: Box<Self>, outcome: Result<(), &CloudError>) {
+        let outcome = outcome.map_err(CloudError::kind);
+        self.metrics.request(self.operation, self.sent.elapsed(), outcome);
+        self.outcome = Some(outcome);
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.slot.lane().leave(self.outcome.take(), Instant::now());
+        self.slot.left.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const DESCRIBE: Operation = Operation("Describe");
+    const READS: Bucket = Bucket("reads");
+
+    fn governor() -> Governor {
+        Governor::new(Gate::always_open(), CloudMetrics::unread())
+    }
+
+    fn look(governor: &Governor) -> Read {
+        governor.read(Urgency::Refresh, Freshness::Live, Duration::from_secs(30))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_than_the_limit_are_under_way() {
+        let governor = governor();
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let calls = (0..50).map(|_| {
+            let cx = look(&governor);
+            let (now, most) = (&now, &most);
+            async move {
+                cx.call(DESCRIBE, READS, async {
+                    most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    now.fetch_sub(1, Ordering::SeqCst);
+                    Ok(())
+                })
+                .await
+            }
+        });
+        let answers = futures::future::join_all(calls).await;
+        assert!(answers.iter().all(Result::is_ok));
+        assert_eq!(most.into_inner(), lane::MAX_IN_FLIGHT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_pause_is_said_and_not_waited_for() {
+        let governor = governor();
+        let limited = Kind::RateLimited { retry_after: Some(Duration::from_secs(20)) };
+        let refused = async { Err::<(), _>(CloudError::new(limited, "slow down")) };
+        look(&governor).call(DESCRIBE, READS, refused).await.unwrap_err();
+
+        let sent = AtomicUsize::new(0);
+        let request = async {
+            sent.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        };
+        let err = look(&governor).call(DESCRIBE, READS, request).await.unwrap_err();
+        assert_eq!(err.kind(), Kind::RateLimited { retry_after: Some(Duration::from_secs(20)) });
+        assert_eq!(sent.into_inner(), 0);
+
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        look(&governor).call(DESCRIBE, READS, async { Ok(()) }).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_request_gives_its_permit_back() {
+        let governor = governor();
+        for _ in 0..lane::MAX_IN_FLIGHT * 2 {
+            let hang = std::future::pending::<Result<(), CloudError>>();
+            let (cx, patience) = (look(&governor), Duration::from_millis(1));
+            let call = cx.call(DESCRIBE, READS, hang);
+            tokio::time::timeout(patience, call).await.unwrap_err();
+        }
+        look(&governor).call(DESCRIBE, READS, async { Ok(()) }).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hanging_cloud_is_unavailable_at_the_deadline() {
+        let hang = std::future::pending::<Result<(), CloudError>>();
+        let err = look(&governor()).call(DESCRIBE, READS, hang).await.unwrap_err();
+        assert_eq!(err.kind(), Kind::Unavailable);
+    }
+}

@@ -1,0 +1,268 @@
+//! Metrics: one struct per area, handed to whoever counts; no globals.
+//!
+//! Names are upstream's where upstream has one. prometheus-client adds `_total` to counters by
+//! itself; the tests look at the names on the wire.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::cloud::{Bucket, Kind, Operation};
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabel {
+    request: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureLabels {
+    request: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BucketLabel {
+    bucket: &'static str,
+}
+
+/// Requests to the cloud's API.
+#[derive(Clone, Debug)]
+pub struct CloudMetrics {
+    duration: Histograms<RequestLabel>,
+    errors: Family<FailureLabels, Counter>,
+    waiting: Family<BucketLabel, Gauge>,
+}
+
+impl CloudMetrics {
+    /// Metrics that nobody reads, for tests of providers.
+    pub fn unread() -> Self {
+        Self::register(&mut Registry::default(), "unread")
+    }
+
+    /// Registers the metrics under the names that Go providers use by convention.
+    pub fn register(registry: &mut Registry, provider: &str) -> Self {
+        let this = Self {
+            duration: Histograms::new_with_constructor(api_buckets),
+            errors: Family::default(),
+            waiting: Family::default(),
+        };
+        registry.register(
+            format!("cloudprovider_{provider}_api_request_duration_seconds"),
+            "Latency of requests to the cloud",
+            this.duration.clone(),
+        );
+        registry.register(
+            format!("cloudprovider_{provider}_api_request_errors"),
+            "Requests to the cloud that failed, by reason",
+            this.errors.clone(),
+        );
+        registry.register(
+            "ccm_cloud_requests_waiting",
+            "Requests to the cloud that wait for their turn or for a rate limit",
+            this.waiting.clone(),
+        );
+        this
+    }
+
+    /// Counts one request that was sent.
+    pub fn request(&self, operation: Operation, took: Duration, outcome: Result<(), Kind>) {
+        let request = operation.0;
+        self.duration.get_or_create(&RequestLabel { request }).observe(took.as_secs_f64());
+        if let Err(kind) = outcome {
+            let reason = kind.reason();
+            self.errors.get_or_create(&FailureLabels { request, reason }).inc();
+        }
+    }
+
+    /// Says how many wait for a bucket.
+    pub fn waiting(&self, bucket: Bucket, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.waiting.get_or_create(&BucketLabel { bucket: bucket.0 }).set(count);
+    }
+}
+
+fn api_buckets() -> Histogram {
+    Histogram::new([0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+}
+
+/// The node controller. The two histograms are upstream's, buckets included.
+#[derive(Clone, Debug)]
+pub struct NodeMetrics {
+    taint_removal_delay: Histogram,
+    initial_sync_delay: Histogram,
+    waiting: Family<ReasonLabel, Gauge>,
+    writes: Family<WriteLabel, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WriteLabel {
+    write: &'static str,
+}
+
+impl NodeMetrics {
+    /// Registers the metrics.
+    pub fn register(registry: &mut Registry) -> Self {
+        let buckets = || Histogram::new([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0]);
+        let this = Self {
+            taint_removal_delay: buckets(),
+            initial_sync_delay: buckets(),
+            waiting: Family::default(),
+            writes: Family::default(),
+        };
+        registry.register(
+            "node_controller_cloud_provider_taint_removal_delay_seconds",
+            "Time from a Node's creation to the removal of its uninitialized taint",
+            this.taint_removal_delay.clone(),
+        );
+        registry.register(
+            "node_controller_initial_node_sync_delay_seconds",
+            "Time from a Node's creation to the end of its initialisation",
+            this.initial_sync_delay.clone(),
+        );
+        registry.register(
+            "ccm_nodes_waiting",
+            "Nodes that cannot be initialised yet, by reason",
+            this.waiting.clone(),
+        );
+        registry.register(
+            "ccm_node_writes",
+            "Writes to Nodes by the node controller: status, main or condition",
+            this.writes.clone(),
+        );
+        this
+    }
+
+    /// Counts a node that was initialised this long after it was made.
+    pub fn initialised(&self, delay: Duration) {
+        self.taint_removal_delay.observe(delay.as_secs_f64());
+        self.initial_sync_delay.observe(delay.as_secs_f64());
+    }
+
+    /// One node more, or less, waits for this reason.
+    pub fn waiting(&self, reason: &'static str, change: i64) {
+        self.waiting.get_or_create(&ReasonLabel { reason }).inc_by(change);
+    }
+
+    /// Counts a write.
+    pub fn write(&self, write: &'static str) {
+        self.writes.get_or_create(&WriteLabel { write }).inc();
+    }
+}
+
+/// The process as a whole.
+#[derive(Clone, Debug)]
+pub struct ProcessMetrics {
+    master: Family<NameLabel, Gauge>,
+    controllers: Family<ControllerLabels, Gauge>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NameLabel {
+    name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ControllerLabels {
+    name: &'static str,
+    manager: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    git_version: &'static str,
+}
+
+impl ProcessMetrics {
+    /// Registers the metrics.
+    pub fn register(registry: &mut Registry) -> Self {
+        let this = Self { master: Family::default(), controllers: Family::default() };
+        registry.register(
+            "leader_election_master_status",
+            "Whether this process holds the lease of that name",
+            this.master.clone(),
+        );
+        registry.register(
+            "running_managed_controllers",
+            "Whether the controller runs in this process",
+            this.controllers.clone(),
+        );
+        let build = Family::<BuildLabels, Gauge>::default();
+        build.get_or_create(&BuildLabels { git_version: env!("CARGO_PKG_VERSION") }).set(1);
+        registry.register("ccm_build_info", "The version that runs", build);
+        let start = Gauge::<f64, AtomicU64>::default();
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        start.set(since_epoch.unwrap_or_default().as_secs_f64());
+        registry.register(
+            "process_start_time_seconds",
+            "Start of the process since the epoch, in seconds",
+            start,
+        );
+        this
+    }
+
+    /// Says whether we hold the lease.
+    pub fn leads(&self, lease: &str, leads: bool) {
+        self.master.get_or_create(&NameLabel { name: lease.to_owned() }).set(i64::from(leads));
+    }
+
+    /// Says whether a controller runs, by its short name.
+    pub fn runs(&self, controller: &'static str, runs: bool) {
+        let labels = ControllerLabels { name: controller, manager: "cloud-controller-manager" };
+        self.controllers.get_or_create(&labels).set(i64::from(runs));
+    }
+}
+
+/// The registry as the process shares it, once everything is registered.
+pub type SharedRegistry = Arc<Registry>;
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[test]
+    fn names_on_the_wire_are_what_dashboards_expect() {
+        let mut registry = Registry::default();
+        let cloud = CloudMetrics::register(&mut registry, "sim");
+        let node = NodeMetrics::register(&mut registry);
+        let process = ProcessMetrics::register(&mut registry);
+        cloud.request(Operation("Describe"), Duration::from_millis(3), Err(Kind::Unavailable));
+        cloud.waiting(Bucket("reads"), 2);
+        node.initialised(Duration::from_secs(3));
+        node.waiting("PermissionDenied", 1);
+        node.write("status");
+        process.leads("cloud-controller-manager", true);
+        process.runs("cloud-node", true);
+
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for line in [
+            r#"cloudprovider_sim_api_request_duration_seconds_count{request="Describe"} 1"#,
+            r#"cloudprovider_sim_api_request_errors_total{request="Describe",reason="CloudUnavailable"} 1"#,
+            r#"ccm_cloud_requests_waiting{bucket="reads"} 2"#,
+            r#"node_controller_cloud_provider_taint_removal_delay_seconds_bucket{le="4.0"} 1"#,
+            "node_controller_initial_node_sync_delay_seconds_count 1",
+            r#"ccm_nodes_waiting{reason="PermissionDenied"} 1"#,
+            r#"ccm_node_writes_total{write="status"} 1"#,
+            r#"leader_election_master_status{name="cloud-controller-manager"} 1"#,
+            r#"running_managed_controllers{name="cloud-node",manager="cloud-controller-manager"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line} not in\n{text}");
+        }
+    }
+}

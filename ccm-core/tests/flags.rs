@@ -1,0 +1,354 @@
+//! The command line, from outside.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ccm_core::app::flags::{Exit, LogFormat, Options, Program, Stream, parse};
+use rstest::rstest;
+
+fn program() -> Program {
+    Program { name: "cloud-controller-manager", version: "0.1.0", providers: vec!["sim", "aws"] }
+}
+
+fn parsed(args: &[&str]) -> Result<Options, Exit> {
+    parse(&program(), ["ccm", "--cloud-provider=sim"].iter().chain(args))
+}
+
+fn options(args: &[&str]) -> Options {
+    parsed(args).unwrap_or_else(|exit| panic!("{args:?}: {}", exit.text()))
+}
+
+fn refusal(args: &[&str]) -> String {
+    let exit = parsed(args).expect_err("accepted");
+    assert_eq!((exit.stream(), exit.code()), (Stream::Stderr, 1), "{args:?}");
+    exit.text().to_owned()
+}
+
+#[test]
+fn defaults_are_upstreams_but_for_what_help_says() {
+    let options = options(&[]);
+    assert_eq!(options.cloud.provider, "sim");
+    assert_eq!(options.cloud.config, None);
+    assert_eq!(options.cluster.name, "kubernetes");
+    assert_eq!(options.cluster.kubeconfig, None);
+    assert_eq!(options.cluster.master, None);
+    assert_eq!(options.node_controller.status_update_frequency, Duration::from_mins(5));
+    assert_eq!(options.node_controller.concurrent_syncs.get(), 16);
+    assert_eq!(options.serving.unwrap().address, ([127, 0, 0, 1], 10258).into());
+    assert_eq!(options.logging.verbosity, 0);
+    assert_eq!(options.logging.format, LogFormat::Text);
+    let election = options.leader_election.unwrap();
+    assert_eq!(election.name, "cloud-controller-manager");
+    assert_eq!(election.namespace, "kube-system");
+    assert_eq!(election.lease_duration, Duration::from_secs(15));
+    assert_eq!(election.renew_deadline, Duration::from_secs(10));
+    assert_eq!(election.retry_period, Duration::from_secs(2));
+}
+
+#[test]
+fn every_flag_is_heard() {
+    let options = options(&[
+        "--cloud-provider=aws",
+        "--cloud-config=/etc/cloud.conf",
+        "--kubeconfig",
+        "/etc/kubeconfig",
+        "--master=https://10.0.0.1:6443",
+        "--cluster-name=blue",
+        "--node-status-update-frequency=1m30s",
+        "--concurrent-node-syncs=3",
+        "--leader-elect-lease-duration=1h0m0s",
+        "--leader-elect-renew-deadline=1.5m",
+        "--leader-elect-retry-period=.5s",
+        "--leader-elect-resource-lock=leases",
+        "--leader-elect-resource-name=ccm",
+        "--leader-elect-resource-namespace=infra",
+        "--bind-address=::1",
+        "--secure-port=443",
+        "--logging-format=json",
+        "-v4",
+    ]);
+    assert_eq!(options.cloud.provider, "aws");
+    assert_eq!(options.cloud.config, Some(PathBuf::from("/etc/cloud.conf")));
+    assert_eq!(options.cluster.kubeconfig, Some(PathBuf::from("/etc/kubeconfig")));
+    assert_eq!(options.cluster.master.as_deref(), Some("https://10.0.0.1:6443"));
+    assert_eq!(options.cluster.name, "blue");
+    assert_eq!(options.node_controller.status_update_frequency, Duration::from_secs(90));
+    assert_eq!(options.node_controller.concurrent_syncs.get(), 3);
+    let election = options.leader_election.unwrap();
+    assert_eq!(election.name, "ccm");
+    assert_eq!(election.namespace, "infra");
+    assert_eq!(election.lease_duration, Duration::from_hours(1));
+    assert_eq!(election.renew_deadline, Duration::from_secs(90));
+    assert_eq!(election.retry_period, Duration::from_millis(500));
+    assert_eq!(options.serving.unwrap().address, "[::1]:443".parse().unwrap());
+    assert_eq!(options.logging.format, LogFormat::Json);
+    assert_eq!(options.logging.verbosity, 4);
+}
+
+#[rstest]
+#[case(&["--v=2"], 2)]
+#[case(&["--v", "2"], 2)]
+#[case(&["-v=2"], 2)]
+#[case(&["-v", "2"], 2)]
+#[case(&["-v2"], 2)]
+#[case::the_last_one_wins(&["-v=5", "--v=2"], 2)]
+fn verbosity_has_many_spellings(#[case] args: &[&str], #[case] want: u32) {
+    assert_eq!(options(args).logging.verbosity, want);
+}
+
+#[rstest]
+#[case(&["--leader-elect"], true)]
+#[case(&["--leader-elect=true"], true)]
+#[case(&["--leader-elect=T"], true)]
+#[case(&["--leader-elect=1"], true)]
+#[case(&["--leader-elect=false"], false)]
+#[case(&["--leader-elect=f"], false)]
+#[case(&["--leader-elect=0"], false)]
+#[case(&["--leader_elect=FALSE"], false)]
+#[case::the_last_one_wins(&["--leader-elect=false", "--leader_elect"], true)]
+#[case::the_last_one_wins(&["--leader-elect", "--leader-elect=false"], false)]
+fn booleans_are_read_as_go_reads_them(#[case] args: &[&str], #[case] want: bool) {
+    assert_eq!(options(args).leader_election.is_some(), want);
+}
+
+#[test]
+fn underscores_are_dashes_in_names_but_not_in_values() {
+    let options = options(&["--cluster_name=a_b", "--leader_elect-resource_name", "a-b"]);
+    assert_eq!(options.cluster.name, "a_b");
+    assert_eq!(options.leader_election.unwrap().name, "a-b");
+}
+
+#[test]
+fn empty_values_are_as_good_as_no_flag() {
+    let options = options(&["--kubeconfig=", "--master=", "--cloud-config", ""]);
+    assert_eq!(options.cluster.kubeconfig, None);
+    assert_eq!(options.cluster.master, None);
+    assert_eq!(options.cloud.config, None);
+}
+
+#[test]
+fn port_zero_is_no_https_whatever_the_address() {
+    assert_eq!(options(&["--secure-port=0", "--bind-address=0.0.0.0"]).serving, None);
+}
+
+#[test]
+fn without_election_its_flags_may_contradict_each_other() {
+    let args = ["--leader-elect=false", "--leader-elect-lease-duration=1s"];
+    assert_eq!(options(&args).leader_election, None);
+}
+
+#[rstest]
+#[case("--leader-elect=yes", "--leader-elect \"yes\": must be true or false")]
+#[case("--leader-elect=", "--leader-elect \"\": must be true or false")]
+#[case(
+    "--leader-elect-retry-period=5",
+    "--leader-elect-retry-period \"5\": must be a duration longer than zero, such as 300ms, 15s, \
+     1.5h or 1h15m30s"
+)]
+#[case(
+    "--node-status-update-frequency=-1s",
+    "--node-status-update-frequency \"-1s\": must be a duration longer than zero, such as 300ms, \
+     15s, 1.5h or 1h15m30s"
+)]
+#[case(
+    "--node-status-update-frequency=0",
+    "--node-status-update-frequency \"0\": must be a duration longer than zero, such as 300ms, \
+     15s, 1.5h or 1h15m30s"
+)]
+#[case(
+    "--leader-elect-lease-duration=15.5s",
+    "--leader-elect-lease-duration \"15.5s\": must be a duration of whole seconds, one at least, \
+     such as 15s or 1m30s"
+)]
+#[case(
+    "--leader-elect-lease-duration=2147483648s",
+    "--leader-elect-lease-duration \"2147483648s\": must be a duration of whole seconds, one at \
+     least, such as 15s or 1m30s"
+)]
+#[case(
+    "--leader-elect-lease-duration=10s",
+    "--leader-elect-lease-duration 10s: must be longer than --leader-elect-renew-deadline, which \
+     is 10s"
+)]
+#[case(
+    "--leader-elect-renew-deadline=2400ms",
+    "--leader-elect-renew-deadline 2.4s: must be longer than 1.2 times \
+     --leader-elect-retry-period, which is 2s"
+)]
+#[case(
+    "--leader-elect-resource-lock=endpoints",
+    "--leader-elect-resource-lock \"endpoints\": must be \"leases\""
+)]
+#[case(
+    "--leader-elect-resource-name=../x",
+    "--leader-elect-resource-name \"../x\": must be a Kubernetes object name: lower-case letters, \
+     digits, '-' and '.'"
+)]
+#[case(
+    "--leader-elect-resource-namespace=",
+    "--leader-elect-resource-namespace \"\": must be a Kubernetes object name: lower-case \
+     letters, digits, '-' and '.'"
+)]
+#[case(
+    "--bind-address=localhost",
+    "--bind-address \"localhost\": must be an IP address such as 127.0.0.1 or ::1"
+)]
+#[case(
+    "--bind-address=0.0.0.0",
+    "--bind-address 0.0.0.0: must be a loopback address such as 127.0.0.1 or ::1, because \
+     clients are not authenticated yet"
+)]
+#[case(
+    "--secure-port=65536",
+    "--secure-port \"65536\": must be a port from 1 to 65535, or 0 for no HTTPS"
+)]
+#[case(
+    "--concurrent-node-syncs=0",
+    "--concurrent-node-syncs \"0\": must be a number from 1 to 65535"
+)]
+#[case("-v=-1", "-v \"-1\": must be a number such as 0, 2 or 4")]
+#[case("--v=info", "-v \"info\": must be a number such as 0, 2 or 4")]
+#[case("--logging-format=yaml", "--logging-format \"yaml\": must be \"text\" or \"json\"")]
+#[case("--cloud-provider=", "--cloud-provider cannot be empty")]
+#[case("--cloud-provider=azure", "--cloud-provider \"azure\": unknown; this program has: sim, aws")]
+#[case("--version=2", "--version \"2\": must be true, false or raw")]
+fn a_bad_value_is_refused_with_flag_value_and_what_would_do(#[case] arg: &str, #[case] want: &str) {
+    assert_eq!(refusal(&[arg]), format!("error: {want}"));
+}
+
+#[test]
+fn everything_wrong_is_said_at_once() {
+    let exit = parse(
+        &program(),
+        [
+            "ccm",
+            "--leader-elect=maybe",
+            "--leader-elect-lease-duration=1s",
+            "--leader-elect-resource-lock=endpoints",
+            "--secure-port=http",
+            "-v",
+            "-1",
+            "--concurrent-node-syncs=many",
+            "node",
+        ],
+    )
+    .unwrap_err();
+    assert_eq!(
+        exit.text(),
+        "error: unknown positional argument \"node\": there are only flags, and a boolean flag \
+         takes its value after an equals sign (--flag=false)\n\
+         error: --cloud-provider cannot be empty\n\
+         error: --leader-elect \"maybe\": must be true or false\n\
+         error: --secure-port \"http\": must be a port from 1 to 65535, or 0 for no HTTPS\n\
+         error: --concurrent-node-syncs \"many\": must be a number from 1 to 65535\n\
+         error: -v \"-1\": must be a number such as 0, 2 or 4"
+    );
+}
+
+#[rstest]
+#[case::nearest_name(&["--leader-elct"], "error: unknown flag --leader-elct; did you mean --leader-elect?")]
+#[case::nearest_name_with_value(
+    &["--cluster_nam=x"],
+    "error: unknown flag --cluster-nam; did you mean --cluster-name?",
+)]
+#[case::nothing_near(&["--zzz=1"], "error: unknown flag --zzz")]
+#[case::long_flag_with_one_dash(
+    &["-leader-elect=false"],
+    "error: unknown flag -l in -leader-elect=false; a flag of more than one letter takes two \
+     dashes: --leader-elect=false",
+)]
+#[case::no_value(
+    &["--cluster-name"],
+    "error: a value is required for '--cluster-name <NAME>' but none was supplied",
+)]
+fn what_is_no_flag_is_refused(#[case] args: &[&str], #[case] want: &str) {
+    let hint = "Run 'cloud-controller-manager --help' for all flags.";
+    assert_eq!(refusal(args), format!("{want}\n{hint}"));
+}
+
+#[rstest]
+#[case::bare_boolean(&["--leader-elect", "false"], "false")]
+#[case::after_two_dashes(&["--", "--v=2"], "--v=2")]
+fn positional_arguments_are_refused(#[case] args: &[&str], #[case] argument: &str) {
+    let want = format!(
+        "error: unknown positional argument {argument:?}: there are only flags, and a boolean \
+         flag takes its value after an equals sign (--flag=false)"
+    );
+    assert_eq!(refusal(args), want);
+}
+
+#[test]
+fn empty_positional_arguments_are_let_be() {
+    assert_eq!(options(&["", "--v=2", ""]).logging.verbosity, 2);
+}
+
+#[test]
+fn the_argument_after_a_flag_is_its_value_whatever_it_looks_like() {
+    assert_eq!(options(&["--cluster-name", "--v"]).cluster.name, "--v");
+    assert_eq!(options(&["--cluster-name", "-x"]).cluster.name, "-x");
+}
+
+#[test]
+fn arguments_that_are_no_text_are_refused_but_in_paths() {
+    let bytes = |text: &[u8]| OsString::from_vec(text.to_vec());
+    for arg in [&b"--cluster-name=\xff"[..], b"--\xff", b"\xff", b"-\xff"] {
+        let exit = parse(&program(), [bytes(b"ccm"), bytes(arg)]).unwrap_err();
+        assert_eq!((exit.stream(), exit.code()), (Stream::Stderr, 1));
+    }
+    let args = [bytes(b"ccm"), "--cloud-provider=sim".into(), bytes(b"--kubeconfig=/\xff")];
+    let kubeconfig = parse(&program(), args).unwrap().cluster.kubeconfig;
+    assert_eq!(kubeconfig, Some(PathBuf::from(bytes(b"/\xff"))));
+}
+
+#[test]
+fn no_arguments_at_all_are_no_panic() {
+    let exit = parse(&program(), Vec::<OsString>::new()).unwrap_err();
+    assert_eq!(exit.text(), "error: --cloud-provider cannot be empty");
+}
+
+#[rstest]
+#[case(&["--version"], "cloud-controller-manager v0.1.0")]
+#[case(&["--version=true", "--secure-port=x"], "cloud-controller-manager v0.1.0")]
+#[case(
+    &["--version=raw"],
+    &format!(
+        "cloud-controller-manager version=0.1.0 os={} arch={}",
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    ),
+)]
+fn the_version_goes_to_stdout(#[case] args: &[&str], #[case] want: &str) {
+    let exit = parsed(args).unwrap_err();
+    assert_eq!((exit.text(), exit.stream(), exit.code()), (want, Stream::Stdout, 0));
+    assert!(parsed(&["--version=false"]).is_ok());
+}
+
+#[test]
+fn help_has_upstreams_sections() {
+    for flag in ["--help", "-h"] {
+        let exit = parsed(&[flag]).unwrap_err();
+        assert_eq!((exit.stream(), exit.code()), (Stream::Stdout, 0));
+        let text = exit.text();
+        let sections: Vec<&str> =
+            text.lines().filter(|line| !line.starts_with(' ') && line.ends_with(':')).collect();
+        assert_eq!(
+            sections,
+            [
+                "Generic flags:",
+                "Cloud flags:",
+                "Leader election flags:",
+                "Secure serving flags:",
+                "Node controller flags:",
+                "Logging flags:",
+                "Global flags:",
+            ],
+            "{text}"
+        );
+        for said in ["Usage: cloud-controller-manager [flags]", "(upstream: 1)", "one of: sim, aws"]
+        {
+            assert!(text.contains(said), "{said} not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What happens, told and checked.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use ccm_core::cluster::keys;
+use ccm_envtest::audit::{Event, Stage as AuditStage};
+use simcloud::api::{CreateInstance, Instance, Nic, Outcome};
+use tokio::time::sleep;
+
+use super::picture::Picture;
+use super::stage::{CALLER, Stage, TOKEN, is_initialised};
+use crate::Error;
+use crate::out::{Out, took};
+
+/// An initialisation takes a fraction of a second.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A waiting node is told so after ten seconds.
+const TOLD: Duration = Duration::from_secs(30);
+
+/// A waiting node is looked at again after at most 45 seconds.
+const LOOKED_AT_AGAIN: Duration = Duration::from_secs(75);
+
+/// How the story is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Teller {
+    pub(super) out: Out,
+    /// Time to read what is going to happen before it does.
+    pub(super) pause: Duration,
+}
+
+impl Teller {
+    async fn chapter(self, title: &str, text: &str) {
+        self.out.heading(title);
+        self.out.text(text);
+        self.out.line("");
+        sleep(self.pause).await;
+    }
+}
+
+/// Tells the whole story. The first expectation that is not met ends it.
+pub(super) async fn tell(stage: &mut Stage, teller: Teller) -> Result<(), Error> {
+    let mut machines = three_machines(stage, teller).await?;
+    machines.push(one_more(stage, teller).await?);
+    let waiting = revoked(stage, teller, &machines).await?;
+    restored(stage, teller, &waiting).await?;
+    machines.push(waiting);
+    summary(stage, teller.out, &machines).await
+}
+
+async fn three_machines(stage: &mut Stage, teller: Teller) -> Result<Vec<Instance>, Error> {
+    let text = format!(
+        "The cloud has three machines. Their kubelets register Nodes with the taint {}: no pod \
+         may come before the cloud has been asked about the machine. Expected: addresses first, \
+         then labels and provider ID, and with them the taint goes.",
+        keys::TAINT_UNINITIALIZED
+    );
+    teller.chapter("1. Three machines join", &text).await;
+    let machines = stage.console.create_instances((1..=3).map(machine).collect()).await?;
+    for machine in &machines {
+        stage.boot(machine).await?;
+    }
+    let all = |picture: &Picture| machines.iter().all(|machine| is_initialised(picture, machine));
+    stage.expect("the three nodes are as the cloud says", SOON, all).await?;
+    teller.out.ok("three nodes have the addresses, labels and provider IDs of their machines");
+    Ok(machines)
+}
+
+async fn one_more(stage: &mut Stage, teller: Teller) -> Result<Instance, Error> {
+    let text =
+        "As when an autoscaler adds one. Nothing is polled: the new Node itself is the signal.";
+    teller.chapter("2. A machine joins while all is running", text).await;
+    let machine = stage.console.create_instance(&machine(4)).await?;
+    stage.boot(&machine).await?;
+    let done = |picture: &Picture| is_initialised(picture, &machine);
+    stage.expect("the new node is as the cloud says", SOON, done).await?;
+    teller.out.ok(format_args!("{} is initialised", machine.name));
+    Ok(machine)
+}
+
+async fn revoked(
+    stage: &mut Stage,
+    teller: Teller,
+    working: &[Instance],
+) -> Result<Instance, Error> {
+    let text = "\
+        The token of the cloud-controller-manager is revoked, and then another machine joins. \
+         Nobody can say what machine it is, so its Node has to wait. A hiccup is not worth a word: \
+         a node that has waited for 10 s is given the reason, as a condition and an event. The \
+         nodes that work must not change: \"the cloud did not tell\" is not \"the machine is gone\".";
+    teller.chapter("3. The cloud revokes our credentials", text).await;
+    let versions = |picture: &Picture| -> Vec<_> {
+        let version = |it: &Instance| picture.nodes.get(&it.name).map(|it| it.version.clone());
+        working.iter().map(version).collect()
+    };
+    let before = versions(&stage.picture());
+    stage.console.revoke_token(TOKEN).await?;
+    let machine = stage.console.create_instance(&machine(5)).await?;
+    stage.boot(&machine).await?;
+    let (name, since) = (machine.name.clone(), Instant::now());
+    let told = |picture: &Picture| {
+        let Some(node) = picture.nodes.get(&name) else { return false };
+        let known = node.known.as_ref();
+        let about = ("Node".to_owned(), name.clone());
+        let has_condition =
+            known.is_some_and(|it| it.status == "Unknown" && it.reason == "PermissionDenied");
+        let has_event = picture
+            .events
+            .iter()
+            .any(|said| said.warning && said.about == about && said.reason == "PermissionDenied");
+        node.uninitialized && has_condition && has_event
+    };
+    let what = "the new node keeps its taint and says PermissionDenied, by condition and event";
+    stage.expect(what, TOLD, told).await?;
+    if versions(&stage.picture()) != before {
+        return Err("nodes that worked have changed while the credentials were revoked".into());
+    }
+    teller.out.ok(format_args!(
+        "{name} waits and says why, after {}; the other nodes were not touched",
+        took(since.elapsed())
+    ));
+    Ok(machine)
+}
+
+async fn restored(stage: &mut Stage, teller: Teller, waiting: &Instance) -> Result<(), Error> {
+    let text = "\
+        Nobody restarts or edits anything. The waiting node is looked at again at pauses that \
+         grow from one second to half a minute, so this takes up to that long.";
+    teller.chapter("4. The credentials are restored", text).await;
+    let since = Instant::now();
+    stage.console.restore_token(TOKEN).await?;
+    let done = |picture: &Picture| is_initialised(picture, waiting);
+    stage.expect("the node that waited is as the cloud says", LOOKED_AT_AGAIN, done).await?;
+    teller.out.ok(format_args!(
+        "{} is initialised, {} after the token was good again",
+        waiting.name,
+        took(since.elapsed())
+    ));
+    Ok(())
+}
+
+/// What it cost, by the logs of the two others: the API server's and the cloud's.
+async fn summary(stage: &mut Stage, out: Out, machines: &[Instance]) -> Result<(), Error> {
+    out.heading("What it took");
+    out.line(format_args!("{} nodes were initialised.", machines.len()));
+    let events = stage.control_plane.audit_events().await?;
+    out.line("\nRequests of the cloud-controller-manager to the API server:");
+    for (request, count) in requests(&events, &stage.account) {
+        out.line(format_args!("  {count:4}  {request}"));
+    }
+    out.line("\nCalls of the cloud-controller-manager to the cloud:");
+    for count in stage.console.calls().await?.counts.iter().filter(|it| it.caller == CALLER) {
+        let failed: u64 = count
+            .outcomes
+            .iter()
+            .filter(|(outcome, _)| **outcome != Outcome::Ok)
+            .map(|(_, calls)| calls)
+            .sum();
+        out.line(format_args!(
+            "  {:4}  {}, about {} machines in all; {failed} of them refused",
+            count.calls, count.operation, count.instances
+        ));
+    }
+    Ok(())
+}
+
+/// Completed requests of a user, counted by what they were. A watch that is still open is not one.
+fn requests(events: &[Event], user: &str) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    let of_user = events.iter().filter(|event| event.user == user);
+    for event in of_user.filter(|event| event.stage == AuditStage::ResponseComplete) {
+        let mut request = format!("{} {}", event.verb, event.resource);
+        if !event.subresource.is_empty() {
+            request = format!("{request}/{}", event.subresource);
+        }
+        if event.code >= 300 {
+            request = format!("{request} (answered {})", event.code);
+        }
+        *counts.entry(request).or_default() += 1;
+    }
+    counts
+}
+
+/// A machine: the zones in turn, one address of each kind.
+fn machine(number: u8) -> CreateInstance {
+    let zone = ["sim-1a", "sim-1b", "sim-1c"][usize::from(number + 2) % 3];
+    let nic = Nic {
+        private_ipv4s: vec![Ipv4Addr::new(10, 0, 0, number)],
+        private_ipv6s: vec![Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, u16::from(number))],
+        // For documentation, RFC 5737.
+        public_ipv4: Some(Ipv4Addr::new(203, 0, 113, number)),
+        ..Nic::default()
+    };
+    CreateInstance {
+        instance_type: Some("sim.medium".to_owned()),
+        zone: Some(zone.to_owned()),
+        nics: Some(vec![nic]),
+        ..CreateInstance::named(format!("node-{number}"))
+    }
+}

@@ -1,0 +1,61 @@
+//! `cargo xtask …`: the demo, everything that is tested, the generated pages, measurements.
+//!
+//! Nothing has to be installed for it beyond Rust and Go; what it starts it stops.
+
+mod bench;
+mod build;
+mod demo;
+mod docs;
+mod kubectl;
+mod out;
+mod test;
+
+use std::process::ExitCode;
+
+use ccm_core::report::Chain;
+use clap::{Parser, Subcommand};
+
+use self::out::Out;
+
+/// Whatever went wrong, told to a person.
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Flags {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run a control plane, a simulated cloud and the cloud-controller-manager, and show what happens
+    Demo(demo::Args),
+    /// Check and test everything
+    Test(test::Args),
+    /// Write the generated pages of the book
+    Docs(docs::Args),
+    /// Run kubectl: the one on PATH if it is fit for the demo's API server, else one that is built
+    Kubectl(kubectl::Args),
+    /// Measure
+    Bench(bench::Args),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let out = Out::to_stdout();
+    let done = match Flags::parse().task {
+        Task::Demo(args) => demo::run(args, out).await,
+        Task::Test(args) => test::run(args, out).await,
+        Task::Docs(args) => docs::run(&args, out),
+        Task::Kubectl(args) => kubectl::run(args).await,
+        Task::Bench(args) => bench::run(args).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            out.failure(Chain(&*err));
+            ExitCode::FAILURE
+        }
+    }
+}

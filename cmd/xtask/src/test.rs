@@ -1,0 +1,187 @@
+//! `cargo xtask test`: everything that has to hold, one step after the other.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use ccm_envtest::Binary;
+use tokio::process::Command;
+
+use crate::out::{Out, took};
+use crate::{Error, build, demo, docs};
+
+/// Tests that run at once. Many of them start an API server of their own, of 300 MiB.
+const THREADS: usize = 4;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only what needs no control plane: checks and unit tests
+    #[arg(long)]
+    fast: bool,
+}
+
+/// Runs everything; the first failure ends it.
+pub(crate) async fn run(args: Args, out: Out) -> Result<(), Error> {
+    let since = Instant::now();
+    out.line(machine());
+    let mut steps = Steps { out, count: 0 };
+
+    steps.cargo("Format", &["fmt", "--all", "--check"]).await?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    steps.cargo("Lints", &clippy).await?;
+    // Together with others a crate may get features that it does not ask for.
+    steps.cargo("The framework by itself", &["check", "--package=ccm-core"]).await?;
+    steps.cargo("The provider by itself", &["check", "--package=ccm-provider-sim"]).await?;
+    let bare = ["check", "--package=cloud-controller-manager", "--no-default-features"];
+    steps.cargo("The program without providers", &bare).await?;
+    let bare = ["check", "--package=simcloud", "--no-default-features"];
+    steps.cargo("The simulated cloud's types alone", &bare).await?;
+    steps.rustdoc().await?;
+    steps.book()?;
+    steps.dependencies().await?;
+
+    let programs = steps.programs().await?;
+    if args.fast {
+        steps.tests("Unit tests", &["--lib", "--bins"], programs).await?;
+    } else {
+        steps.control_plane().await?;
+        steps.tests("Tests", &[], programs).await?;
+        steps.demo().await?;
+    }
+    out.line("");
+    out.ok(format_args!("all {} steps, in {}", steps.count, took(since.elapsed())));
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Steps {
+    out: Out,
+    count: usize,
+}
+
+impl Steps {
+    fn begin(&mut self, title: &str) -> Instant {
+        self.count += 1;
+        self.out.heading(format_args!("{}. {title}", self.count));
+        Instant::now()
+    }
+
+    fn done(&self, since: Instant) {
+        self.out.ok(took(since.elapsed()));
+    }
+
+    async fn cargo(&mut self, title: &str, args: &[&str]) -> Result<(), Error> {
+        let mut cargo = build::cargo();
+        cargo.args(args);
+        self.command(title, cargo).await
+    }
+
+    async fn command(&mut self, title: &str, mut command: Command) -> Result<(), Error> {
+        let since = self.begin(title);
+        let line = line(&command);
+        self.out.line(&line);
+        let status = command.kill_on_drop(true).status().await?;
+        if !status.success() {
+            return Err(format!("step {}, {title}: {line} ({status})", self.count).into());
+        }
+        self.done(since);
+        Ok(())
+    }
+
+    async fn rustdoc(&mut self) -> Result<(), Error> {
+        let mut cargo = build::cargo();
+        cargo.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+        self.command("Documentation of the code", cargo).await
+    }
+
+    fn book(&mut self) -> Result<(), Error> {
+        let since = self.begin("The book");
+        docs::run(&docs::Args { check: true }, self.out)?;
+        self.done(since);
+        Ok(())
+    }
+
+    /// Licences, sources and duplicates. The advisories are not looked at: their database is a
+    /// repository that not everybody can reach.
+    async fn dependencies(&mut self) -> Result<(), Error> {
+        let mut version = build::cargo();
+        let version = version.args(["deny", "--version"]).output().await;
+        if version.is_ok_and(|version| version.status.success()) {
+            let check = ["deny", "check", "bans", "licenses", "sources"];
+            return self.cargo("Dependencies", &check).await;
+        }
+        self.begin("Dependencies");
+        self.out.line(
+            "SKIPPED: cargo-deny is not installed; `cargo install --locked cargo-deny` installs it",
+        );
+        Ok(())
+    }
+
+    /// Builds what the tests run, because cargo builds only the programs of a test's own package.
+    async fn programs(&mut self) -> Result<PathBuf, Error> {
+        let since = self.begin("Programs");
+        let built = build::programs(&["cloud-controller-manager", "simcloud"]).await?;
+        let program = built.values().next().and_then(|program| program.parent());
+        let folder = program.ok_or("cargo built nothing")?.to_owned();
+        self.done(since);
+        Ok(folder)
+    }
+
+    async fn control_plane(&mut self) -> Result<(), Error> {
+        let since = self.begin("etcd and kube-apiserver, built unless they are there");
+        for binary in [Binary::Etcd, Binary::KubeApiserver] {
+            self.out.line(binary.locate().await?.display());
+        }
+        self.done(since);
+        Ok(())
+    }
+
+    async fn tests(&mut self, title: &str, what: &[&str], programs: PathBuf) -> Result<(), Error> {
+        let threads =
+            std::thread::available_parallelism().map_or(THREADS, |it| it.get().min(THREADS));
+        let mut cargo = build::cargo();
+        cargo
+            .args(["test", "--workspace"])
+            .args(what)
+            .env("CCM_BIN_DIR", programs)
+            .env("RUST_TEST_THREADS", threads.to_string());
+        self.command(title, cargo).await
+    }
+
+    async fn demo(&mut self) -> Result<(), Error> {
+        let since = self.begin("The demo");
+        demo::run(demo::Args { once: true }, self.out).await?;
+        self.done(since);
+        Ok(())
+    }
+}
+
+/// The command as one would type it.
+fn line(command: &Command) -> String {
+    let command = command.as_std();
+    let set = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let set = set.map(|(name, value)| format!("{}='{}' ", name.display(), value.display()));
+    let args = command.get_args().map(|arg| format!(" {}", arg.display()));
+    set.chain(["cargo".to_owned()]).chain(args).collect()
+}
+
+/// What there is to work with, for whoever reads a log of a failure.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = available.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    let gib = kib.map_or_else(|| "?".to_owned(), |kib| (kib / 1024 / 1024).to_string());
+    format!("{cores} cores, {gib} GiB of memory available")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_command_can_be_pasted() {
+        let mut command = Command::new("/somewhere/cargo");
+        command.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+        assert_eq!(line(&command), "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps");
+    }
+}

@@ -1,0 +1,285 @@
+//! The way of a call: who calls, what is in the way, the work, the answer, the log.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::header;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::app::App;
+use super::problem::Problem;
+use super::wire::Wire;
+use crate::api::{FaultKind, Instance, Operation, OperationClass, Outcome, StruckBy};
+use crate::calls::{Begun, End};
+use crate::faults::{MAX_WAIT_MS, Strike, Victim};
+use crate::request::{Answer, Request, serve, spoil};
+
+/// The longest name of a caller in the log.
+const MAX_CALLER: usize = 64;
+
+/// Whoever sent the request, not yet known to be let in.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    app: Arc<App>,
+    wire: Wire,
+    secret: Option<String>,
+    product: Option<String>,
+}
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Infallible> {
+        let ConnectInfo(wire) = parts
+            .extensions
+            .get::<ConnectInfo<Wire>>()
+            .cloned()
+            .expect("the server puts it there for every connection");
+        Ok(Self {
+            app: Arc::clone(app),
+            wire,
+            secret: bearer(&parts.headers),
+            product: product(&parts.headers),
+        })
+    }
+}
+
+/// The secret of an `Authorization: Bearer` header.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<String> {
+    let (scheme, secret) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim().to_owned())
+}
+
+/// The first product of `User-Agent`, without its version.
+fn product(headers: &HeaderMap) -> Option<String> {
+    let agent = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    let product = agent.split(['/', ' ']).next()?;
+    (!product.is_empty()).then(|| product.chars().take(MAX_CALLER).collect())
+}
+
+/// What stands between a call and its work.
+#[derive(Debug)]
+enum Fate {
+    /// It is refused.
+    Refused(Problem),
+    /// It is let through, after a time, with a fault or without one.
+    Passed { latency: Duration, strike: Option<Strike> },
+}
+
+impl Caller {
+    /// Takes a call from its arrival to its answer.
+    pub(crate) async fn call(
+        self,
+        operation: Operation,
+        request: Result<Request, Problem>,
+    ) -> Response {
+        let (mut call, fate) = self.receive(operation, request.as_ref().ok());
+        let (latency, strike) = match fate {
+            Fate::Refused(problem) => return call.answer(Err(problem)),
+            Fate::Passed { latency, strike } => (latency, strike),
+        };
+        let app = Arc::clone(&self.app);
+
+        let mut delay = latency;
+        match strike.as_ref().map(|strike| strike.kind) {
+            Some(FaultKind::Reset) => return call.cut(),
+            Some(FaultKind::Hang { max_ms }) => {
+                let max = Duration::from_millis(max_ms.unwrap_or(MAX_WAIT_MS));
+                let id = strike.as_ref().map_or("", |strike| &strike.id);
+                if !app.fault_lifted(id, max).await {
+                    return call.cut();
+                }
+            }
+            Some(FaultKind::Slow { delay_ms }) => delay += Duration::from_millis(delay_ms),
+            Some(kind) => {
+                if let Some(problem) = denial(kind) {
+                    app.pause(delay).await;
+                    return call.answer(Err(problem));
+                }
+            }
+            None => {}
+        }
+
+        let loses_answer =
+            strike.as_ref().is_some_and(|strike| strike.kind == FaultKind::LoseResponse);
+        let work = async move {
+            app.pause(delay).await;
+            work(&app, operation, request?, strike.as_ref()).await
+        };
+        let answer = match operation.class() {
+            OperationClass::Read => work.await,
+            // Once received, a write is done, though the caller may have gone meanwhile.
+            OperationClass::Write => tokio::spawn(work).await.unwrap_or_else(|panic| {
+                tracing::error!(%operation, error = %panic, "call not finished");
+                Err(Problem::server_error(500, "the call was not finished"))
+            }),
+        };
+        if loses_answer { call.cut() } else { call.answer(answer) }
+    }
+
+    /// Enters the call in the log and decides what becomes of it.
+    fn receive(&self, operation: Operation, request: Option<&Request>) -> (Call, Fate) {
+        let mut core = self.app.core();
+        let now = core.now();
+        let token = self.secret.as_deref().and_then(|secret| core.tokens.name_of(secret));
+        let is_known = token.is_some();
+        let caller = self.product.as_deref().or(token).unwrap_or("unknown").to_owned();
+        let instances = request.map_or(0, Request::instances);
+        let begun = core.calls.begin(operation, &caller, instances, now);
+        let mut call = Call {
+            app: Arc::clone(&self.app),
+            wire: self.wire.clone(),
+            begun: Some(begun),
+            fault: None,
+        };
+
+        if !is_known {
+            return (call, Fate::Refused(Problem::unauthenticated()));
+        }
+        if let Err(wait) = core.take(operation, self.app.uptime()) {
+            return (call, Fate::Refused(Problem::throttled(Some(wait))));
+        }
+        let core = &mut *core;
+        let victim = Victim { operation, caller: &caller };
+        let strike = core.faults.strike(&victim, now, &mut core.rng, |instance| {
+            request.is_some_and(|request| request.is_about(&core.cloud, instance))
+        });
+        if let Some(strike) = &strike {
+            let kind = strike.kind.as_str().to_owned();
+            call.fault = Some(StruckBy { id: strike.id.clone(), kind });
+        }
+        let latency = core.latency(operation);
+        (call, Fate::Passed { latency, strike })
+    }
+}
+
+/// The answer of a fault that refuses; none for those that do something else.
+fn denial(kind: FaultKind) -> Option<Problem> {
+    match kind {
+        FaultKind::Unauthenticated => Some(Problem::unauthenticated()),
+        FaultKind::PermissionDenied => {
+            Some(Problem::permission_denied("the token does not allow this operation"))
+        }
+        FaultKind::Throttle { retry_after_ms } => {
+            Some(Problem::throttled(retry_after_ms.map(Duration::from_millis)))
+        }
+        FaultKind::ServerError { status } => {
+            Some(Problem::server_error(status, "the cloud failed"))
+        }
+        FaultKind::Hang { .. }
+        | FaultKind::Slow { .. }
+        | FaultKind::CutPage { .. }
+        | FaultKind::DropPageToken
+        | FaultKind::EmptyPage
+        | FaultKind::LoseResponse
+        | FaultKind::Reset => None,
+    }
+}
+
+async fn work(
+    app: &App,
+    operation: Operation,
+    request: Request,
+    strike: Option<&Strike>,
+) -> Result<Answer, Problem> {
+    let (answer, revision) = {
+        let mut core = app.core();
+        let now = core.now();
+        let core = &mut *core;
+        let answer = serve(&mut core.cloud, request, now, &core.settings)?;
+        let answer = match strike {
+            Some(strike) => spoil(answer, strike, &mut core.rng),
+            None => answer,
+        };
+        if operation.class() == OperationClass::Read {
+            return Ok(answer);
+        }
+        core.revision += 1;
+        (answer, core.revision)
+    };
+    if app.is_saved(revision).await {
+        Ok(answer)
+    } else {
+        Err(Problem::server_error(500, "done, and lost when the cloud restarts: it is not saved"))
+    }
+}
+
+/// A call in flight. When it is dropped without an end, the caller has gone away.
+#[derive(Debug)]
+struct Call {
+    app: Arc<App>,
+    wire: Wire,
+    /// Absent once it has ended.
+    begun: Option<Begun>,
+    fault: Option<StruckBy>,
+}
+
+impl Call {
+    fn answer(&mut self, answer: Result<Answer, Problem>) -> Response {
+        let response = match answer {
+            Ok(answer) => answer.into_response(),
+            Err(problem) => problem.into_response(),
+        };
+        let status = response.status();
+        let outcome = if status == StatusCode::TOO_MANY_REQUESTS {
+            Outcome::Throttled
+        } else if status.is_client_error() {
+            Outcome::ClientError
+        } else if status.is_server_error() {
+            Outcome::ServerError
+        } else {
+            Outcome::Ok
+        };
+        self.end(Some(status.as_u16()), outcome);
+        response
+    }
+
+    /// Ends without an answer; what is returned never leaves.
+    fn cut(&mut self) -> Response {
+        self.end(None, Outcome::Cut);
+        self.wire.cut();
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    }
+
+    fn end(&mut self, status: Option<u16>, outcome: Outcome) {
+        let Some(begun) = self.begun.take() else { return };
+        let mut core = self.app.core();
+        let at = core.now();
+        core.calls.end(begun, End { at, status, outcome, fault: self.fault.take() });
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.end(None, Outcome::Abandoned);
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        match self {
+            Self::One(instance) => Json(instance).into_response(),
+            Self::Made(instance) => (StatusCode::CREATED, Json(instance)).into_response(),
+            Self::Many(instances) => {
+                Json(Shared { instances, next_page_token: None }).into_response()
+            }
+            Self::Page { instances, next_page_token } => {
+                Json(Shared { instances, next_page_token }).into_response()
+            }
+        }
+    }
+}
+
+/// `Instances` and `InstancePage` of the API, without copying the instances.
+#[derive(Serialize)]
+struct Shared {
+    instances: Vec<Arc<Instance>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}

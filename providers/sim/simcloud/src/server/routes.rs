@@ -1,0 +1,82 @@
+//! The cloud's API: `/v1`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{Path, Query};
+use axum::http::Uri;
+use axum::response::Response;
+use axum::routing::{get, post};
+
+use super::app::App;
+use super::call::Caller;
+use super::problem::{Problem, json};
+use crate::api::{InstanceId, Operation, path};
+use crate::request::{Request, parse_list};
+
+type Body = Result<Bytes, BytesRejection>;
+type Id = Result<Path<String>, PathRejection>;
+
+pub(crate) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route(path::INSTANCES, get(list).post(create))
+        .route(path::DESCRIBE_INSTANCES, post(describe))
+        .route(path::BATCH_CREATE_INSTANCES, post(batch_create))
+        .route(&path::instance("{id}"), get(show).patch(update))
+        .route(&path::start_instance("{id}"), post(start))
+        .route(&path::stop_instance("{id}"), post(stop))
+        .route(&path::terminate_instance("{id}"), post(terminate))
+}
+
+async fn describe(caller: Caller, body: Body) -> Response {
+    caller.call(Operation::DescribeInstances, json(body).map(Request::Describe)).await
+}
+
+async fn list(caller: Caller, uri: Uri) -> Response {
+    let query = match Query::<Vec<(String, String)>>::try_from_uri(&uri) {
+        Ok(Query(pairs)) => parse_list(pairs).map_err(Problem::from),
+        Err(rejection) => Err(Problem::invalid(rejection.body_text())),
+    };
+    caller.call(Operation::ListInstances, query.map(Request::List)).await
+}
+
+async fn show(caller: Caller, id: Id) -> Response {
+    caller.call(Operation::GetInstance, known(id).map(Request::Get)).await
+}
+
+async fn create(caller: Caller, body: Body) -> Response {
+    let wanted = json(body).map(|wanted| Request::Create(Box::new(wanted)));
+    caller.call(Operation::CreateInstance, wanted).await
+}
+
+async fn batch_create(caller: Caller, body: Body) -> Response {
+    caller.call(Operation::BatchCreateInstances, json(body).map(Request::BatchCreate)).await
+}
+
+async fn update(caller: Caller, id: Id, body: Body) -> Response {
+    let request =
+        known(id).and_then(|id| json(body).map(|update| Request::Update(id, Box::new(update))));
+    caller.call(Operation::UpdateInstance, request).await
+}
+
+async fn start(caller: Caller, id: Id) -> Response {
+    caller.call(Operation::StartInstance, known(id).map(Request::Start)).await
+}
+
+async fn stop(caller: Caller, id: Id) -> Response {
+    caller.call(Operation::StopInstance, known(id).map(Request::Stop)).await
+}
+
+async fn terminate(caller: Caller, id: Id) -> Response {
+    caller.call(Operation::TerminateInstance, known(id).map(Request::Terminate)).await
+}
+
+fn known(id: Id) -> Result<InstanceId, Problem> {
+    match id {
+        Ok(Path(id)) if id.is_empty() => Err(Problem::invalid("id: must not be empty")),
+        Ok(Path(id)) => Ok(InstanceId::new(id)),
+        Err(rejection) => Err(Problem::invalid(rejection.body_text())),
+    }
+}

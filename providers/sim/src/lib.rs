@@ -1,0 +1,65 @@
+#![doc = include_str!("../README.md")]
+
+mod client;
+mod config;
+mod error;
+mod id;
+mod instances;
+
+use std::sync::Arc;
+
+use ccm_core::cloud::{
+    Belongs, CloudProvider, ConfigError, Instances, Needs, NodeIdentity, Policy, Registration,
+    Setup,
+};
+
+use self::client::Client;
+use self::config::Config;
+use self::id::SCHEME;
+use self::instances::SimInstances;
+
+/// What `--cloud-provider=sim` stands for.
+pub fn registration() -> Registration {
+    Registration {
+        name: SCHEME,
+        needs: Needs { own_label_prefixes: &["node.sim.ccm.rs"], ..Needs::default() },
+        policy: Policy::default(),
+        build,
+    }
+}
+
+fn build(setup: &Setup) -> Result<Arc<dyn CloudProvider>, ConfigError> {
+    let config = Config::read(setup.config.as_ref())?;
+    let client = Client::new(&config, &setup.user_agent)?;
+    let instances = Arc::new(SimInstances::new(client, config.batch_limit));
+    Ok(Arc::new(Sim { cluster_id: config.cluster_id, instances }))
+}
+
+/// The simulated cloud, as the framework sees it.
+#[derive(Debug)]
+struct Sim {
+    cluster_id: Option<String>,
+    instances: Arc<SimInstances>,
+}
+
+impl CloudProvider for Sim {
+    fn name(&self) -> &'static str {
+        SCHEME
+    }
+
+    fn cluster_id(&self) -> Option<String> {
+        self.cluster_id.clone()
+    }
+
+    fn belongs(&self, node: &NodeIdentity) -> Belongs {
+        match &node.provider_id {
+            None => Belongs::Unsaid,
+            Some(id) if id.scheme() == Some(SCHEME) => Belongs::Ours,
+            Some(id) => Belongs::Foreign(format!("provider ID {id:?} is not {SCHEME}://…")),
+        }
+    }
+
+    fn instances(&self) -> Option<Arc<dyn Instances>> {
+        Some(Arc::clone(&self.instances) as _)
+    }
+}

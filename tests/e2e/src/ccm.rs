@@ -1,0 +1,156 @@
+//! The cloud-controller-manager, a process of its own.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::binaries::locate;
+use crate::https::{self, Answer};
+use crate::process::Process;
+use crate::wait::{SOON, wait_until};
+
+/// The program's name.
+const PROGRAM: &str = "cloud-controller-manager";
+
+/// As whom it runs. Both have the same rights: the audit log tells them apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Account {
+    /// The usual one.
+    #[default]
+    First,
+    /// For a second replica.
+    Second,
+}
+
+/// How one is started.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    flags: Vec<String>,
+    account: Account,
+    serves: bool,
+}
+
+impl Setup {
+    /// With all defaults and without HTTPS.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With one more flag.
+    #[must_use]
+    pub fn flag(mut self, flag: impl Into<String>) -> Self {
+        self.flags.push(flag.into());
+        self
+    }
+
+    /// Looks at all nodes this often, in seconds.
+    #[must_use]
+    pub fn refresh(self, seconds: u32) -> Self {
+        self.flag(format!("--node-status-update-frequency={seconds}s"))
+    }
+
+    /// Without an election, for tests that stop processes or API servers for longer than a lease.
+    #[must_use]
+    pub fn without_election(self) -> Self {
+        self.flag("--leader-elect=false")
+    }
+
+    /// With short times of the lease: a duration of 4 s, a deadline of 2 s.
+    #[must_use]
+    pub fn short_lease(self) -> Self {
+        self.flag("--leader-elect-lease-duration=4s")
+            .flag("--leader-elect-renew-deadline=2s")
+            .flag("--leader-elect-retry-period=500ms")
+    }
+
+    /// With HTTPS on a free port.
+    #[must_use]
+    pub fn serving(self) -> Self {
+        Self { serves: true, ..self }
+    }
+
+    /// As somebody else.
+    #[must_use]
+    pub fn account(self, account: Account) -> Self {
+        Self { account, ..self }
+    }
+
+    pub(crate) fn who(&self) -> Account {
+        self.account
+    }
+}
+
+/// A running one.
+#[derive(Debug)]
+pub struct Ccm {
+    process: Process,
+    port: Option<u16>,
+}
+
+impl Deref for Ccm {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Ccm {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+impl Ccm {
+    pub(crate) fn start(
+        name: &str,
+        dir: &Path,
+        setup: &Setup,
+        kubeconfig: &Path,
+        cloud_config: &Path,
+    ) -> Self {
+        // Free a moment ago; should somebody take it meanwhile, the program waits for it.
+        let port = setup.serves.then(|| {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            listener.local_addr().unwrap().port()
+        });
+        let mut command = Command::new(locate(PROGRAM));
+        command
+            .args(["--cloud-provider=sim", "-v=4"])
+            .arg(flag("--cloud-config", cloud_config))
+            .arg(flag("--kubeconfig", kubeconfig))
+            .arg(format!("--secure-port={}", port.unwrap_or(0)))
+            .args(&setup.flags);
+        Self { process: Process::start(name, dir, &mut command), port }
+    }
+
+    /// Asks one of its endpoints, once they are up.
+    pub async fn ask(&mut self, path: &str) -> Answer {
+        let port = self.port.expect("it was started with `serving`");
+        wait_until(&format!("an answer to {path}"), SOON, async || {
+            self.process.expect_running();
+            https::get(port, path).await
+        })
+        .await
+    }
+
+    /// Whether it holds the lease, as it says itself.
+    pub async fn leads(&mut self) -> bool {
+        let metrics = self.ask("/metrics").await.body;
+        metrics
+            .lines()
+            .any(|line| line.starts_with("leader_election_master_status{") && line.ends_with(" 1"))
+    }
+}
+
+fn flag(name: &str, path: &Path) -> String {
+    format!("{name}={}", path.display())
+}
+
+/// Runs it with flags that it refuses, and waits for its end.
+pub fn refused(flags: &[&str]) -> Output {
+    let output = Command::new(locate(PROGRAM)).args(flags).env_clear().output().unwrap();
+    assert!(!output.status.success(), "{flags:?} was accepted: {output:?}");
+    output
+}

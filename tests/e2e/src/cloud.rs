@@ -1,0 +1,115 @@
+//! The simulated cloud, a process of its own.
+
+use std::ops::Deref;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use simcloud::api::{
+    CallEntry, CreateInstance, FaultKind, FaultSpec, Instance, Operation, OperationFilter,
+};
+use simcloud::console::Console;
+
+use crate::binaries::locate;
+use crate::process::Process;
+use crate::wait::{SOON, wait_until};
+
+/// How the cloud names the program under test.
+const CALLER: &str = "cloud-controller-manager";
+
+/// The token of the program under test; the cloud calls it `default`.
+pub(crate) const TOKEN: &str = "token-of-the-ccm";
+
+const CONSOLE_TOKEN: &str = "token-of-the-console";
+const CONTROL_TOKEN: &str = "token-of-the-controls";
+
+/// A running cloud, and the operator's hands on it.
+#[derive(Debug)]
+pub struct Cloud {
+    console: Console,
+    _process: Process,
+}
+
+impl Deref for Cloud {
+    type Target = Console;
+
+    fn deref(&self) -> &Console {
+        &self.console
+    }
+}
+
+impl Cloud {
+    pub(crate) async fn start(dir: &Path) -> Self {
+        let (tokens, control) = (dir.join("cloud-tokens"), dir.join("cloud-control-token"));
+        std::fs::write(&tokens, format!("default {TOKEN}\nconsole {CONSOLE_TOKEN}\n")).unwrap();
+        std::fs::write(&control, CONTROL_TOKEN).unwrap();
+        let address = dir.join("cloud-address");
+        let mut command = Command::new(locate("simcloud"));
+        command.arg("--token-file").arg(tokens).arg("--control-token-file").arg(control);
+        command.arg("--print-address-file").arg(&address);
+        let mut process = Process::start("simcloud", dir, &mut command);
+        let url = wait_until("the cloud's address", SOON, async || {
+            process.expect_running();
+            std::fs::read_to_string(&address)
+        })
+        .await;
+        let console = Console::new(url.trim(), CONSOLE_TOKEN, CONTROL_TOKEN).unwrap();
+        Self { console, _process: process }
+    }
+
+    /// Makes an instance of this name, all else as the cloud likes.
+    pub async fn instance_named(&self, name: &str) -> Instance {
+        self.create_instance(&CreateInstance::named(name)).await.unwrap()
+    }
+
+    /// Makes many in one call.
+    pub async fn instances_named(&self, names: impl IntoIterator<Item = String>) -> Vec<Instance> {
+        self.create_instances(names.into_iter().map(CreateInstance::named).collect()).await.unwrap()
+    }
+
+    /// Lets this happen to the next so many looks of the program under test.
+    pub async fn spoil(&self, kind: FaultKind, calls: u64) {
+        let spec = FaultSpec::next_calls(looks(), kind, calls);
+        self.add_fault(&of_ccm(spec)).await.unwrap();
+    }
+
+    /// Lets this happen to all looks of the program under test, until faults are cleared.
+    pub async fn break_down(&self, kind: FaultKind) {
+        self.add_fault(&of_ccm(FaultSpec::always(looks(), kind))).await.unwrap();
+    }
+
+    /// Every call takes this long.
+    pub async fn slow_down(&self, by: Duration) {
+        let fixed_ms = u64::try_from(by.as_millis()).unwrap();
+        let latency = simcloud::api::Latency { fixed_ms, jitter_ms: 0 };
+        let patch = simcloud::api::SettingsPatch {
+            operation_latency: Some([(Operation::DescribeInstances, latency)].into()),
+            ..Default::default()
+        };
+        self.change_settings(&patch).await.unwrap();
+    }
+
+    /// The ended calls of the program under test, in the order in which they came.
+    pub async fn calls_of_ccm(&self) -> Vec<CallEntry> {
+        let log = self.call_log(0).await.unwrap();
+        let mut calls: Vec<_> =
+            log.entries.into_iter().filter(|entry| entry.caller == CALLER).collect();
+        calls.sort_by_key(|call| call.received_at);
+        calls
+    }
+
+    /// How many calls of the program under test are under way.
+    pub async fn calls_in_flight(&self) -> u64 {
+        let calls = self.calls().await.unwrap();
+        let ours = calls.counts.iter().filter(|count| count.caller == CALLER);
+        ours.map(|count| count.in_flight).sum()
+    }
+}
+
+fn looks() -> OperationFilter {
+    OperationFilter::One(Operation::DescribeInstances)
+}
+
+fn of_ccm(spec: FaultSpec) -> FaultSpec {
+    FaultSpec { caller: Some(CALLER.to_owned()), ..spec }
+}

@@ -1,0 +1,34 @@
+//! The binary against a real control plane and a simulated cloud: what a test of the whole needs.
+//!
+//! A [`World`] is a control plane, a cloud, and as many cloud-controller-managers as a test asks
+//! for, each a process of its own. Everything is looked at from the outside: objects, the API
+//! server's audit log, the cloud's call log, HTTPS endpoints, exit codes.
+//!
+//! What a newcomer gets wrong: control planes are slow to start, so tests share a few, one after
+//! the other ([`stage`]). A test finds no nodes, no lease and no events, but names and versions go
+//! on, and it must run on the runtime of [`run`].
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
+
+mod binaries;
+mod ccm;
+mod cloud;
+mod guardian;
+mod https;
+mod process;
+mod rights;
+mod seen;
+mod stage;
+mod traffic;
+mod wait;
+mod world;
+
+pub use ccm::{Account, Ccm, Setup, refused};
+pub use cloud::Cloud;
+pub use https::{Answer, get};
+pub use process::{Process, Signal};
+pub use seen::{Seen, instance_known};
+pub use stage::run;
+pub use traffic::Traffic;
+pub use wait::{SOON, wait_until};
+pub use world::{Options, World};

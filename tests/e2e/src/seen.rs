@@ -1,0 +1,67 @@
+//! A Node as a test looks at it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Node, NodeCondition};
+
+use ccm_envtest::kubelet::UNINITIALIZED_TAINT;
+
+/// What a test wants to know of a Node, short enough for the message of one that fails.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// `InternalIP 10.0.0.1`, in order.
+    pub addresses: Vec<String>,
+    /// `spec.providerID`.
+    pub provider_id: Option<String>,
+    /// Keys of the taints, in order.
+    pub taints: Vec<String>,
+    /// All labels.
+    pub labels: BTreeMap<String, String>,
+    /// The condition `InstanceKnown`: status, reason, message.
+    pub known: Option<(String, String, String)>,
+}
+
+impl From<&Node> for Seen {
+    fn from(node: &Node) -> Self {
+        let spec = node.spec.clone().unwrap_or_default();
+        let status = node.status.clone().unwrap_or_default();
+        let addresses = status.addresses.unwrap_or_default();
+        let known = instance_known(node).map(|known| {
+            (
+                known.status.clone(),
+                known.reason.clone().unwrap_or_default(),
+                known.message.clone().unwrap_or_default(),
+            )
+        });
+        Self {
+            addresses: addresses.iter().map(|a| format!("{} {}", a.type_, a.address)).collect(),
+            provider_id: spec.provider_id,
+            taints: spec.taints.unwrap_or_default().into_iter().map(|taint| taint.key).collect(),
+            labels: node.metadata.labels.clone().unwrap_or_default(),
+            known,
+        }
+    }
+}
+
+impl Seen {
+    /// Whether the uninitialized taint is gone.
+    pub fn is_initialized(&self) -> bool {
+        !self.taints.iter().any(|key| key == UNINITIALIZED_TAINT)
+    }
+
+    /// A label's value; empty where there is none.
+    pub fn label(&self, key: &str) -> &str {
+        self.labels.get(key).map_or("", String::as_str)
+    }
+
+    /// Status and reason of `InstanceKnown`; empty where it is not set.
+    pub fn known(&self) -> (&str, &str) {
+        self.known.as_ref().map_or(("", ""), |(status, reason, _)| (status, reason))
+    }
+}
+
+/// The condition `InstanceKnown`.
+pub fn instance_known(node: &Node) -> Option<&NodeCondition> {
+    let conditions = node.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().find(|condition| condition.type_ == "InstanceKnown")
+}

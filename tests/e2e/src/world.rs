@@ -1,0 +1,229 @@
+//! A control plane, a cloud, and what a test does with them.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ccm_envtest::ControlPlane;
+use ccm_envtest::kubelet::{Kubelet, register_many};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Event, Node};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::Value;
+
+use crate::ccm::{Account, Ccm, Setup};
+use crate::cloud::{self, Cloud};
+use crate::rights::{LEASE, NAMESPACE};
+use crate::seen::Seen;
+use crate::stage::{Stage, Turn};
+use crate::traffic::Traffic;
+use crate::wait::{SOON, wait_until};
+
+/// Names the folders of worlds apart.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// What may differ between worlds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// No other test runs at the same time. For those that measure time.
+    pub alone: bool,
+}
+
+/// Where a test plays. Without nodes, instances and cloud-controller-managers at first.
+#[derive(Debug)]
+pub struct World {
+    /// The cloud.
+    pub cloud: Cloud,
+    stage: Option<Stage>,
+    dir: PathBuf,
+    /// Events in the audit log before us.
+    begun: usize,
+    ccms: AtomicUsize,
+    _turn: Turn,
+}
+
+impl World {
+    /// One that others play beside.
+    pub async fn start() -> Self {
+        Self::start_with(Options::default()).await
+    }
+
+    /// One as wanted.
+    pub async fn start_with(options: Options) -> Self {
+        let turn = Turn::take(options.alone).await;
+        let stage = Stage::take().await;
+        let dir = stage
+            .control_plane
+            .dir()
+            .join(format!("world-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        std::fs::create_dir(&dir).unwrap();
+        let cloud = Cloud::start(&dir).await;
+        let config = format!("endpoint: {}\ntoken: {}\n", cloud.url(), cloud::TOKEN);
+        std::fs::write(dir.join("cloud.yaml"), config).unwrap();
+        let begun = stage.control_plane.audit_events().await.unwrap().len();
+        Self { cloud, stage: Some(stage), dir, begun, ccms: AtomicUsize::new(0), _turn: turn }
+    }
+
+    /// Starts a cloud-controller-manager.
+    pub fn ccm(&self, setup: &Setup) -> Ccm {
+        let name = format!("ccm-{}", self.ccms.fetch_add(1, Ordering::Relaxed) + 1);
+        let [first, second] = &self.stage().accounts;
+        let account = match setup.who() {
+            Account::First => first,
+            Account::Second => second,
+        };
+        Ccm::start(&name, &self.dir, setup, account.kubeconfig(), &self.dir.join("cloud.yaml"))
+    }
+
+    fn stage(&self) -> &Stage {
+        self.stage.as_ref().expect("it is given back when the world ends")
+    }
+
+    /// The API server and etcd, to be stopped and started.
+    pub fn control_plane(&mut self) -> &mut ControlPlane {
+        &mut self.stage.as_mut().expect("it is given back when the world ends").control_plane
+    }
+
+    /// A client that may do anything.
+    pub fn admin(&self) -> Client {
+        self.stage().control_plane.admin_client()
+    }
+
+    /// All Nodes.
+    pub fn nodes(&self) -> Api<Node> {
+        Api::all(self.admin())
+    }
+
+    /// Registers the node.
+    pub async fn register(&self, kubelet: Kubelet) -> Node {
+        kubelet.register(&self.admin()).await.unwrap()
+    }
+
+    /// Makes an instance and registers its node.
+    pub async fn join(&self, name: &str) {
+        self.cloud.instance_named(name).await;
+        self.register(Kubelet::new(name)).await;
+    }
+
+    /// Registers plain nodes.
+    pub async fn register_all(&self, names: &[String]) {
+        let kubelets = names.iter().map(|name| Kubelet::new(name.as_str()));
+        register_many(&self.admin(), kubelets, 16).await.unwrap();
+    }
+
+    /// The Node as it is.
+    pub async fn node(&self, name: &str) -> Seen {
+        Seen::from(&self.nodes().get(name).await.unwrap())
+    }
+
+    /// Waits until the Node is as wanted.
+    pub async fn node_until(
+        &self,
+        name: &str,
+        what: &str,
+        bound: Duration,
+        is_so: impl Fn(&Seen) -> bool,
+    ) -> Seen {
+        wait_until(&format!("node {name}: {what}"), bound, async || {
+            let node = self.nodes().get(name).await.map_err(|err| err.to_string())?;
+            let seen = Seen::from(&node);
+            if is_so(&seen) { Ok(seen) } else { Err(format!("{seen:?}")) }
+        })
+        .await
+    }
+
+    /// Waits until the Node is initialized.
+    pub async fn initialized(&self, name: &str) -> Seen {
+        self.node_until(name, "initialized", SOON, Seen::is_initialized).await
+    }
+
+    /// Waits until all Nodes are initialized.
+    pub async fn all_initialized(&self, bound: Duration) {
+        wait_until("all nodes are initialized", bound, async || {
+            let nodes =
+                self.nodes().list(&ListParams::default()).await.map_err(|e| e.to_string())?;
+            let waits = |node: &&Node| !Seen::from(*node).is_initialized();
+            let waiting: Vec<_> =
+                nodes.items.iter().filter(waits).map(ResourceExt::name_any).collect();
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            let some = &waiting[..waiting.len().min(5)];
+            Err(format!("{} of {} wait, such as {some:?}", waiting.len(), nodes.items.len()))
+        })
+        .await;
+    }
+
+    /// Waits until a node that joins now is initialized: what came before it was seen by then.
+    pub async fn barrier(&self, name: &str) {
+        self.join(name).await;
+        self.initialized(name).await;
+    }
+
+    /// Changes the main resource of a Node, as its owner would.
+    pub async fn patch(&self, name: &str, patch: &Value) -> Node {
+        self.nodes().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
+    }
+
+    /// Events about the Node: reason, message, count.
+    pub async fn events(&self, name: &str) -> Vec<(String, String, i32)> {
+        let about = format!("involvedObject.kind=Node,involvedObject.name={name}");
+        let events = Api::<Event>::all(self.admin());
+        let events = events.list(&ListParams::default().fields(&about)).await.unwrap();
+        let event = |event: Event| {
+            let (reason, message) = (event.reason, event.message);
+            (reason.unwrap_or_default(), message.unwrap_or_default(), event.count.unwrap_or(1))
+        };
+        events.items.into_iter().map(event).collect()
+    }
+
+    /// Waits for an event about the Node, then gives all.
+    pub async fn events_with(&self, name: &str, reason: &str) -> Vec<(String, String, i32)> {
+        wait_until(&format!("event {reason} about {name}"), SOON, async || {
+            let events = self.events(name).await;
+            if events.iter().any(|event| event.0 == reason) { Ok(events) } else { Err(events) }
+        })
+        .await
+    }
+
+    /// What the first account asked of the API server so far.
+    pub async fn traffic(&self) -> Traffic {
+        self.traffic_of(Account::First).await
+    }
+
+    /// What that account asked of the API server so far.
+    pub async fn traffic_of(&self, account: Account) -> Traffic {
+        let stage = self.stage();
+        let user = stage.accounts[usize::from(account == Account::Second)].user();
+        let events = stage.control_plane.audit_events().await.unwrap();
+        Traffic::new(events.into_iter().skip(self.begun).filter(|event| event.user == user))
+    }
+
+    /// Who holds the lease; empty for nobody.
+    pub async fn holder(&self) -> String {
+        let leases = Api::<Lease>::namespaced(self.admin(), NAMESPACE);
+        let lease = leases.get_opt(LEASE).await.unwrap();
+        lease.and_then(|lease| lease.spec?.holder_identity).unwrap_or_default()
+    }
+
+    /// Waits until somebody holds the lease who is not `other`.
+    pub async fn holder_other_than(&self, other: &str, bound: Duration) -> String {
+        wait_until("a new leader", bound, async || {
+            let holder = self.holder().await;
+            if holder.is_empty() || holder == other { Err(holder) } else { Ok(holder) }
+        })
+        .await
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // What a failed test leaves is not for others.
+        if !std::thread::panicking()
+            && let Some(stage) = self.stage.take()
+        {
+            stage.leave();
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The binary against a real control plane and a simulated cloud.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
+#![expect(clippy::print_stdout, reason = "figures, for whoever runs with --nocapture")]
+
+mod doubt;
+mod follow;
+mod initialise;
+mod lease;
+mod outage;
+mod process;
+mod provided_ip;
+mod race;
