@@ -1,7 +1,7 @@
 //! The framework: the contract that a cloud implements, and the controllers, process and
 //! command line that every cloud gets with it.
 //!
-//! Dependencies point one way: `app → controllers → {converge, fleet, cluster} → cloud`. The
+//! Dependencies point one way: `app → controllers → fleet → governor → cluster → cloud`. The
 //! [`cloud`] module holds the contract and nothing else of ours; it knows no Kubernetes client.
 
 pub mod app;

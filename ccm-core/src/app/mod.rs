@@ -12,6 +12,8 @@ pub mod tasks;
 use std::io::Write;
 use std::process::ExitCode;
 
+use tracing::warn;
+
 use self::flags::Program;
 use crate::cloud::{BoxError, Registration, Registry};
 use crate::report::Chain;
@@ -58,6 +60,14 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
         options.cluster.name.as_str().into(),
         user_agent(),
     )?;
+    if cloud.cluster_id().is_none() {
+        if !options.cloud.allow_untagged {
+            let message = "the provider's configuration gives no cluster ID, so this cluster's resources could not \
+                           be told from another's; set one, or --allow-untagged-cloud=true";
+            return Err(message.into());
+        }
+        warn!("no cluster ID: what is in the cloud cannot be told from another cluster's");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Nearly all of the work is waiting; more threads would only cost memory.
         .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().min(4)))

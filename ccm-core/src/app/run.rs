@@ -57,7 +57,7 @@ pub async fn run(
     let mut registry = Registry::default();
     let metrics = Metrics {
         process: ProcessMetrics::register(&mut registry),
-        cloud: CloudMetrics::register(&mut registry, cloud.name()),
+        cloud: CloudMetrics::register(&mut registry, &metric_prefix(registration, &*cloud)),
         node: NodeMetrics::register(&mut registry),
     };
     let checks = Checks::default();
@@ -75,11 +75,19 @@ pub async fn run(
         tasks.spawn_last("serve", server.run(tasks.stop(), tasks.close()));
     }
 
-    tokio::select! {
+    metrics.process.runs("cloud-node", false);
+    leadership.count(&metrics.process, false);
+    let early = tokio::select! {
         biased;
-        () = stop.cancelled() => return Ok(tasks.join(GRACE).await?),
-        ended = tasks.first_end() => return Err(ended.into()),
-        () = leadership.acquire() => {}
+        () = stop.cancelled() => Some(Ok(())),
+        ended = tasks.first_end() => Some(Err(ended.into())),
+        () = leadership.acquire() => None,
+    };
+    if let Some(outcome) = early {
+        // A claim may just have been on its way.
+        leadership.release().await;
+        stop.cancel();
+        return outcome.and(tasks.join(GRACE).await.map_err(Into::into));
     }
     let recorder =
         Recorder::new(cluster.mutating_client("event-broadcaster", &gate)?, NAME, &lease::host());
@@ -153,11 +161,17 @@ impl Leadership {
         }
     }
 
+    fn count(&self, metrics: &ProcessMetrics, leads: bool) {
+        if let Self::Elected(elector) = self {
+            metrics.leads(&elector.involved().name, leads);
+        }
+    }
+
     /// Tells everybody whether we lead.
     fn announce(&self, recorder: &Recorder, metrics: &ProcessMetrics, leads: bool) {
         let Self::Elected(elector) = self else { return };
+        self.count(metrics, leads);
         let (about, identity) = (elector.involved(), elector.identity());
-        metrics.leads(&about.name, leads);
         let what = if leads { "became leader" } else { "stopped leading" };
         recorder.event(&about, EventType::Normal, "LeaderElection", format!("{identity} {what}"));
     }
@@ -176,6 +190,12 @@ struct Metrics {
     process: ProcessMetrics,
     cloud: CloudMetrics,
     node: NodeMetrics,
+}
+
+/// The prefix of the cloud's API metrics: that of the Go program that is replaced, if there is one.
+fn metric_prefix(registration: &Registration, cloud: &dyn CloudProvider) -> String {
+    let legacy = registration.policy.legacy_metric_prefix.map(str::to_owned);
+    legacy.unwrap_or_else(|| format!("cloudprovider_{}", cloud.name()))
 }
 
 /// What every controller is made from.
@@ -217,7 +237,8 @@ impl Controllers<'_> {
         let process = self.metrics.process.clone();
         let needs = registration.needs.clone();
         let reader = self.cluster.client("cluster-facts")?;
-        checks.add(keys::controller::NODE, Scope::Live, || Ok(()));
+        let health = Arc::clone(&controller);
+        checks.add(keys::controller::NODE, Scope::Live, move || health.check());
         tasks.spawn(keys::controller::NODE, async move {
             if connect(&*cloud, &governor, &reader, &needs, &stop).await {
                 process.runs("cloud-node", true);
@@ -262,7 +283,7 @@ async fn connect(
     stop: &CancellationToken,
 ) -> bool {
     let attempt = || async {
-        let cx = governor.read(Urgency::Initialise, Freshness::Live, CONNECT_PATIENCE);
+        let cx = governor.read(Urgency::Initialize, Freshness::Live, CONNECT_PATIENCE);
         cloud.connect(&cx, &facts::read(client, needs).await?).await
     };
     let pauses = ExponentialBuilder::default()

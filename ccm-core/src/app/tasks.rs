@@ -18,8 +18,9 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 /// How long tasks may take to end once the process stops.
 ///
-/// That of Kubernetes, which kills a pod 30 s after it asked it to stop.
-pub const GRACE: Duration = Duration::from_secs(30);
+/// Kubernetes kills a pod 30 s after it asked it to stop; the rest is for the last events and the
+/// release of the lease.
+pub const GRACE: Duration = Duration::from_secs(20);
 
 /// Tasks that run for as long as the process does.
 ///
@@ -350,7 +351,7 @@ mod tests {
         let begun = Instant::now();
         let err = tasks.join(GRACE).await.unwrap_err();
         assert_eq!(begun.elapsed(), GRACE);
-        assert_eq!(err.to_string(), "still running 30s after the process was to stop: deaf, serve");
+        assert_eq!(err.to_string(), "still running 20s after the process was to stop: deaf, serve");
         tokio::task::yield_now().await;
         assert_eq!(Arc::strong_count(&witness), 1);
     }
@@ -372,7 +373,7 @@ mod tests {
             let ends = Arc::clone(&ends);
             async move {
                 stop.cancelled().await;
-                sleep(Duration::from_secs(20)).await;
+                sleep(GRACE / 2).await;
                 ends.lock().unwrap().push("controller");
             }
         });
@@ -395,7 +396,7 @@ mod tests {
         let mut tasks = Tasks::default();
         assert!(timeout(GRACE, tasks.first_end()).await.is_err(), "no task, no end");
 
-        tasks.spawn("short", sleep(Duration::from_mins(1)));
+        tasks.spawn("short", sleep(GRACE * 2));
         assert!(timeout(GRACE, tasks.first_end()).await.is_err(), "still running");
         let err = timeout(GRACE + Duration::from_secs(1), tasks.first_end()).await.unwrap();
         assert_eq!(err.to_string(), "task short ended early");

@@ -1,8 +1,9 @@
 //! The leave to call a cloud.
 //!
-//! A provider can neither make nor keep a [`Read`] or a [`Write`]: the framework hands one over
-//! with each question, and every HTTP request goes through [`Read::call`] or [`Write::call`]. So
-//! quotas, deadlines, metrics and the mutation gate hold for all providers without their help.
+//! A provider is lent a [`Read`] or a [`Write`] with each question and cannot keep it; a `Write` is
+//! made by the framework's engine alone. Every HTTP request goes through [`Read::call`] or
+//! [`Write::call`], so quotas, deadlines, metrics and the mutation gate hold for all providers
+//! without their help.
 
 use std::fmt;
 use std::future::Future;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument, debug_span};
 
 use super::error::{CloudError, Kind};
 
@@ -32,7 +34,7 @@ pub struct Bucket(pub &'static str);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Urgency {
     /// A node or a Service that cannot work yet.
-    Initialise,
+    Initialize,
     /// Something works and is looked at because it is due, or because it changed.
     Refresh,
     /// Nothing is known to be wrong.
@@ -87,7 +89,7 @@ pub struct Read {
 }
 
 impl Read {
-    /// Made by the framework alone: vendors receive one, and tests get theirs from the governor.
+    /// Made by the framework: vendors receive one, and tests get theirs from the governor.
     pub(crate) fn new(
         conduct: Arc<dyn Conduct>,
         urgency: Urgency,
@@ -133,7 +135,8 @@ impl Read {
         let about = Request { operation, bucket, urgency: self.urgency, mutates, deadline };
         let admitted = self.conduct.admit(&about).await?;
         let limit = deadline.min(Instant::now() + REQUEST_LIMIT);
-        let answer = timeout_at(limit, request).await.unwrap_or_else(|_| {
+        let span = debug_span!("cloud_call", operation = operation.0, bucket = bucket.0);
+        let answer = timeout_at(limit, request.instrument(span)).await.unwrap_or_else(|_| {
             let message = format!("the cloud did not answer {} in time", operation.0);
             Err(CloudError::new(Kind::Unavailable, message))
         });

@@ -127,8 +127,8 @@ pub struct Facts {
 /// Values that differ from cloud to cloud.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// How long after a Node was made a missing machine is not believed to be gone, because the
-    /// cloud's answers lag behind.
+    /// How long after a Node was made a missing instance is not believed to be gone, because the
+    /// cloud's answers lag behind. For the lifecycle controller, which is to come.
     pub absence_grace: Duration,
     /// Names under which the Go program of this cloud exports its API metrics, so that dashboards
     /// go on working: prefix of `…_api_request_duration_seconds` and `…_api_request_errors`.

@@ -35,7 +35,10 @@ struct Shared {
 
 /// The mutation was held back: this process does not lead, or cannot be sure that it still does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not sent, because this process does not hold the leader election lease (any more)")]
+#[error(
+    "not sent, or its answer not waited for, because this process does not hold the leader election \
+     lease (any more)"
+)]
 pub struct Closed;
 
 impl Gate {

@@ -4,9 +4,6 @@
 //! <https://github.com/kubernetes/cloud-provider/blob/master/api/well_known_taints.go> and
 //! <https://github.com/kubernetes/cloud-provider/blob/master/api/well_known_annotations.go>.
 
-/// Our own domain: keys that no other program has are under it.
-pub const DOMAIN: &str = "ccm.rs";
-
 /// Field manager of every write.
 pub const FIELD_MANAGER: &str = "cloud-controller-manager";
 

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use futures::{StreamExt, pin_mut};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
@@ -21,6 +23,13 @@ use crate::report::Chain;
 ///
 /// An answer is held whole while it is parsed: 100 nodes of 20 kB are 2 MB, at any size of cluster.
 const PAGE_SIZE: u32 = 100;
+
+/// The pause after a first failure, doubled with each further one up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest pause. kube's own default goes to 30 s, which is how long new nodes would wait once
+/// an API server is back; one request in this time, from one process, hurts none.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// What happened to a Node.
 #[derive(Clone, Debug)]
@@ -130,7 +139,13 @@ impl Nodes {
     /// Lists and watches until stopped, starting over by itself after any failure.
     pub async fn run(&self, client: Client, stop: CancellationToken) {
         let config = watcher::Config::default().page_size(PAGE_SIZE);
-        let events = watcher(Api::<WireNode>::all(client), config).default_backoff();
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_delay(LONGEST_PAUSE)
+            .without_max_times()
+            .with_jitter();
+        let events = watcher(Api::<WireNode>::all(client), config)
+            .backoff(watcher::ExponentialBackoff::from(pauses));
         pin_mut!(events);
         let mut seen = HashSet::new();
         loop {

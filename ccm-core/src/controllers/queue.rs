@@ -72,11 +72,6 @@ impl<K: Clone + Eq + Ord + Hash> WorkQueue<K> {
         self.changed.notify_one();
     }
 
-    /// Forgets a key that is not worked on.
-    pub fn forget(&self, key: &K) {
-        self.state().forget(key);
-    }
-
     /// Waits until something is due and takes up to `most` keys, the most urgent first. Each is
     /// worked on until [`done`](Self::done) is called. One caller at a time.
     pub async fn take(&self, most: usize) -> Vec<K> {
@@ -187,18 +182,6 @@ impl<K: Clone + Eq + Ord + Hash> State<K> {
             None => drop(self.entries.remove(key)),
         }
     }
-
-    fn forget(&mut self, key: &K) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        let wanted = entry.wanted.take();
-        if entry.running {
-            return;
-        }
-        self.entries.remove(key);
-        if let Some(wanted) = wanted {
-            self.unlist(key, wanted);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -215,8 +198,8 @@ mod tests {
     async fn the_urgent_come_first_in_their_order() {
         let queue = WorkQueue::default();
         queue.add("drift", Urgency::Drift);
-        queue.add("b", Urgency::Initialise);
-        queue.add("a", Urgency::Initialise);
+        queue.add("b", Urgency::Initialize);
+        queue.add("a", Urgency::Initialize);
         queue.add("b", Urgency::Drift);
         assert_eq!(taken(&queue, 2).await, ["b", "a"]);
         assert_eq!(taken(&queue, 2).await, ["drift"]);
@@ -251,16 +234,5 @@ mod tests {
         queue.done(&"later");
         assert!(taken(&queue, 9).await.is_empty());
         assert_eq!(queue.take(9).await, ["later"]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_forgotten_key_does_not_come() {
-        let queue = WorkQueue::default();
-        queue.add("a", Urgency::Refresh);
-        queue.add_after("b", Urgency::Refresh, SOON);
-        queue.forget(&"a");
-        queue.forget(&"b");
-        tokio::time::sleep(SOON * 2).await;
-        assert!(taken(&queue, 9).await.is_empty() && queue.state().entries.is_empty());
     }
 }

@@ -6,16 +6,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::debug;
+use tracing::{info, warn};
 
 use crate::cloud::{
     Ask, Batching, CloudError, Freshness, Instances, Kind, NodeIdentity, NodeName, Observation,
@@ -29,6 +28,12 @@ use crate::report::Chain;
 /// Short against any cloud's answer, long against the moments between the events of nodes that
 /// join together.
 const GATHERING: Duration = Duration::from_millis(5);
+
+/// Calls under way at once that are about fewer nodes than they could be.
+///
+/// While nodes join one by one, those that come during a call share the next one. Two, so that one
+/// call that hangs does not hold everybody up.
+const PARTIAL_CALLS: usize = 2;
 
 /// How long one `describe` may take, waits for the quota included.
 ///
@@ -57,6 +62,8 @@ struct State {
     /// Kept for each node that was present: doubt and absence are asked about again.
     kept: HashMap<NodeName, (Uid, Sighting)>,
     questions: Vec<Question>,
+    /// Why the last call failed.
+    failing: Option<&'static str>,
 }
 
 struct Question {
@@ -81,12 +88,9 @@ impl Fleet {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many nodes one call is about at most.
-    pub fn batch(&self) -> NonZeroUsize {
-        match self.instances.batching() {
-            Batching::UpTo(limit) => limit,
-            Batching::Whole => NonZeroUsize::MAX,
-        }
+    /// How many nodes one call is about.
+    pub fn batching(&self) -> Batching {
+        self.instances.batching()
     }
 
     /// What the cloud says about these nodes, in their order. A kept answer that is not older than
@@ -116,6 +120,19 @@ impl Fleet {
         join_all(answers.into_iter().map(Answer::get)).await
     }
 
+    /// Says once when calls begin to fail, or fail for another reason, and when they work again.
+    fn note(&self, failure: Option<&CloudError>) {
+        let reason = failure.map(|err| err.kind().reason());
+        let before = std::mem::replace(&mut self.state().failing, reason);
+        match failure {
+            Some(err) if before != reason => {
+                warn!(error = %Chain(err), reason, "instances cannot be described");
+            }
+            None if before.is_some() => info!("instances can be described again"),
+            Some(_) | None => {}
+        }
+    }
+
     /// Forgets a node that is gone, so that memory follows the cluster.
     pub fn forget(&self, node: &NodeName) {
         self.state().kept.remove(node);
@@ -123,43 +140,58 @@ impl Fleet {
 
     /// Answers questions until stopped.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let calls = TaskTracker::new();
+        let mut calls = JoinSet::new();
+        let partial = Arc::new(Semaphore::new(PARTIAL_CALLS));
         loop {
-            tokio::select! {
+            let (batch, place) = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = self.asked.notified() => {}
-            }
-            if self.state().questions.len() < self.batch().get() {
-                sleep(GATHERING).await;
-            }
-            for batch in self.batches() {
-                let fleet = Arc::clone(&self);
-                let stop = stop.clone();
-                calls.spawn(async move {
-                    tokio::select! {
-                        biased;
-                        () = stop.cancelled() => {}
-                        () = fleet.answer(batch) => {}
-                    }
-                });
-            }
+                Some(ended) = calls.join_next() => {
+                    propagate(ended);
+                    continue;
+                }
+                next = self.next_batch(&partial) => next,
+            };
+            let (fleet, stop) = (Arc::clone(&self), stop.clone());
+            calls.spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    () = fleet.answer(batch) => {}
+                }
+                drop(place);
+            });
         }
-        calls.close();
-        calls.wait().await;
+        while let Some(ended) = calls.join_next().await {
+            propagate(ended);
+        }
     }
 
-    /// All open questions in groups for one call each, the urgent ones first.
-    fn batches(&self) -> Vec<Vec<Question>> {
-        let mut questions = std::mem::take(&mut self.state().questions);
-        questions.sort_by_key(|question| question.urgency);
-        let limit = self.batch().get();
-        let mut batches = Vec::with_capacity(questions.len().div_ceil(limit));
-        let mut questions = questions.into_iter().peekable();
-        while questions.peek().is_some() {
-            batches.push(questions.by_ref().take(limit).collect());
+    /// Waits for questions for one call. As many as fit into one go at once; fewer wait a moment for
+    /// others, and for an earlier call of few to be answered.
+    async fn next_batch(
+        &self,
+        partial: &Arc<Semaphore>,
+    ) -> (Vec<Question>, Option<OwnedSemaphorePermit>) {
+        let limit = match self.batching() {
+            Batching::UpTo(limit) => limit.get(),
+            Batching::Whole => usize::MAX,
+        };
+        let mut place = None;
+        loop {
+            let waiting = self.state().questions.len();
+            if waiting >= limit {
+                return (self.state().most_urgent(limit), None);
+            }
+            if waiting > 0 && place.is_some() {
+                sleep(GATHERING).await;
+                return (self.state().most_urgent(limit), place);
+            }
+            tokio::select! {
+                () = self.asked.notified() => {}
+                free = Arc::clone(partial).acquire_owned(), if waiting > 0 => place = free.ok(),
+            }
         }
-        batches
     }
 
     /// Asks the cloud about one group.
@@ -170,6 +202,10 @@ impl Fleet {
         let cx = self.governor.read(urgency, Freshness::Live, PATIENCE);
         let observations = self.instances.describe(&cx, Ask::Look, &nodes).await;
         let observations = as_asked(observations, nodes.len());
+        self.note(observations.as_ref().err());
+        let observations = observations.unwrap_or_else(|err| {
+            nodes.iter().map(|_| Observation::Unknown(err.repeat())).collect()
+        });
         let at = Instant::now();
         for ((node, asker), observation) in nodes.into_iter().zip(askers).zip(observations) {
             let sighting = Sighting { observation: Arc::new(observation), at };
@@ -183,6 +219,13 @@ impl Fleet {
 }
 
 impl State {
+    /// Takes up to `limit` questions, the urgent ones first, else in their order.
+    fn most_urgent(&mut self, limit: usize) -> Vec<Question> {
+        self.questions.sort_by_key(|question| question.urgency);
+        let rest = self.questions.split_off(limit.min(self.questions.len()));
+        std::mem::replace(&mut self.questions, rest)
+    }
+
     fn recall(&self, node: &NodeIdentity, now: Instant, max_age: Duration) -> Option<Sighting> {
         let (uid, sighting) = self.kept.get(&node.name)?;
         let fresh = now.saturating_duration_since(sighting.at) < max_age;
@@ -208,19 +251,26 @@ impl Answer {
     }
 }
 
-/// One observation for each question, whatever the provider answered.
-fn as_asked(answer: Result<Vec<Observation>, CloudError>, questions: usize) -> Vec<Observation> {
-    let err = match answer {
-        Ok(observations) if observations.len() == questions => return observations,
-        Ok(observations) => {
-            let message = format!("{} answers to {questions} questions", observations.len());
-            CloudError::new(Kind::Internal, message)
-        }
-        Err(err) => err,
-    };
-    // Said once here for the log; each node says it for itself to its owner.
-    debug!(error = %Chain(&err), nodes = questions, "instances cannot be described");
-    (0..questions).map(|_| Observation::Unknown(err.repeat())).collect()
+/// One observation for each question, or an error.
+fn as_asked(
+    answer: Result<Vec<Observation>, CloudError>,
+    questions: usize,
+) -> Result<Vec<Observation>, CloudError> {
+    let observations = answer?;
+    if observations.len() == questions {
+        return Ok(observations);
+    }
+    let message = format!("{} answers to {questions} questions", observations.len());
+    Err(CloudError::new(Kind::Internal, message))
+}
+
+/// A panic in a provider ends the process, as that of any task does.
+fn propagate(ended: Result<(), JoinError>) {
+    if let Err(err) = ended
+        && let Ok(panic) = err.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,10 @@ pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause that we choose ourselves.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
+/// The longest pause that we obey. A longer one is some middlebox's, or a mistake, and would stop
+/// every node of the cluster; the next complaint renews it if it was meant.
+pub(super) const LONGEST_OBEYED: Duration = Duration::from_mins(15);
+
 /// A caller's place in the queue: urgency first, then order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket {
@@ -108,6 +112,7 @@ impl Lane {
                         .saturating_mul(2_u32.saturating_pow(self.complaints))
                         .min(LONGEST_PAUSE)
                 });
+                let pause = pause.min(LONGEST_OBEYED);
                 self.complaints += 1;
                 self.limit = (self.limit / 2).max(1);
                 let until = now + pause;
@@ -135,8 +140,8 @@ mod tests {
         let now = Instant::now();
         let mut lane = Lane::default();
         let drift = lane.queue(Urgency::Drift);
-        let first = lane.queue(Urgency::Initialise);
-        let second = lane.queue(Urgency::Initialise);
+        let first = lane.queue(Urgency::Initialize);
+        let second = lane.queue(Urgency::Initialize);
         assert_eq!(lane.turn(drift, now), Turn::Wait);
         assert_eq!(lane.turn(second, now), Turn::Wait);
         assert_eq!(lane.turn(first, now), Turn::Go);
@@ -157,6 +162,16 @@ mod tests {
         let later = now + Duration::from_secs(7);
         let through = tickets.iter().filter(|ticket| lane.turn(**ticket, later) == Turn::Go);
         assert_eq!(through.count(), MAX_IN_FLIGHT / 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_absurd_wish_for_a_pause_is_cut() {
+        let now = Instant::now();
+        let mut lane = Lane::default();
+        let one = lane.queue(Urgency::Refresh);
+        assert_eq!(lane.turn(one, now), Turn::Go);
+        lane.leave(Some(Err(Kind::RateLimited { retry_after: Some(Duration::MAX) })), now);
+        assert_eq!(lane.held_until, Some(now + LONGEST_OBEYED));
     }
 
     #[tokio::test(start_paused = true)]

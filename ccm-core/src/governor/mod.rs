@@ -13,12 +13,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::debug;
 
 use self::lane::{Lane, Ticket, Turn};
 use crate::cloud::{
     Admitted, Bucket, CloudError, Conduct, Freshness, Kind, Operation, Read, Request, Urgency,
 };
 use crate::cluster::gate::Gate;
+use crate::report::Chain;
 use crate::telemetry::CloudMetrics;
 
 /// How long a request waits for a pause to end before it is sent back to its controller, which
@@ -84,15 +86,11 @@ impl Shared {
 impl Conduct for Shared {
     async fn admit(&self, request: &Request) -> Result<Box<dyn Admitted>, CloudError> {
         let slot = self.slot(request.bucket);
-        let place = Place::take(&slot, request.urgency);
+        let place = Place::take(&slot, request, &self.metrics);
         loop {
             // Listen before looking, so that nobody leaves unheard in between.
             let left = slot.left.notified();
-            let (turn, waiting) = {
-                let mut lane = slot.lane();
-                (lane.turn(place.ticket, Instant::now()), lane.waiting())
-            };
-            self.metrics.waiting(request.bucket, waiting);
+            let turn = slot.lane().turn(place.ticket, Instant::now());
             match turn {
                 Turn::Go => break,
                 Turn::HeldUntil(until) => {
@@ -104,7 +102,7 @@ impl Conduct for Shared {
                 }
                 Turn::Wait => {
                     if timeout_at(request.deadline, left).await.is_err() {
-                        return Err(held(request.operation, PATIENCE));
+                        return Err(crowded(request.operation));
                     }
                 }
             }
@@ -136,22 +134,39 @@ fn held(operation: Operation, pause: Duration) -> CloudError {
     CloudError::new(Kind::RateLimited { retry_after: Some(pause) }, message)
 }
 
+fn crowded(operation: Operation) -> CloudError {
+    let message =
+        format!("{} was not sent: the requests before it were not answered in time", operation.0);
+    CloudError::new(Kind::Unavailable, message)
+}
+
 /// A place in a bucket's queue, given up when its owner goes away.
 struct Place<'a> {
     slot: &'a Slot,
     ticket: Ticket,
+    bucket: Bucket,
+    metrics: &'a CloudMetrics,
 }
 
 impl<'a> Place<'a> {
-    fn take(slot: &'a Slot, urgency: Urgency) -> Self {
-        let ticket = slot.lane().queue(urgency);
-        Self { slot, ticket }
+    fn take(slot: &'a Slot, request: &Request, metrics: &'a CloudMetrics) -> Self {
+        let (ticket, waiting) = {
+            let mut lane = slot.lane();
+            (lane.queue(request.urgency), lane.waiting())
+        };
+        metrics.waiting(request.bucket, waiting);
+        Self { slot, ticket, bucket: request.bucket, metrics }
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.slot.lane().give_up(self.ticket);
+        let waiting = {
+            let mut lane = self.slot.lane();
+            lane.give_up(self.ticket);
+            lane.waiting()
+        };
+        self.metrics.waiting(self.bucket, waiting);
         self.slot.left.notify_waiters();
     }
 }
@@ -167,8 +182,15 @@ struct UnderWay {
 
 impl Admitted for UnderWay {
     fn done(mut self: Box<Self>, outcome: Result<(), &CloudError>) {
+        let took = self.sent.elapsed();
+        match outcome {
+            Ok(()) => debug!(operation = self.operation.0, ?took, "cloud answered"),
+            Err(err) => {
+                debug!(operation = self.operation.0, ?took, error = %Chain(err), "cloud call failed");
+            }
+        }
         let outcome = outcome.map_err(CloudError::kind);
-        self.metrics.request(self.operation, self.sent.elapsed(), outcome);
+        self.metrics.request(self.operation, took, outcome);
         self.outcome = Some(outcome);
     }
 }

@@ -3,7 +3,6 @@
 //! Names are upstream's where upstream has one. prometheus-client adds `_total` to counters by
 //! itself; the tests look at the names on the wire.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -48,20 +47,20 @@ impl CloudMetrics {
         Self::register(&mut Registry::default(), "unread")
     }
 
-    /// Registers the metrics under the names that Go providers use by convention.
-    pub fn register(registry: &mut Registry, provider: &str) -> Self {
+    /// Registers the metrics under a prefix, by convention `cloudprovider_<name>`.
+    pub fn register(registry: &mut Registry, prefix: &str) -> Self {
         let this = Self {
             duration: Histograms::new_with_constructor(api_buckets),
             errors: Family::default(),
             waiting: Family::default(),
         };
         registry.register(
-            format!("cloudprovider_{provider}_api_request_duration_seconds"),
+            format!("{prefix}_api_request_duration_seconds"),
             "Latency of requests to the cloud",
             this.duration.clone(),
         );
         registry.register(
-            format!("cloudprovider_{provider}_api_request_errors"),
+            format!("{prefix}_api_request_errors"),
             "Requests to the cloud that failed, by reason",
             this.errors.clone(),
         );
@@ -101,6 +100,7 @@ pub struct NodeMetrics {
     initial_sync_delay: Histogram,
     waiting: Family<ReasonLabel, Gauge>,
     writes: Family<WriteLabel, Counter>,
+    refused: Family<ReasonLabel, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -122,6 +122,7 @@ impl NodeMetrics {
             initial_sync_delay: buckets(),
             waiting: Family::default(),
             writes: Family::default(),
+            refused: Family::default(),
         };
         registry.register(
             "node_controller_cloud_provider_taint_removal_delay_seconds",
@@ -143,11 +144,16 @@ impl NodeMetrics {
             "Writes to Nodes by the node controller: status, main or condition",
             this.writes.clone(),
         );
+        registry.register(
+            "ccm_node_writes_refused",
+            "Writes to Nodes that the API server refused or did not answer, by reason",
+            this.refused.clone(),
+        );
         this
     }
 
     /// Counts a node that was initialised this long after it was made.
-    pub fn initialised(&self, delay: Duration) {
+    pub fn initialized(&self, delay: Duration) {
         self.taint_removal_delay.observe(delay.as_secs_f64());
         self.initial_sync_delay.observe(delay.as_secs_f64());
     }
@@ -155,6 +161,11 @@ impl NodeMetrics {
     /// One node more, or less, waits for this reason.
     pub fn waiting(&self, reason: &'static str, change: i64) {
         self.waiting.get_or_create(&ReasonLabel { reason }).inc_by(change);
+    }
+
+    /// Counts a write that was refused.
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// Counts a write.
@@ -226,9 +237,6 @@ impl ProcessMetrics {
     }
 }
 
-/// The registry as the process shares it, once everything is registered.
-pub type SharedRegistry = Arc<Registry>;
-
 #[cfg(test)]
 mod tests {
     use prometheus_client::encoding::text::encode;
@@ -238,14 +246,15 @@ mod tests {
     #[test]
     fn names_on_the_wire_are_what_dashboards_expect() {
         let mut registry = Registry::default();
-        let cloud = CloudMetrics::register(&mut registry, "sim");
+        let cloud = CloudMetrics::register(&mut registry, "cloudprovider_sim");
         let node = NodeMetrics::register(&mut registry);
         let process = ProcessMetrics::register(&mut registry);
         cloud.request(Operation("Describe"), Duration::from_millis(3), Err(Kind::Unavailable));
         cloud.waiting(Bucket("reads"), 2);
-        node.initialised(Duration::from_secs(3));
+        node.initialized(Duration::from_secs(3));
         node.waiting("PermissionDenied", 1);
         node.write("status");
+        node.refused("forbidden");
         process.leads("cloud-controller-manager", true);
         process.runs("cloud-node", true);
 
@@ -259,6 +268,7 @@ mod tests {
             "node_controller_initial_node_sync_delay_seconds_count 1",
             r#"ccm_nodes_waiting{reason="PermissionDenied"} 1"#,
             r#"ccm_node_writes_total{write="status"} 1"#,
+            r#"ccm_node_writes_refused_total{reason="forbidden"} 1"#,
             r#"leader_election_master_status{name="cloud-controller-manager"} 1"#,
             r#"running_managed_controllers{name="cloud-node",manager="cloud-controller-manager"} 1"#,
         ] {

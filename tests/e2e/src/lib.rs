@@ -5,7 +5,7 @@
 //! server's audit log, the cloud's call log, HTTPS endpoints, exit codes.
 //!
 //! What a newcomer gets wrong: control planes are slow to start, so tests share a few, one after
-//! the other ([`stage`]). A test finds no nodes, no lease and no events, but names and versions go
+//! the other (`stage`). A test finds no nodes, no lease and no events, but names and versions go
 //! on, and it must run on the runtime of [`run`].
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]

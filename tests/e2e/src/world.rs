@@ -59,7 +59,8 @@ impl World {
             .join(format!("world-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir(&dir).unwrap();
         let cloud = Cloud::start(&dir).await;
-        let config = format!("endpoint: {}\ntoken: {}\n", cloud.url(), cloud::TOKEN);
+        let config =
+            format!("endpoint: {}\ntoken: {}\nclusterID: e2e\n", cloud.url(), cloud::TOKEN);
         std::fs::write(dir.join("cloud.yaml"), config).unwrap();
         let begun = stage.control_plane.audit_events().await.unwrap().len();
         Self { cloud, stage: Some(stage), dir, begun, ccms: AtomicUsize::new(0), _turn: turn }

@@ -1,7 +1,7 @@
 //! The command line: flags are what was typed, options are what was meant.
 //!
-//! Names, defaults and reading are those of the Go programs that this one replaces, so that their
-//! arguments can stay as they are. What differs says so in the help.
+//! Names, defaults and reading are those of the Go programs that this one replaces, so that
+//! arguments that both know mean the same. What differs says so in the help.
 
 mod go;
 mod options;

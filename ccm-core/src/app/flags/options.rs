@@ -34,6 +34,8 @@ pub struct Cloud {
     pub provider: String,
     /// The provider's configuration file.
     pub config: Option<PathBuf>,
+    /// Whether a provider without a cluster ID may run.
+    pub allow_untagged: bool,
 }
 
 /// Which cluster, and how to reach it.
@@ -247,6 +249,8 @@ impl Errors {
 }
 
 fn cloud(flags: typed::Cloud, known: &[&str], errors: &mut Errors) -> Option<Cloud> {
+    let untagged = &flags.allow_untagged_cloud;
+    let allow_untagged = errors.read("--allow-untagged-cloud", untagged, BOOLEAN, go::boolean);
     let provider = flags.cloud_provider;
     if provider.is_empty() {
         errors.0.push(FlagError::NoCloudProvider);
@@ -255,7 +259,7 @@ fn cloud(flags: typed::Cloud, known: &[&str], errors: &mut Errors) -> Option<Clo
     errors.rule(known.is_empty() || known.contains(&provider.as_str()), || {
         FlagError::UnknownCloudProvider { name: provider.clone(), known: known.join(", ") }
     });
-    Some(Cloud { provider, config: path(flags.cloud_config) })
+    Some(Cloud { provider, config: path(flags.cloud_config), allow_untagged: allow_untagged? })
 }
 
 fn cluster(name: String, flags: typed::Generic) -> Cluster {

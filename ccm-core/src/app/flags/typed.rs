@@ -69,6 +69,17 @@ pub(super) struct Cloud {
     /// Name of the cluster, by which what belongs to it is told apart in the cloud
     #[arg(long, value_name = "NAME", default_value = "kubernetes")]
     pub(super) cluster_name: String,
+
+    /// Run though the provider cannot tell this cluster's resources from another's; deprecated
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value = "false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) allow_untagged_cloud: String,
 }
 
 #[derive(Debug, Args)]

@@ -48,8 +48,8 @@ fn params() -> PatchParams {
     PatchParams { field_manager: Some(keys::FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-async fn send(client: &Client, mut request: axum::http::Request<Vec<u8>>) -> kube::Result<Version> {
-    use axum::http::{HeaderValue, header::ACCEPT};
+async fn send(client: &Client, mut request: http::Request<Vec<u8>>) -> kube::Result<Version> {
+    use http::{HeaderValue, header::ACCEPT};
 
     #[derive(Deserialize)]
     struct Answer {
@@ -70,6 +70,12 @@ async fn send(client: &Client, mut request: axum::http::Request<Vec<u8>>) -> kub
 /// as a whole, because the API merges them by type and a node may have two of one type. The UID is a
 /// precondition: a Node that was made anew answers 409.
 fn status_patch(node: &Node, change: &StatusChange, now: Timestamp) -> Value {
+    let mut metadata = json!({"uid": node.uid.as_str()});
+    if node.labels.is_empty() {
+        // The main patch that follows adds a whole map of labels, on what we saw: nobody may have
+        // written in between.
+        metadata["resourceVersion"] = node.version.as_str().into();
+    }
     let mut status = serde_json::Map::new();
     if let Some(addresses) = &change.addresses {
         let entries = addresses
@@ -81,7 +87,7 @@ fn status_patch(node: &Node, change: &StatusChange, now: Timestamp) -> Value {
     if let Some(known) = &change.known {
         status.insert("conditions".to_owned(), json!([condition(node, known, now)]));
     }
-    json!({"metadata": {"uid": node.uid.as_str()}, "status": status})
+    json!({"metadata": metadata, "status": status})
 }
 
 fn condition(node: &Node, known: &Known, now: Timestamp) -> Value {
@@ -188,6 +194,10 @@ mod tests {
         let same = Node { instance_known: Some(known), ..new_node() };
         let patch = status_patch(&same, &change, now());
         assert_eq!(patch["status"]["conditions"][0].get("lastTransitionTime"), None);
+
+        let bare = Node { labels: Pairs::default(), ..new_node() };
+        let patch = status_patch(&bare, &change, now());
+        assert_eq!(patch["metadata"], json!({"uid": "u1", "resourceVersion": "1"}));
     }
 
     #[test]

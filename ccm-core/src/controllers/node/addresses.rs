@@ -20,7 +20,7 @@ pub(super) enum ProvidedIpError {
     },
     /// The machine does not have the address.
     #[error(
-        "annotation {key} asks for {wanted}, which is not an address of the machine; it has {has}",
+        "annotation {key} asks for {wanted}, which is not an address of the instance; it has {has}",
         key = keys::PROVIDED_NODE_IP, has = listed(has)
     )]
     Missing {

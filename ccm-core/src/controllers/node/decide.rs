@@ -33,7 +33,7 @@ pub(super) enum Decision {
 pub(super) struct Wait {
     /// One word, for the condition, the event and the metric.
     pub reason: &'static str,
-    /// Whether the cloud knows the machine, as far as we can say.
+    /// Whether the cloud knows the instance, as far as we can say.
     pub known: ConditionStatus,
     /// A sentence for the node's owner.
     pub message: String,
@@ -59,7 +59,7 @@ impl Changes {
     }
 
     /// Whether these writes initialise the node.
-    pub(super) fn initialises(&self) -> bool {
+    pub(super) fn initializes(&self) -> bool {
         !self.main.remove_taints.is_empty()
     }
 }
@@ -142,11 +142,11 @@ pub(super) fn decide(node: &Node, knowledge: Knowledge<'_>) -> Decision {
     if let Belongs::Foreign(_) = knowledge.belongs {
         return Decision::Leave;
     }
-    if node.is_uninitialized() { initialise(node, knowledge) } else { follow(node, knowledge) }
+    if node.is_uninitialized() { initialize(node, knowledge) } else { follow(node, knowledge) }
 }
 
 /// A node that carries the taint.
-fn initialise(node: &Node, knowledge: Knowledge<'_>) -> Decision {
+fn initialize(node: &Node, knowledge: Knowledge<'_>) -> Decision {
     let instance = match knowledge.observation {
         Observation::Present(instance) => instance,
         Observation::Gone(_) => return Decision::Wait(not_found(node)),
@@ -217,7 +217,7 @@ fn status(node: &Node, wanted: Option<Vec<NodeAddress>>, announced: bool) -> Sta
         known: (!settled || announced).then(|| Known {
             status: ConditionStatus::True,
             reason: INSTANCE_FOUND,
-            message: "the cloud knows the machine".to_owned(),
+            message: "the cloud knows the instance".to_owned(),
         }),
     }
 }
@@ -230,7 +230,7 @@ fn not_found(node: &Node) -> Wait {
     Wait {
         reason: INSTANCE_NOT_FOUND,
         known: ConditionStatus::False,
-        message: format!("the cloud has no machine with the {by}"),
+        message: format!("the cloud has no instance with the {by}"),
         retry: Retry::Backoff,
     }
 }

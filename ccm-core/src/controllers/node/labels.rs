@@ -77,7 +77,7 @@ impl Labels {
                 self.notes.push(Note::new(
                     "TopologyMismatch",
                     format!(
-                        "label {} is {present:?} but the cloud says that the machine's {} is \
+                        "label {} is {present:?} but the cloud says that the instance's {} is \
                          {said:?}; the label stays",
                         topic.key, topic.what
                     ),

@@ -75,16 +75,19 @@ impl Memories {
         }
     }
 
-    /// The watch showed the node.
-    pub(super) fn seen(&self, node: &Node) {
+    /// The watch showed the node. Says whether it has caught up with our own last write just now.
+    pub(super) fn seen(&self, node: &Node) -> bool {
         let mut state = self.state();
-        let Some(memory) = state.nodes.get_mut(&node.name) else { return };
-        if memory.written.as_ref().is_some_and(|written| !node.version.is_older_than(written)) {
+        let Some(memory) = state.nodes.get_mut(&node.name) else { return false };
+        let caught_up =
+            memory.written.as_ref().is_some_and(|written| !node.version.is_older_than(written));
+        if caught_up {
             memory.written = None;
         }
         if memory.is_empty() {
             state.nodes.remove(&node.name);
         }
+        caught_up
     }
 
     /// The node changed in a way that matters: look at once, whatever was planned.
@@ -165,26 +168,34 @@ impl Memories {
     /// The node is as it should be.
     pub(super) fn content(&self, node: &Node) {
         if self.state().nodes.contains_key(&node.name) {
-            self.written(node, Vec::new(), None);
+            self.with(node, |memory, _| self.settle(memory, Vec::new()));
         }
     }
 
-    /// The node was written. Gives the notes that its owner has not heard.
-    pub(super) fn written(
-        &self,
-        node: &Node,
-        notes: Vec<Note>,
-        version: Option<Version>,
-    ) -> Vec<Note> {
+    /// The node was written; the last write made this version. Gives the notes that its owner has
+    /// not heard.
+    pub(super) fn written(&self, node: &Node, notes: Vec<Note>, version: Version) -> Vec<Note> {
         self.with(node, |memory, _| {
-            self.count(memory, -1);
-            memory.waits = None;
-            memory.failures = 0;
-            if version.is_some() {
-                memory.written = version;
-            }
-            memory.news(notes)
+            memory.written = Some(version);
+            self.settle(memory, notes)
         })
+    }
+
+    /// The status was written, as this version: what it says of a wait is said.
+    pub(super) fn status_written(&self, node: &Node, version: &Version) {
+        self.with(node, |memory, _| {
+            memory.written = Some(version.clone());
+            if let Some(waiting) = &mut memory.waits {
+                waiting.announced = None;
+            }
+        });
+    }
+
+    fn settle(&self, memory: &mut Memory, notes: Vec<Note>) -> Vec<Note> {
+        self.count(memory, -1);
+        memory.waits = None;
+        memory.failures = 0;
+        memory.news(notes)
     }
 
     /// The node could not be written: how often in a row, and how long to leave it.

@@ -10,6 +10,7 @@ mod addresses;
 mod decide;
 mod labels;
 mod memory;
+mod progress;
 mod waiting;
 
 use std::num::NonZeroU16;
@@ -20,15 +21,16 @@ use futures::future::join_all;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use self::decide::{Changes, Decision, Knowledge, Known, StatusChange, Wait, decide};
 use self::memory::{Memories, Step};
+use self::progress::Progress;
 use super::queue::WorkQueue;
-use crate::cloud::{Belongs, CloudProvider, Needs, NodeName, Urgency};
+use crate::cloud::{Batching, Belongs, CloudProvider, Needs, NodeName, Observation, Urgency};
 use crate::cluster::client::{Reason, is_closed};
 use crate::cluster::events::{EventType, Involved, Recorder};
 use crate::cluster::node::{Node, Version};
@@ -41,6 +43,13 @@ const GROUPS: usize = 3;
 
 /// Nodes in a group, where the cloud would take more in one call.
 const LARGEST_GROUP: usize = 500;
+
+/// Nodes in a group, where the cloud's only cheap answer is a list of everything: more than there
+/// are in any cluster.
+const WHOLE_FLEET: usize = 100_000;
+
+/// After doubt about an initialised node, which loses nothing by waiting.
+const DOUBT_PAUSE: Duration = Duration::from_secs(30);
 
 /// A kept answer about a new node must not be older than this.
 const FRESH: Duration = Duration::from_secs(10);
@@ -93,6 +102,7 @@ pub struct NodeController {
     settings: Settings,
     intake: Arc<Intake>,
     writers: Semaphore,
+    progress: Progress,
 }
 
 /// What the watch feeds: which nodes are to be looked at.
@@ -106,22 +116,18 @@ impl Intake {
     fn take(&self, change: &NodeChange) {
         match change {
             NodeChange::Applied { old, new } => {
-                self.memories.seen(new);
-                if old.as_ref().is_some_and(|old| !is_relevant(old, new)) {
+                // What changed while our own write was on its way was not looked at.
+                let is_ours = self.memories.seen(new);
+                if !is_ours && old.as_ref().is_some_and(|old| !is_relevant(old, new)) {
                     return;
                 }
-                let urgency = match (new.is_uninitialized(), old) {
-                    (true, _) => Urgency::Initialise,
-                    (false, None) => Urgency::Refresh,
-                    (false, Some(_)) => Urgency::Drift,
-                };
+                let urgency =
+                    if new.is_uninitialized() { Urgency::Initialize } else { Urgency::Refresh };
                 self.memories.wake(new);
                 self.queue.add(new.name.clone(), urgency);
             }
-            NodeChange::Deleted(old) => {
-                self.queue.forget(&old.name);
-                self.memories.forget(&old.name);
-            }
+            // Worked on until the end, so that whoever works on it now does not have the last word.
+            NodeChange::Deleted(old) => self.queue.add(old.name.clone(), Urgency::Drift),
         }
     }
 }
@@ -135,6 +141,7 @@ fn is_relevant(old: &Node, new: &Node) -> bool {
         || old.addresses != new.addresses
         || old.odd_addresses != new.odd_addresses
         || old.taints != new.taints
+        || old.system_uuid != new.system_uuid
 }
 
 impl NodeController {
@@ -142,15 +149,10 @@ impl NodeController {
     pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
         let memories = Memories::new(parts.metrics.clone(), settings.refresh);
         let intake = Arc::new(Intake { queue: WorkQueue::default(), memories });
-        let (feed, fleet) = (Arc::clone(&intake), Arc::clone(&parts.fleet));
-        parts.nodes.on_change(move |change| {
-            feed.take(change);
-            if let NodeChange::Deleted(old) = change {
-                fleet.forget(&old.name);
-            }
-        });
+        let feed = Arc::clone(&intake);
+        parts.nodes.on_change(move |change| feed.take(change));
         let writers = Semaphore::new(settings.writers.get().into());
-        Arc::new(Self { parts, settings, intake, writers })
+        Arc::new(Self { parts, settings, intake, writers, progress: Progress::default() })
     }
 
     /// Works until stopped; then finishes the writes that are under way.
@@ -160,9 +162,12 @@ impl NodeController {
             // An empty cache is not an empty cluster.
             () = self.parts.nodes.listed() => {}
         }
-        let size = self.parts.fleet.batch().get().min(LARGEST_GROUP);
+        let size = match self.parts.fleet.batching() {
+            Batching::UpTo(limit) => limit.get().min(LARGEST_GROUP),
+            Batching::Whole => WHOLE_FLEET,
+        };
         let places = Arc::new(Semaphore::new(GROUPS * size));
-        let groups = TaskTracker::new();
+        let mut groups = JoinSet::new();
         let mut refresh =
             interval_at(Instant::now() + self.settings.refresh, self.settings.refresh);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -170,16 +175,27 @@ impl NodeController {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                Some(ended) = groups.join_next() => {
+                    propagate(ended);
+                    self.progress.step(!groups.is_empty());
+                }
                 _ = refresh.tick() => self.want_all(),
                 group = self.next_group(&places, size) => {
                     let this = Arc::clone(&self);
                     let stop = stop.clone();
                     groups.spawn(async move { this.handle(group, &stop).await });
+                    self.progress.step(true);
                 }
             }
         }
-        groups.close();
-        groups.wait().await;
+        while let Some(ended) = groups.join_next().await {
+            propagate(ended);
+        }
+    }
+
+    /// Whether it gets on, for the health check of its name.
+    pub fn check(&self) -> Result<(), String> {
+        self.progress.check()
     }
 
     fn want_all(&self) {
@@ -216,7 +232,8 @@ impl NodeController {
                 Some((Step::Look, node)) => to_look.push((node, place)),
                 Some((Step::Announce(wait), node)) => to_tell.push((node, wait, place)),
                 Some((Step::Rest(pause), node)) => self.rest(&node, pause),
-                Some((Step::Nothing, _)) | None => self.intake.queue.done(&name),
+                Some((Step::Nothing, _)) => self.intake.queue.done(&name),
+                None => self.gone(&name),
             }
         }
         let tell = join_all(to_tell.into_iter().map(|(node, wait, _place)| async move {
@@ -229,9 +246,17 @@ impl NodeController {
                 sightings = self.look(to_look.iter().map(|(node, _)| &**node)) => sightings,
             };
             let each = to_look.into_iter().zip(sightings);
-            join_all(each.map(|((node, _place), sighting)| self.settle(node, sighting, now))).await;
+            let settle = |((node, _place), sighting)| self.settle(node, sighting, now, stop);
+            join_all(each.map(settle)).await;
         };
         futures::join!(tell, see);
+    }
+
+    /// The node is gone: so is everything that was remembered of it.
+    fn gone(&self, name: &NodeName) {
+        self.intake.memories.forget(name);
+        self.parts.fleet.forget(name);
+        self.intake.queue.done(name);
     }
 
     /// What is to be done before the cloud is asked.
@@ -256,7 +281,7 @@ impl NodeController {
             self.parts.fleet.look(identities.collect(), max_age, urgency)
         };
         let (of_new, of_known) = futures::join!(
-            ask(&new, FRESH, Urgency::Initialise),
+            ask(&new, FRESH, Urgency::Initialize),
             ask(&known, self.settings.refresh / 2, Urgency::Refresh),
         );
         let order = new.iter().chain(&known).map(|(index, _)| *index);
@@ -266,11 +291,17 @@ impl NodeController {
     }
 
     /// Brings one node to where the cloud's answer says it should be.
-    async fn settle(&self, node: Arc<Node>, sighting: Sighting, asked: Instant) {
+    async fn settle(
+        &self,
+        node: Arc<Node>,
+        sighting: Sighting,
+        asked: Instant,
+        stop: &CancellationToken,
+    ) {
         match self.decide(&node, &sighting) {
-            Decision::Leave => self.content(&node),
+            Decision::Leave => self.leave(&node, &sighting),
             Decision::Wait(wait) => self.wait(&node, wait, asked).await,
-            Decision::Write(_) => self.write(node, &sighting, asked).await,
+            Decision::Write(_) => self.write(node, &sighting, asked, stop).await,
         }
     }
 
@@ -284,15 +315,22 @@ impl NodeController {
         decide(node, knowledge)
     }
 
-    /// Nothing to be done.
-    fn content(&self, node: &Node) {
-        self.intake.memories.content(node);
+    /// Nothing to be done, as far as we know.
+    fn leave(&self, node: &Node, sighting: &Sighting) {
+        if let Observation::Unknown(_) = *sighting.observation {
+            // All of a group come back together, so this too is one call for many.
+            let pause = DOUBT_PAUSE.min(self.settings.refresh);
+            self.intake.queue.add_after(node.name.clone(), Urgency::Refresh, pause);
+        } else {
+            self.intake.memories.content(node);
+        }
         self.intake.queue.done(&node.name);
     }
 
     /// Looks at the node again after this time.
     fn rest(&self, node: &Node, pause: Duration) {
-        self.intake.queue.add_after(node.name.clone(), Urgency::Initialise, pause);
+        let urgency = if node.is_uninitialized() { Urgency::Initialize } else { Urgency::Refresh };
+        self.intake.queue.add_after(node.name.clone(), urgency, pause);
         self.intake.queue.done(&node.name);
     }
 
@@ -336,14 +374,30 @@ impl NodeController {
 
     /// Writes what differs. The turn to write may have taken its time, so it is decided once more
     /// on the node as it is by then.
-    async fn write(&self, node: Arc<Node>, sighting: &Sighting, asked: Instant) {
-        let Ok(_turn) = self.writers.acquire().await else { return };
+    async fn write(
+        &self,
+        node: Arc<Node>,
+        sighting: &Sighting,
+        asked: Instant,
+        stop: &CancellationToken,
+    ) {
+        let turn = tokio::select! {
+            biased;
+            // What is under way is finished; nothing is begun.
+            () = stop.cancelled() => return self.intake.queue.done(&node.name),
+            turn = self.writers.acquire() => turn,
+        };
         let Some(node) = self.parts.nodes.get(&node.name).filter(|now| now.uid == node.uid) else {
+            // Its end, or its successor, is in the queue.
             return self.intake.queue.done(&node.name);
         };
         match self.decide(&node, sighting) {
-            Decision::Leave => self.content(&node),
-            Decision::Wait(wait) => self.wait(&node, wait, asked).await,
+            Decision::Leave => self.leave(&node, sighting),
+            Decision::Wait(wait) => {
+                // To tell its owner takes a turn too.
+                drop(turn);
+                self.wait(&node, wait, asked).await;
+            }
             Decision::Write(changes) => match self.carry_out(&node, &changes).await {
                 Ok(version) => self.written(&node, changes, version),
                 Err(err) => self.not_written(&node, &err),
@@ -357,6 +411,8 @@ impl NodeController {
         if !changes.status.is_empty() {
             version = act::write_status(client, node, &changes.status, Timestamp::now()).await?;
             self.parts.metrics.write("status");
+            // Holds also where the second write fails.
+            self.intake.memories.status_written(node, &version);
         }
         if !changes.main.is_empty() {
             version = act::write_main(client, node, &version, &changes.main).await?;
@@ -366,21 +422,19 @@ impl NodeController {
     }
 
     fn written(&self, node: &Node, changes: Changes, version: Version) {
-        if changes.initialises() {
+        if changes.initializes() {
             let age = SystemTime::now().duration_since(node.created).unwrap_or_default();
-            self.parts.metrics.initialised(age);
+            self.parts.metrics.initialized(age);
             info!(node = %node.name, "node initialised");
         } else if !changes.status.is_empty() || !changes.main.is_empty() {
             info!(node = %node.name, ?changes, "node updated");
         }
-        // The cache may have seen the write before its answer came.
-        let seen = self
-            .parts
-            .nodes
-            .get(&node.name)
-            .is_some_and(|now| !now.version.is_older_than(&version));
-        for note in self.intake.memories.written(node, changes.notes, (!seen).then_some(version)) {
+        for note in self.intake.memories.written(node, changes.notes, version) {
             self.say(node, EventType::Warning, note.reason, note.message);
+        }
+        // The cache may have seen the write before its answer came.
+        if let Some(now) = self.parts.nodes.get(&node.name) {
+            self.intake.memories.seen(&now);
         }
         self.intake.queue.done(&node.name);
     }
@@ -394,6 +448,7 @@ impl NodeController {
             debug!(node = %node.name, error = %Reason(err), "node not written");
             return self.intake.queue.done(&node.name);
         }
+        self.parts.metrics.refused(refusal(code));
         let (failures, pause) = self.intake.memories.not_written(node);
         // The node moved under our hands: what we tested does not hold. Decided again.
         let moved = matches!(code, 409 | 422);
@@ -418,5 +473,25 @@ impl NodeController {
             uid: node.uid.to_string(),
         };
         self.parts.recorder.event(&about, kind, reason, message);
+    }
+}
+
+/// A panic in a group is ours: the process ends with it, as with that of any task.
+fn propagate(ended: Result<(), JoinError>) {
+    if let Err(err) = ended
+        && let Ok(panic) = err.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// A refused write, in a word for the metric.
+fn refusal(code: u16) -> &'static str {
+    match code {
+        403 => "forbidden",
+        409 | 422 => "changed",
+        429 => "throttled",
+        0 => "unanswered",
+        _ => "other",
     }
 }

@@ -240,9 +240,9 @@ impl Initialised {
 
 const ZONE: &str = "topology.kubernetes.io/zone";
 
-fn figures(args: &Args, ours: &[Run], floors: &[Run]) -> Figures {
+fn figures(args: &Args, ours: &[Run], bare_runs: &[Run]) -> Figures {
     let of = |figure: fn(&Run) -> f64| median(ours.iter().map(figure));
-    let bare = |figure: fn(&Run) -> f64| median(floors.iter().map(figure));
+    let bare = |figure: fn(&Run) -> f64| median(bare_runs.iter().map(figure));
     let (floor_s, floor_cpu_s) = (bare(|run| run.last_s), bare(|run| run.cpu_s));
     Figures {
         nodes: args.count,

@@ -339,7 +339,7 @@ fn free_port() -> Result<u16, Error> {
 }
 
 /// Whether the node is as the cloud says that its machine is.
-pub(super) fn is_initialised(picture: &Picture, machine: &Instance) -> bool {
+pub(super) fn is_initialized(picture: &Picture, machine: &Instance) -> bool {
     let Some(node) = picture.nodes.get(&machine.name) else { return false };
     let labels = [
         (keys::ZONE, &machine.zone),

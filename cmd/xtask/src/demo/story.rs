@@ -10,7 +10,7 @@ use simcloud::api::{CreateInstance, Instance, Nic, Outcome};
 use tokio::time::sleep;
 
 use super::picture::Picture;
-use super::stage::{CALLER, Stage, TOKEN, is_initialised};
+use super::stage::{CALLER, Stage, TOKEN, is_initialized};
 use crate::Error;
 use crate::out::{Out, took};
 
@@ -62,7 +62,7 @@ async fn three_machines(stage: &mut Stage, teller: Teller) -> Result<Vec<Instanc
     for machine in &machines {
         stage.boot(machine).await?;
     }
-    let all = |picture: &Picture| machines.iter().all(|machine| is_initialised(picture, machine));
+    let all = |picture: &Picture| machines.iter().all(|machine| is_initialized(picture, machine));
     stage.expect("the three nodes are as the cloud says", SOON, all).await?;
     teller.out.ok("three nodes have the addresses, labels and provider IDs of their machines");
     Ok(machines)
@@ -74,7 +74,7 @@ async fn one_more(stage: &mut Stage, teller: Teller) -> Result<Instance, Error> 
     teller.chapter("2. A machine joins while all is running", text).await;
     let machine = stage.console.create_instance(&machine(4)).await?;
     stage.boot(&machine).await?;
-    let done = |picture: &Picture| is_initialised(picture, &machine);
+    let done = |picture: &Picture| is_initialized(picture, &machine);
     stage.expect("the new node is as the cloud says", SOON, done).await?;
     teller.out.ok(format_args!("{} is initialised", machine.name));
     Ok(machine)
@@ -131,7 +131,7 @@ async fn restored(stage: &mut Stage, teller: Teller, waiting: &Instance) -> Resu
     teller.chapter("4. The credentials are restored", text).await;
     let since = Instant::now();
     stage.console.restore_token(TOKEN).await?;
-    let done = |picture: &Picture| is_initialised(picture, waiting);
+    let done = |picture: &Picture| is_initialized(picture, waiting);
     stage.expect("the node that waited is as the cloud says", LOOKED_AT_AGAIN, done).await?;
     teller.out.ok(format_args!(
         "{} is initialised, {} after the token was good again",

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ccm_e2e::{SOON, Seen, Setup, World, run, wait_until};
 use ccm_envtest::kubelet::Kubelet;
+use kube::api::DeleteParams;
 use simcloud::api::{FaultKind, Outcome, Timestamp};
 use tokio::time::{Instant, sleep};
 
@@ -44,6 +45,27 @@ fn a_machine_that_comes_later_is_waited_for() {
         );
         assert_eq!(world.events("n1").await, events);
         assert!(matches!(&events[..], [(_, _, 1)]), "{events:?}");
+    });
+}
+
+#[test]
+fn a_node_that_is_deleted_while_it_waits_is_forgotten() {
+    run(async {
+        let world = World::start().await;
+        let mut ccm = world.ccm(&Setup::new().serving());
+        world.barrier("live").await;
+        world.register(Kubelet::new("n1")).await;
+        let mut waiting = async |count: u32| {
+            let line = format!("ccm_nodes_waiting{{reason=\"InstanceNotFound\"}} {count}");
+            wait_until(&line, SOON, async || {
+                let metrics = ccm.ask("/metrics").await.body;
+                if metrics.lines().any(|found| found == line) { Ok(()) } else { Err(metrics) }
+            })
+            .await;
+        };
+        waiting(1).await;
+        world.nodes().delete("n1", &DeleteParams::default()).await.unwrap();
+        waiting(0).await;
     });
 }
 

@@ -58,6 +58,11 @@ fn a_mistake_in_the_configuration_names_file_line_and_key() {
     assert!(line.contains("line 3") || line.contains(":3"), "the line: {line}");
     std::fs::remove_file(odd).unwrap();
 
+    let untagged = file("untagged.yaml", "endpoint: http://127.0.0.1:1\ntoken: t\n");
+    let line = said(&["--cloud-provider=sim", &config_flag(&untagged)]);
+    assert!(line.contains("cluster ID") && line.contains("--allow-untagged-cloud"), "{line}");
+    std::fs::remove_file(untagged).unwrap();
+
     let wrong = file("wrong.yaml", "endpoint: http://127.0.0.1:1\ntoken: t\nbatchLimit: many\n");
     let line = said(&["--cloud-provider=sim", &config_flag(&wrong)]);
     assert!(line.contains("batchLimit") && line.contains("many"), "{line}");
