@@ -7,7 +7,7 @@ use backon::{ExponentialBuilder, Retryable};
 use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::flags::{LeaderElection, Options};
 use super::serve::{Checks, Scope, Server};
@@ -107,9 +107,8 @@ pub async fn run(
     leadership.announce(&recorder, &metrics.process, false);
     recorder.flush(LAST_WORDS).await;
     leadership.release().await;
-    match &outcome {
-        Ok(()) => info!("stopped"),
-        Err(err) => error!(error = %Chain(&**err), "stopped"),
+    if outcome.is_ok() {
+        info!("stopped");
     }
     outcome
 }
@@ -218,8 +217,7 @@ impl Controllers<'_> {
     ) -> Result<(), BoxError> {
         let governor = Governor::new(self.gate.clone(), self.metrics.cloud.clone());
         let Some(instances) = cloud.instances() else {
-            let message = "provider has no instances: the node controller does not run";
-            warn!(provider = cloud.name(), message);
+            warn!(provider = cloud.name(), "no instances: the node controller does not run");
             return Ok(());
         };
         let nodes = Arc::new(Nodes::new(registration.needs.node_annotations));

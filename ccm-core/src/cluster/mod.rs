@@ -10,3 +10,4 @@ pub mod lease;
 pub mod node;
 pub mod nodes;
 pub mod pairs;
+pub mod rights;

@@ -50,6 +50,19 @@ pub(crate) async fn programs(packages: &[&str]) -> Result<BTreeMap<String, PathB
     }
 }
 
+/// Builds one program for measurements, by itself: with its own features and nobody else's.
+pub(crate) async fn release(package: &str, program: &str) -> Result<PathBuf, Error> {
+    let mut command = cargo();
+    command.args(["build", "--release", "--message-format=json-render-diagnostics"]);
+    command.args(["--package", package, "--bin", program]);
+    let cargo = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let output = cargo.wait_with_output().await?;
+    let built = executables(&output.stdout).remove(program);
+    built.filter(|_| output.status.success()).ok_or_else(|| {
+        format!("cargo could not build {program} for release ({})", output.status).into()
+    })
+}
+
 /// The programs that cargo's messages name.
 /// <https://doc.rust-lang.org/cargo/reference/external-tools.html#artifact-messages>
 fn executables(messages: &[u8]) -> BTreeMap<String, PathBuf> {

@@ -96,7 +96,7 @@ struct Metric {
 /// What a process exports, each family touched once: one without a sample is not on the wire.
 fn metrics() -> Result<Vec<Metric>, Error> {
     let mut registry = Registry::default();
-    let cloud = CloudMetrics::register(&mut registry, "<provider>");
+    let cloud = CloudMetrics::register(&mut registry, "cloudprovider_<provider>");
     let node = NodeMetrics::register(&mut registry);
     let process = ProcessMetrics::register(&mut registry);
     cloud.request(Operation("Look"), Duration::ZERO, Err(Kind::Unavailable));
@@ -104,6 +104,7 @@ fn metrics() -> Result<Vec<Metric>, Error> {
     node.initialized(Duration::ZERO);
     node.waiting("PermissionDenied", 1);
     node.write("status");
+    node.refused("forbidden");
     process.leads(NAME, true);
     process.runs("cloud-node", true);
     let mut text = String::new();

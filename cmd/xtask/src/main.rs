@@ -8,6 +8,7 @@ mod demo;
 mod docs;
 mod kubectl;
 mod out;
+mod program;
 mod test;
 
 use std::process::ExitCode;

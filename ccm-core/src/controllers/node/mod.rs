@@ -344,7 +344,7 @@ impl NodeController {
     }
 
     async fn wait(&self, node: &Node, wait: Wait, asked: Instant) {
-        debug!(node = %node.name, reason = wait.reason, message = wait.message, "node waits");
+        debug!(node = %node.name, reason = wait.reason, why = wait.message, "node waits");
         self.intake.memories.waits(node, wait, asked);
         if let Step::Announce(wait) = self.intake.memories.first_step(node, Instant::now()) {
             self.announce(node, wait).await;
@@ -360,7 +360,7 @@ impl NodeController {
         let change = StatusChange { addresses: None, known: Some(known) };
         match act::write_status(&self.parts.client.0, node, &change, Timestamp::now()).await {
             Ok(_) => {
-                info!(node = %node.name, reason = wait.reason, message = wait.message, "node waits");
+                info!(node = %node.name, reason = wait.reason, why = wait.message, "node waits");
                 self.parts.metrics.write("condition");
                 self.intake.memories.told(node);
                 self.say(node, EventType::Warning, wait.reason, wait.message);

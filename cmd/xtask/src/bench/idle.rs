@@ -12,9 +12,11 @@ use kube::{Api, Client};
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::process::{Process, cpu_seconds, memory_mib};
+use super::process::{cpu_seconds, memory_mib};
 use super::rig::{Binaries, Rig};
-use super::{Error, median, say};
+use super::{median, say};
+use crate::Error;
+use crate::program::Program;
 
 /// Measure the idle process, its start and its size.
 #[derive(Clone, Debug, clap::Args)]
@@ -51,16 +53,16 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
         for times in [&mut free, &mut released] {
             sleep(Duration::from_millis(500)).await;
             let held = Held::watch(rig.plane.admin_client());
-            let start = Instant::now();
-            let process = Process::start(&binaries.ccm, &rig.ccm_args(16), &rig.log())?;
+            let begun = Instant::now();
+            let mut process = start(&binaries, &rig)?;
             timeout(Duration::from_secs(10), held)
                 .await
                 .map_err(|_| "the lease was not taken")??;
-            times.push(start.elapsed().as_secs_f64() * 1000.0);
+            times.push(begun.elapsed().as_secs_f64() * 1000.0);
             process.stop().await?;
         }
     }
-    let process = Process::start(&binaries.ccm, &rig.ccm_args(16), &rig.log())?;
+    let mut process = start(&binaries, &rig)?;
     sleep(Duration::from_secs(5)).await;
     let cpu = cpu_seconds(process.pid())?;
     sleep(Duration::from_secs(args.seconds)).await;
@@ -88,6 +90,10 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
         std::fs::write(file, serde_json::to_string_pretty(&figures)? + "\n")?;
     }
     Ok(())
+}
+
+fn start(binaries: &Binaries, rig: &Rig) -> Result<Program, Error> {
+    Program::start("cloud-controller-manager", &binaries.ccm, &rig.ccm_args(16), rig.log())
 }
 
 const LEASE: &str = "cloud-controller-manager";

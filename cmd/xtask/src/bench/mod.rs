@@ -7,7 +7,7 @@ mod rig;
 
 use std::io::Write;
 
-type Error = Box<dyn std::error::Error + Send + Sync>;
+use crate::Error;
 
 /// What is measured.
 #[derive(Clone, Debug, clap::Args)]

@@ -18,9 +18,11 @@ use serde::Serialize;
 use simcloud::api::CreateInstance;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::process::{Process, cpu_seconds, load, memory_mib, reset_peak};
+use super::process::{cpu_seconds, load, memory_mib, reset_peak};
 use super::rig::{Binaries, Rig};
-use super::{Error, median, say};
+use super::{median, say};
+use crate::Error;
+use crate::program::Program;
 
 /// Initialise N nodes, and compare with the floor.
 #[derive(Clone, Debug, clap::Args)]
@@ -118,24 +120,24 @@ async fn measure(args: &Args, binaries: &Binaries, is_ours: bool) -> Result<Run,
     // What registration left behind has settled by then.
     sleep(Duration::from_secs(3)).await;
     let load_before = load()?;
-    let (program, program_args) = if is_ours {
-        (&binaries.ccm, rig.ccm_args(args.concurrency))
+    let (name, program, program_args) = if is_ours {
+        ("cloud-controller-manager", &binaries.ccm, rig.ccm_args(args.concurrency))
     } else {
-        (&binaries.floor, rig.floor_args(args.concurrency))
+        ("bench-floor", &binaries.floor, rig.floor_args(args.concurrency))
     };
     let apiserver_cpu = cpu_seconds(apiserver)?;
     let start = Instant::now();
-    let mut process = Process::start(program, &program_args, &rig.log())?;
+    let mut process = Program::start(name, program, &program_args, rig.log())?;
     let bound = Duration::from_mins(1) + Duration::from_millis(50) * u32::try_from(args.count)?;
     let times = timeout(bound, initialised.wait(args.count, start)).await;
     let (first_s, last_s) = match times {
         Ok(times) => times?,
-        Err(_) => return Err(log_of(&rig, "not all nodes were initialised in time")),
+        Err(_) => return Err(format!("not all nodes in time\n{}", process.tail()).into()),
     };
     // Whatever is still to be done for them, the last events included.
     sleep(Duration::from_secs(2)).await;
-    if let Some(status) = process.ended() {
-        return Err(log_of(&rig, &format!("the process ended: {status}")));
+    if let Ok(ended) = timeout(Duration::ZERO, process.ended()).await {
+        return Err(ended);
     }
     let pid = process.pid();
     let (rss_mib, peak_rss_mib) = memory_mib(pid)?;
@@ -155,7 +157,11 @@ async fn measure(args: &Args, binaries: &Binaries, is_ours: bool) -> Result<Run,
         relist(&mut rig).await?;
         run.relist_peak_rss_mib = memory_mib(pid)?.1;
     }
-    process.stop().await?;
+    // The floor knows no better end than the signal.
+    let stopped = process.stop().await;
+    if is_ours {
+        stopped?;
+    }
     rig.stop().await?;
     Ok(run)
 }
@@ -197,13 +203,6 @@ async fn relist(rig: &mut Rig) -> Result<(), Error> {
     // The last page is parsed and compared.
     sleep(Duration::from_secs(3)).await;
     Ok(())
-}
-
-fn log_of(rig: &Rig, what: &str) -> Error {
-    let log = std::fs::read_to_string(rig.log()).unwrap_or_default();
-    let lines: Vec<_> = log.lines().rev().take(15).collect();
-    let tail: Vec<_> = lines.into_iter().rev().collect();
-    format!("{what}; the end of its log:\n{}", tail.join("\n")).into()
 }
 
 /// Sees nodes as they are initialised: the patch that takes the taint away sets the zone label, so

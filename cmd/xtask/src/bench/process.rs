@@ -1,60 +1,9 @@
-//! Processes under measurement: started, read from the kernel's books, ended.
+//! What the kernel's books say of a process.
 
-use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
-
-use tokio::process::{Child, Command};
-
-use super::Error;
+use crate::Error;
 
 /// The kernel's clock ticks in a second, as it shows them to user space on every Linux we run on.
 const TICKS: f64 = 100.0;
-
-/// A process of ours; ended when it is dropped.
-pub(super) struct Process {
-    child: Child,
-    pid: u32,
-}
-
-impl Process {
-    /// Starts it, its output into a file.
-    pub(super) fn start(program: &Path, args: &[String], log: &Path) -> Result<Self, Error> {
-        let out = std::fs::File::create(log)?;
-        let err = out.try_clone()?;
-        let child = Command::new(program)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|err| format!("{}: {err}", program.display()))?;
-        let pid = child.id().ok_or("the process ended at once")?;
-        Ok(Self { child, pid })
-    }
-
-    pub(super) fn pid(&self) -> u32 {
-        self.pid
-    }
-
-    /// Whether it has ended by itself.
-    pub(super) fn ended(&mut self) -> Option<std::process::ExitStatus> {
-        self.child.try_wait().ok().flatten()
-    }
-
-    /// Asks it to end, and ends it when it takes too long.
-    pub(super) async fn stop(mut self) -> Result<(), Error> {
-        if let Some(pid) = rustix::process::Pid::from_raw(self.pid.cast_signed()) {
-            // It may have ended by itself.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
-        if tokio::time::timeout(Duration::from_secs(35), self.child.wait()).await.is_err() {
-            self.child.kill().await?;
-        }
-        Ok(())
-    }
-}
 
 /// CPU seconds that a process has used, user and system.
 pub(super) fn cpu_seconds(pid: u32) -> Result<f64, Error> {

@@ -1,17 +1,15 @@
 //! What a benchmark runs against: a control plane, a simulated cloud, and the binaries.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
-use ccm_envtest::{ControlPlane, Grant, Options};
-use k8s_openapi::api::rbac::v1::PolicyRule;
+use ccm_envtest::{ControlPlane, Options};
 use simcloud::console::Console;
-use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
-use super::Error;
-use super::process::Process;
+use crate::demo::stage::grants;
+use crate::program::Program;
+use crate::{Error, build};
 
 /// The binaries of the release build.
 pub(super) struct Binaries {
@@ -23,31 +21,10 @@ pub(super) struct Binaries {
 impl Binaries {
     /// Builds them.
     pub(super) async fn build() -> Result<Self, Error> {
-        // Apart, so that the binary under measurement has its own features and nobody else's.
-        for (package, bin) in [
-            ("cloud-controller-manager", "cloud-controller-manager"),
-            ("simcloud", "simcloud"),
-            ("xtask", "bench-floor"),
-        ] {
-            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            let status = Command::new(cargo)
-                .args(["build", "--release", "--package", package, "--bin", bin])
-                .current_dir(env!("CARGO_MANIFEST_DIR"))
-                .stdin(Stdio::null())
-                .status()
-                .await?;
-            if !status.success() {
-                return Err(format!("the release build of {bin} failed").into());
-            }
-        }
-        // This program runs from `<target>/debug`.
-        let me = std::env::current_exe()?;
-        let target = me.parent().and_then(Path::parent).ok_or("no target directory")?;
-        let binary = |name| target.join("release").join(name);
         Ok(Self {
-            ccm: binary("cloud-controller-manager"),
-            floor: binary("bench-floor"),
-            simcloud: binary("simcloud"),
+            ccm: build::release("cloud-controller-manager", "cloud-controller-manager").await?,
+            floor: build::release("xtask", "bench-floor").await?,
+            simcloud: build::release("simcloud", "simcloud").await?,
         })
     }
 }
@@ -56,7 +33,7 @@ impl Binaries {
 pub(super) struct Rig {
     pub(super) plane: ControlPlane,
     pub(super) console: Console,
-    cloud: Process,
+    cloud: Program,
     cloud_config: PathBuf,
     kubeconfig: PathBuf,
     pub(super) user: String,
@@ -95,7 +72,7 @@ impl Rig {
             "20ms",
         ];
         let log = plane.dir().join("simcloud.log");
-        let cloud = Process::start(&binaries.simcloud, &args.map(str::to_owned), &log)?;
+        let cloud = Program::start("simcloud", &binaries.simcloud, &args.map(str::to_owned), log)?;
         let url = wait_for_file(&address).await?;
         let config = format!("endpoint: {url}\ntokenFile: {}\nclusterID: bench\n", token.display());
         let cloud_config = file("cloud-config.yaml", &config)?;
@@ -129,38 +106,10 @@ impl Rig {
         self.plane.dir().join("measured.log")
     }
 
-    pub(super) async fn stop(self) -> Result<(), Error> {
+    pub(super) async fn stop(mut self) -> Result<(), Error> {
         self.cloud.stop().await?;
         Ok(self.plane.stop().await?)
     }
-}
-
-/// The rights that the controller manager needs at this stage, and no others.
-fn grants() -> Vec<Grant> {
-    let rule = |group: &str, resources: &[&str], verbs: &[&str]| {
-        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
-        PolicyRule {
-            api_groups: Some(vec![group.to_owned()]),
-            resources: Some(owned(resources)),
-            verbs: owned(verbs),
-            ..PolicyRule::default()
-        }
-    };
-    let lease = PolicyRule {
-        resource_names: Some(vec!["cloud-controller-manager".to_owned()]),
-        ..rule("coordination.k8s.io", &["leases"], &["get", "update", "watch"])
-    };
-    vec![
-        Grant::ClusterRules(vec![
-            rule("", &["nodes"], &["list", "watch", "patch"]),
-            rule("", &["nodes/status"], &["patch"]),
-            rule("", &["events"], &["create", "patch"]),
-        ]),
-        Grant::RoleRules {
-            namespace: "kube-system".to_owned(),
-            rules: vec![rule("coordination.k8s.io", &["leases"], &["create"]), lease],
-        },
-    ]
 }
 
 async fn wait_for_file(path: &Path) -> Result<String, Error> {

@@ -4,8 +4,7 @@
 //! of their own. Only kubelets are played.
 
 mod picture;
-mod program;
-mod stage;
+pub(crate) mod stage;
 mod story;
 mod viewer;
 

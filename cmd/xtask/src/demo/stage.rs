@@ -6,11 +6,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use ccm_core::cloud::Needs;
 use ccm_core::cluster::keys;
+use ccm_core::cluster::rights;
 use ccm_envtest::binaries::KUBERNETES_VERSION;
 use ccm_envtest::kubelet::Kubelet;
 use ccm_envtest::{Binary, ControlPlane, Grant, Options};
-use k8s_openapi::api::rbac::v1::PolicyRule;
 use simcloud::api::Instance;
 use simcloud::console::Console;
 use tokio::sync::watch;
@@ -18,9 +19,9 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::picture::Picture;
-use super::program::Program;
 use super::viewer;
 use crate::out::{Out, took};
+use crate::program::Program;
 use crate::{Error, build};
 
 /// The token of the cloud-controller-manager, by the name under which it can be revoked.
@@ -253,28 +254,12 @@ impl Stage {
 }
 
 /// What the cloud-controller-manager may do, and no more.
-fn grants() -> Vec<Grant> {
-    let rule = |group: &str, resource: &str, verbs: &[&str]| PolicyRule {
-        api_groups: Some(vec![group.to_owned()]),
-        resources: Some(vec![resource.to_owned()]),
-        verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
-        ..PolicyRule::default()
-    };
-    let cluster = vec![
-        rule("", "nodes", &["get", "list", "watch", "patch"]),
-        rule("", "nodes/status", &["patch"]),
-        rule("", "events", &["create", "patch"]),
-    ];
-    let lease = vec![
-        // A creation cannot be limited to a name.
-        rule("coordination.k8s.io", "leases", &["create"]),
-        PolicyRule {
-            resource_names: Some(vec![CALLER.to_owned()]),
-            ..rule("coordination.k8s.io", "leases", &["get", "update", "watch"])
-        },
-    ];
+pub(crate) fn grants() -> Vec<Grant> {
     let namespace = "kube-system".to_owned();
-    vec![Grant::ClusterRules(cluster), Grant::RoleRules { namespace, rules: lease }]
+    vec![
+        Grant::ClusterRules(rights::in_cluster(&Needs::default())),
+        Grant::RoleRules { namespace, rules: rights::for_lease(CALLER) },
+    ]
 }
 
 /// A cloud with two tokens: the cloud-controller-manager's, which will be revoked, and ours.

@@ -21,7 +21,7 @@ const TAIL_LINES: usize = 15;
 
 /// A running program. Dropping it kills it.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(crate) struct Program {
     name: &'static str,
     child: tokio::process::Child,
     pid: u32,
@@ -34,7 +34,7 @@ impl Program {
     ///
     /// It is in a process group of its own: Ctrl-C in a terminal is for us, and we decide in which
     /// order things end. It gets no environment, so that what the user has set changes nothing.
-    pub(super) fn start(
+    pub(crate) fn start(
         name: &'static str,
         file: &Path,
         args: &[String],
@@ -57,16 +57,16 @@ impl Program {
         Ok(Self { name, child, pid, log, _leash: leash })
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
-    pub(super) fn log(&self) -> &Path {
+    pub(crate) fn log(&self) -> &Path {
         &self.log
     }
 
     /// Waits for its end, which is not expected. May be dropped and called again.
-    pub(super) async fn ended(&mut self) -> Error {
+    pub(crate) async fn ended(&mut self) -> Error {
         let how = match self.child.wait().await {
             Ok(status) => status.to_string(),
             Err(err) => err.to_string(),
@@ -75,7 +75,7 @@ impl Program {
     }
 
     /// The last lines of its log.
-    pub(super) fn tail(&self) -> String {
+    pub(crate) fn tail(&self) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<_> = text.lines().map(|line| format!("  | {line}")).collect();
@@ -88,7 +88,7 @@ impl Program {
     }
 
     /// Asks it to end, and insists when it takes too long.
-    pub(super) async fn stop(&mut self) -> Result<(), Error> {
+    pub(crate) async fn stop(&mut self) -> Result<(), Error> {
         if self.child.try_wait()?.is_none() {
             let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
             // Ours until we have asked how it ended, so this cannot hit a stranger.
@@ -118,7 +118,7 @@ struct Leash {
 impl Leash {
     fn put_on(pid: u32, file: &Path) -> Result<Self, Error> {
         let mut shell = std::process::Command::new("/bin/sh")
-            .args(["-c", LEASH, "ccm-demo-leash"])
+            .args(["-c", LEASH, "ccm-xtask-leash"])
             .arg(pid.to_string())
             .arg(file)
             .current_dir("/")

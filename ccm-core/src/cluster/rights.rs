@@ -1,0 +1,43 @@
+//! What the process may do in the cluster: the rules that a manifest grants and that tests run with.
+//!
+//! The least that works, for the controllers that there are; a provider's
+//! [`Needs`](crate::cloud::Needs) may ask for more.
+
+use k8s_openapi::api::rbac::v1::PolicyRule;
+
+use crate::cloud::Needs;
+
+/// Rules in the whole cluster.
+pub fn in_cluster(needs: &Needs) -> Vec<PolicyRule> {
+    let mut rules = vec![
+        rule("", "nodes", &["list", "watch", "patch"]),
+        rule("", "nodes/status", &["patch"]),
+        rule("", "events", &["create", "patch"]),
+    ];
+    if needs.kube_system_uid {
+        rules.push(named(rule("", "namespaces", &["get"]), "kube-system"));
+    }
+    rules
+}
+
+/// Rules in the namespace of the lease.
+pub fn for_lease(name: &str) -> Vec<PolicyRule> {
+    vec![
+        // A creation cannot be limited to a name.
+        rule("coordination.k8s.io", "leases", &["create"]),
+        named(rule("coordination.k8s.io", "leases", &["get", "update", "watch"]), name),
+    ]
+}
+
+fn rule(group: &str, resource: &str, verbs: &[&str]) -> PolicyRule {
+    PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(vec![resource.to_owned()]),
+        verbs: verbs.iter().map(|&verb| verb.to_owned()).collect(),
+        ..PolicyRule::default()
+    }
+}
+
+fn named(rule: PolicyRule, name: &str) -> PolicyRule {
+    PolicyRule { resource_names: Some(vec![name.to_owned()]), ..rule }
+}
