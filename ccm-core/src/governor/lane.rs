@@ -107,7 +107,9 @@ impl Lane {
                 self.limit = (self.limit + 1).min(MAX_IN_FLIGHT);
             }
             Some(Err(Kind::RateLimited { retry_after })) => {
-                let pause = retry_after.unwrap_or_else(|| {
+                // A wish for no pause at all is no answer to "how long".
+                let asked = retry_after.filter(|pause| !pause.is_zero());
+                let pause = asked.unwrap_or_else(|| {
                     FIRST_PAUSE
                         .saturating_mul(2_u32.saturating_pow(self.complaints))
                         .min(LONGEST_PAUSE)

@@ -119,7 +119,9 @@ impl Waiting {
         let (pause, beat) = match wait.retry {
             Retry::Backoff => (growing.mul_f64(1.0 + 0.5 * spread), growing / BEATS),
             Retry::After(pause) => {
-                (pause.min(slow) + FIRST_PAUSE.mul_f64(spread), FIRST_PAUSE / BEATS)
+                // Some clouds complain and ask for no pause at all.
+                let pause = pause.min(slow).max(FIRST_PAUSE);
+                (pause + FIRST_PAUSE.mul_f64(spread), FIRST_PAUSE / BEATS)
             }
             Retry::OnChange | Retry::Never => (slow, FIRST_PAUSE / BEATS),
         };
