@@ -1,7 +1,7 @@
 //! What the process may do in the cluster: the rules that a manifest grants and that tests run with.
 //!
 //! The least that works, for the controllers that there are; a provider's
-//! [`Needs`](crate::cloud::Needs) may ask for more.
+//! [`Needs`] may ask for more.
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
