@@ -236,9 +236,11 @@ impl NodeController {
                 None => self.gone(&name),
             }
         }
-        let tell = join_all(to_tell.into_iter().map(|(node, wait, _place)| async move {
+        // Each keeps its place until it is done.
+        let tell = join_all(to_tell.into_iter().map(|(node, wait, place)| async move {
             self.announce(&node, wait).await;
             self.rest_as_planned(&node);
+            drop(place);
         }));
         let see = async {
             let sightings = tokio::select! {
@@ -246,8 +248,11 @@ impl NodeController {
                 sightings = self.look(to_look.iter().map(|(node, _)| &**node)) => sightings,
             };
             let each = to_look.into_iter().zip(sightings);
-            let settle = |((node, _place), sighting)| self.settle(node, sighting, now, stop);
-            join_all(each.map(settle)).await;
+            join_all(each.map(|((node, place), sighting)| async move {
+                self.settle(node, sighting, now, stop).await;
+                drop(place);
+            }))
+            .await;
         };
         futures::join!(tell, see);
     }
