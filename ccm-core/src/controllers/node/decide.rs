@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::addresses;
 use super::labels;
-use crate::cloud::{Belongs, CloudError, Instance, NodeAddress, Observation, ProviderId, Retry};
+use crate::cloud::{
+    Belongs, CloudError, Instance, Kind, NodeAddress, Observation, ProviderId, Retry,
+};
 use crate::cluster::keys;
 use crate::cluster::node::{ConditionStatus, Node};
 
@@ -150,6 +152,8 @@ fn initialize(node: &Node, knowledge: Knowledge<'_>) -> Decision {
     let instance = match knowledge.observation {
         Observation::Present(instance) => instance,
         Observation::Gone(_) => return Decision::Wait(not_found(node)),
+        // The process ends: that is no news for the node's owner.
+        Observation::Unknown(err) if err.kind() == Kind::Stopped => return Decision::Leave,
         Observation::Unknown(err) => return Decision::Wait(unknown(err)),
     };
     let wanted = match wanted_addresses(node, instance) {

@@ -244,6 +244,7 @@ impl NodeController {
         }));
         let see = async {
             let sightings = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 sightings = self.look(to_look.iter().map(|(node, _)| &**node)) => sightings,
             };

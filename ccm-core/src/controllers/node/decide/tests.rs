@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
-use crate::cloud::{AddressKind, Detail, Evidence, Kind, PodCidrs, RunState};
+use crate::cloud::{AddressKind, Detail, Evidence, PodCidrs, RunState};
 use crate::cluster::node::{InstanceKnown, Taint, Version};
 use crate::cluster::pairs::Pairs;
 
@@ -160,6 +160,12 @@ fn a_new_node_waits(
     // An initialised node is none of this controller's business then.
     let initialised = Node { taints: Box::default(), ..new_node() };
     assert!(matches!(decided(&initialised, &observation), Decision::Leave));
+}
+
+#[test]
+fn the_end_of_the_process_is_no_news() {
+    let stopped = Observation::Unknown(CloudError::new(Kind::Stopped, "the process stops"));
+    assert!(matches!(decided(&new_node(), &stopped), Decision::Leave));
 }
 
 #[test]
