@@ -1,4 +1,4 @@
-//! Errors as one line for logs.
+//! How failures are passed on: errors as one line for logs, panics from task to task.
 
 use std::error::Error;
 use std::fmt;
@@ -25,6 +25,16 @@ impl fmt::Display for Chain<'_> {
             cause = err.source();
         }
         Ok(())
+    }
+}
+
+/// Passes a subtask's panic on to the task that waits for it, so that it ends the process as that of
+/// any task does.
+pub(crate) fn propagate(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(err) = ended
+        && let Ok(panic) = err.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
     }
 }
 

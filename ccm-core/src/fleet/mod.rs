@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -21,7 +21,7 @@ use crate::cloud::{
     Uid, Urgency,
 };
 use crate::governor::Governor;
-use crate::report::Chain;
+use crate::report::{Chain, propagate};
 
 /// How long a question waits for others to share its call.
 ///
@@ -262,15 +262,6 @@ fn as_asked(
     }
     let message = format!("{} answers to {questions} questions", observations.len());
     Err(CloudError::new(Kind::Internal, message))
-}
-
-/// A panic in a provider ends the process, as that of any task does.
-fn propagate(ended: Result<(), JoinError>) {
-    if let Err(err) = ended
-        && let Ok(panic) = err.try_into_panic()
-    {
-        std::panic::resume_unwind(panic);
-    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use futures::future::join_all;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -36,6 +36,7 @@ use crate::cluster::events::{EventType, Involved, Recorder};
 use crate::cluster::node::{Node, Version};
 use crate::cluster::nodes::{NodeChange, Nodes};
 use crate::fleet::{Fleet, Sighting};
+use crate::report::propagate;
 use crate::telemetry::NodeMetrics;
 
 /// Groups of nodes that are under way at once: one is looked up while others are written.
@@ -479,15 +480,6 @@ impl NodeController {
             uid: node.uid.to_string(),
         };
         self.parts.recorder.event(&about, kind, reason, message);
-    }
-}
-
-/// A panic in a group is ours: the process ends with it, as with that of any task.
-fn propagate(ended: Result<(), JoinError>) {
-    if let Err(err) = ended
-        && let Ok(panic) = err.try_into_panic()
-    {
-        std::panic::resume_unwind(panic);
     }
 }
 
