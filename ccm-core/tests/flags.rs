@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ccm_core::app::flags::{Exit, LogFormat, Options, Program, Stream, parse};
+use ccm_core::controllers::node_lifecycle::Limit;
 use rstest::rstest;
 
 fn program() -> Program {
@@ -36,6 +37,12 @@ fn defaults_are_upstreams_but_for_what_help_says() {
     assert_eq!(options.cluster.master, None);
     assert_eq!(options.node_controller.status_update_frequency, Duration::from_mins(5));
     assert_eq!(options.node_controller.concurrent_syncs.get(), 16);
+    let lifecycle = &options.node_lifecycle;
+    assert_eq!(lifecycle.monitor_period, Duration::from_secs(5));
+    assert_eq!(lifecycle.concurrent_syncs.get(), 16);
+    assert_eq!(lifecycle.deletion_min_age, Duration::from_mins(5));
+    let limit = Limit { minimum: 3, percent: 10, window: Duration::from_mins(10) };
+    assert_eq!(lifecycle.deletion_budget, Some(limit));
     assert_eq!(options.serving.unwrap().address, ([127, 0, 0, 1], 10258).into());
     assert_eq!(options.logging.verbosity, 0);
     assert_eq!(options.logging.format, LogFormat::Text);
@@ -111,6 +118,21 @@ fn verbosity_has_many_spellings(#[case] args: &[&str], #[case] want: u32) {
 #[case::the_last_one_wins(&["--leader-elect", "--leader-elect=false"], false)]
 fn booleans_are_read_as_go_reads_them(#[case] args: &[&str], #[case] want: bool) {
     assert_eq!(options(args).leader_election.is_some(), want);
+}
+
+#[test]
+fn the_deletion_budget_can_be_changed_and_switched_off() {
+    let changed = options(&[
+        "--node-deletion-min-age=0s",
+        "--node-deletion-budget-minimum=0",
+        "--node-deletion-budget-percent=25",
+        "--node-deletion-budget-window=1h",
+    ]);
+    let limit = Limit { minimum: 0, percent: 25, window: Duration::from_hours(1) };
+    assert_eq!(changed.node_lifecycle.deletion_budget, Some(limit));
+    assert_eq!(changed.node_lifecycle.deletion_min_age, Duration::ZERO);
+    let off = options(&["--node-deletion-budget=false"]);
+    assert_eq!(off.node_lifecycle.deletion_budget, None);
 }
 
 #[test]
@@ -207,6 +229,41 @@ fn without_election_its_flags_may_contradict_each_other() {
 #[case(
     "--concurrent-node-syncs=0",
     "--concurrent-node-syncs \"0\": must be a number from 1 to 65535"
+)]
+#[case(
+    "--concurrent-node-lifecycle-syncs=0",
+    "--concurrent-node-lifecycle-syncs \"0\": must be a number from 1 to 65535"
+)]
+#[case(
+    "--node-monitor-period=0s",
+    "--node-monitor-period \"0s\": must be a duration longer than zero, such as 300ms, 15s, 1.5h or \
+     1h15m30s"
+)]
+#[case(
+    "--node-deletion-min-age=five",
+    "--node-deletion-min-age \"five\": must be a duration such as 0s, 90s or 5m"
+)]
+#[case(
+    "--node-deletion-min-age=-5m",
+    "--node-deletion-min-age \"-5m\": must be a duration such as 0s, 90s or 5m"
+)]
+#[case("--node-deletion-budget=10", "--node-deletion-budget \"10\": must be true or false")]
+#[case(
+    "--node-deletion-budget-minimum=-1",
+    "--node-deletion-budget-minimum \"-1\": must be a number of nodes, 0 or more"
+)]
+#[case(
+    "--node-deletion-budget-percent=101",
+    "--node-deletion-budget-percent \"101\": must be a whole number from 0 to 100"
+)]
+#[case(
+    "--node-deletion-budget-percent=10%",
+    "--node-deletion-budget-percent \"10%\": must be a whole number from 0 to 100"
+)]
+#[case(
+    "--node-deletion-budget-window=0",
+    "--node-deletion-budget-window \"0\": must be a duration longer than zero, such as 300ms, 15s, \
+     1.5h or 1h15m30s"
 )]
 #[case("-v=-1", "-v \"-1\": must be a number such as 0, 2 or 4")]
 #[case("--v=info", "-v \"info\": must be a number such as 0, 2 or 4")]
@@ -341,6 +398,7 @@ fn help_has_upstreams_sections() {
                 "Leader election flags:",
                 "Secure serving flags:",
                 "Node controller flags:",
+                "Node lifecycle controller flags:",
                 "Logging flags:",
                 "Global flags:",
             ],

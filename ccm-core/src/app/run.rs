@@ -23,17 +23,23 @@ use crate::cluster::gate::{Gate, GateKeeper};
 use crate::cluster::keys;
 use crate::cluster::lease::{self, Election, Elector, Lost, Timing};
 use crate::cluster::nodes::Nodes;
-use crate::controllers::node::{NodeController, Parts, Settings, WriteClient};
+use crate::controllers::WriteClient;
+use crate::controllers::node::{self, NodeController};
+use crate::controllers::node_lifecycle::{self, NodeLifecycleController};
 use crate::fleet::Fleet;
 use crate::governor::Governor;
 use crate::report::Chain;
-use crate::telemetry::{CloudMetrics, NodeMetrics, ProcessMetrics};
+use crate::telemetry::{CloudMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics};
 
 /// How long the provider may take to find its surroundings before it starts over.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The longest pause between two tries to find the provider's surroundings.
 const CONNECT_PAUSE: Duration = Duration::from_secs(30);
+
+/// The controllers as upstream's metric calls them.
+const NODE_SHORT: &str = "cloud-node";
+const LIFECYCLE_SHORT: &str = "cloud-node-lifecycle";
 
 /// How long the last events may take on the way out.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -59,6 +65,7 @@ pub async fn run(
         process: ProcessMetrics::register(&mut registry),
         cloud: CloudMetrics::register(&mut registry, &metric_prefix(registration, &*cloud)),
         node: NodeMetrics::register(&mut registry),
+        lifecycle: LifecycleMetrics::register(&mut registry),
     };
     let checks = Checks::default();
     let (mut leadership, gate) = match &options.leader_election {
@@ -75,7 +82,8 @@ pub async fn run(
         tasks.spawn_last("serve", server.run(tasks.stop(), tasks.close()));
     }
 
-    metrics.process.runs("cloud-node", false);
+    metrics.process.runs(NODE_SHORT, false);
+    metrics.process.runs(LIFECYCLE_SHORT, false);
     leadership.count(&metrics.process, false);
     let early = tokio::select! {
         biased;
@@ -189,6 +197,7 @@ struct Metrics {
     process: ProcessMetrics,
     cloud: CloudMetrics,
     node: NodeMetrics,
+    lifecycle: LifecycleMetrics,
 }
 
 /// The prefix of the cloud's API metrics: that of the Go program that is replaced, if there is one.
@@ -217,12 +226,49 @@ impl Controllers<'_> {
     ) -> Result<(), BoxError> {
         let governor = Governor::new(self.gate.clone(), self.metrics.cloud.clone());
         let Some(instances) = cloud.instances() else {
-            warn!(provider = cloud.name(), "no instances: the node controller does not run");
+            warn!(provider = cloud.name(), "no instances: the node controllers do not run");
             return Ok(());
         };
         let nodes = Arc::new(Nodes::new(registration.needs.node_annotations));
         let fleet = Arc::new(Fleet::new(instances, governor.clone()));
-        let controller = self.node(options, &registration.needs, &nodes, &fleet, &cloud)?;
+        let writer = WriteClient(self.cluster.mutating_client("node-controller", self.gate)?);
+        let initialiser = {
+            let parts = node::Parts {
+                nodes: Arc::clone(&nodes),
+                fleet: Arc::clone(&fleet),
+                cloud: Arc::clone(&cloud),
+                client: writer.clone(),
+                recorder: self.recorder.for_component(keys::controller::NODE),
+                metrics: self.metrics.node.clone(),
+            };
+            let settings = node::Settings {
+                refresh: options.node_controller.status_update_frequency,
+                writers: options.node_controller.concurrent_syncs,
+                needs: registration.needs.clone(),
+            };
+            NodeController::new(parts, settings)
+        };
+        let lifecycle = {
+            let parts = node_lifecycle::Parts {
+                nodes: Arc::clone(&nodes),
+                fleet: Arc::clone(&fleet),
+                cloud: Arc::clone(&cloud),
+                client: writer,
+                recorder: self.recorder.for_component(keys::controller::NODE_LIFECYCLE),
+                metrics: self.metrics.lifecycle.clone(),
+            };
+            let settings = node_lifecycle::Settings {
+                period: options.node_lifecycle.monitor_period,
+                min_age: options
+                    .node_lifecycle
+                    .deletion_min_age
+                    .max(registration.policy.absence_grace),
+                limit: options.node_lifecycle.deletion_budget,
+                writers: options.node_lifecycle.concurrent_syncs,
+                needs: registration.needs.clone(),
+            };
+            NodeLifecycleController::new(parts, settings)
+        };
 
         let client = self.cluster.client("shared-informers")?;
         let stop = tasks.stop();
@@ -235,40 +281,18 @@ impl Controllers<'_> {
         let process = self.metrics.process.clone();
         let needs = registration.needs.clone();
         let reader = self.cluster.client("cluster-facts")?;
-        let health = Arc::clone(&controller);
+        let health = Arc::clone(&initialiser);
         checks.add(keys::controller::NODE, Scope::Live, move || health.check());
         tasks.spawn(keys::controller::NODE, async move {
             if connect(&*cloud, &governor, &reader, &needs, &stop).await {
-                process.runs("cloud-node", true);
-                controller.run(stop).await;
-                process.runs("cloud-node", false);
+                process.runs(NODE_SHORT, true);
+                process.runs(LIFECYCLE_SHORT, true);
+                futures::join!(initialiser.run(stop.clone()), lifecycle.run(stop));
+                process.runs(NODE_SHORT, false);
+                process.runs(LIFECYCLE_SHORT, false);
             }
         });
         Ok(())
-    }
-
-    fn node(
-        &self,
-        options: &Options,
-        needs: &Needs,
-        nodes: &Arc<Nodes>,
-        fleet: &Arc<Fleet>,
-        cloud: &Arc<dyn CloudProvider>,
-    ) -> Result<Arc<NodeController>, BoxError> {
-        let parts = Parts {
-            nodes: Arc::clone(nodes),
-            fleet: Arc::clone(fleet),
-            cloud: Arc::clone(cloud),
-            client: WriteClient(self.cluster.mutating_client("node-controller", self.gate)?),
-            recorder: self.recorder.for_component(keys::controller::NODE),
-            metrics: self.metrics.node.clone(),
-        };
-        let settings = Settings {
-            refresh: options.node_controller.status_update_frequency,
-            writers: options.node_controller.concurrent_syncs,
-            needs: needs.clone(),
-        };
-        Ok(NodeController::new(parts, settings))
     }
 }
 

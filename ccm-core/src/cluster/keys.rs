@@ -16,6 +16,9 @@ pub const TAINT_SHUTDOWN: &str = "node.cloudprovider.kubernetes.io/shutdown";
 /// Annotation with the addresses that the kubelet was told to use.
 pub const PROVIDED_NODE_IP: &str = "alpha.kubernetes.io/provided-node-ip";
 
+/// Annotation of ours by which a node's owner releases its deletion: the Node's UID.
+pub const ALLOW_DELETION: &str = "ccm.rs/allow-deletion";
+
 /// Label with the zone.
 pub const ZONE: &str = "topology.kubernetes.io/zone";
 
@@ -44,4 +47,7 @@ pub const READY: &str = "Ready";
 pub mod controller {
     /// Initialises nodes and keeps them up to date.
     pub const NODE: &str = "cloud-node-controller";
+
+    /// Taints nodes whose machines are stopped, and deletes those whose machines are gone.
+    pub const NODE_LIFECYCLE: &str = "cloud-node-lifecycle-controller";
 }

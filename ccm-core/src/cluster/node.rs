@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::core::ClusterResourceScope;
 use serde::{Deserialize, Deserializer};
 
+use super::events::Involved;
 use super::keys;
 use super::pairs::Pairs;
 use crate::cloud::{
@@ -129,6 +130,22 @@ impl Node {
     /// Whether it still waits for its first initialisation.
     pub fn is_uninitialized(&self) -> bool {
         self.taint_places(keys::TAINT_UNINITIALIZED).next().is_some()
+    }
+
+    /// Whether its kubelet says that it works.
+    pub fn is_ready(&self) -> bool {
+        self.ready == Some(ConditionStatus::True)
+    }
+
+    /// For an event about it.
+    pub fn involved(&self) -> Involved {
+        Involved {
+            api_version: "v1".to_owned(),
+            kind: "Node".to_owned(),
+            namespace: String::new(),
+            name: self.name.to_string(),
+            uid: self.uid.to_string(),
+        }
     }
 
     /// What a provider is told about it.

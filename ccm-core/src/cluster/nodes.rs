@@ -65,7 +65,7 @@ impl Nodes {
     /// An empty cache that keeps these annotations of each Node, besides those that the core reads.
     pub fn new(annotations: &[&'static str]) -> Self {
         let mut annotations = annotations.to_vec();
-        annotations.push(keys::PROVIDED_NODE_IP);
+        annotations.extend([keys::PROVIDED_NODE_IP, keys::ALLOW_DELETION]);
         Self {
             known: RwLock::default(),
             listed: watch::Sender::new(false),
@@ -106,6 +106,11 @@ impl Nodes {
         let mut listed = self.listed.subscribe();
         // The sender is ours, so it lives as long as we wait.
         let _ = listed.wait_for(|listed| *listed).await;
+    }
+
+    /// Whether the first list is in: a Node that is told of later has just joined.
+    pub fn is_listed(&self) -> bool {
+        *self.listed.borrow()
     }
 
     /// Puts a Node into the cache, as the watch does.

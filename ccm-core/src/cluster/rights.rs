@@ -10,7 +10,7 @@ use crate::cloud::Needs;
 /// Rules in the whole cluster.
 pub fn in_cluster(needs: &Needs) -> Vec<PolicyRule> {
     let mut rules = vec![
-        rule("", "nodes", &["list", "watch", "patch"]),
+        rule("", "nodes", &["list", "watch", "patch", "delete"]),
         rule("", "nodes/status", &["patch"]),
         rule("", "events", &["create", "patch"]),
     ];

@@ -2,5 +2,10 @@
 //! what should change in the cluster out), `act` (carries a decision out and decides nothing), and
 //! the module itself (queue, wiring).
 
+mod known;
 pub mod node;
+pub mod node_lifecycle;
 pub mod queue;
+mod write;
+
+pub use write::WriteClient;

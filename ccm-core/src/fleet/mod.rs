@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::cloud::{
-    Ask, Batching, CloudError, Freshness, Instances, Kind, NodeIdentity, NodeName, Observation,
-    Uid, Urgency,
+    Ask, Batching, CloudError, Freshness, Incarnation, Instance, Instances, Kind, NodeIdentity,
+    NodeName, Observation, Read, RunState, Uid, Urgency,
 };
 use crate::governor::Governor;
 use crate::report::{Chain, propagate};
@@ -40,13 +40,28 @@ const PARTIAL_CALLS: usize = 2;
 /// Enough for a slow answer and a short pause; past it the nodes are told what they wait for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An observation with its age.
+/// An observation with its age, and with what was known before.
 #[derive(Clone, Debug)]
 pub struct Sighting {
     /// What the cloud said.
     pub observation: Arc<Observation>,
+    /// When it was asked. Answers may come in another order than the questions.
+    pub asked: Instant,
     /// When the answer came.
     pub at: Instant,
+    /// In which state the machine was when it was last seen before, by whomever.
+    pub before: Option<RunState>,
+    /// The machine that stood behind the node before this one, where it was replaced while we ran.
+    pub replaces: Option<Incarnation>,
+}
+
+impl Sighting {
+    fn instance(&self) -> Option<&Instance> {
+        match &*self.observation {
+            Observation::Present(instance) => Some(instance),
+            Observation::Gone(_) | Observation::Unknown(_) => None,
+        }
+    }
 }
 
 /// One coalesced, cached view of all instances.
@@ -173,10 +188,7 @@ impl Fleet {
         &self,
         partial: &Arc<Semaphore>,
     ) -> (Vec<Question>, Option<OwnedSemaphorePermit>) {
-        let limit = match self.batching() {
-            Batching::UpTo(limit) => limit.get(),
-            Batching::Whole => usize::MAX,
-        };
+        let limit = self.limit();
         let mut place = None;
         loop {
             let waiting = self.state().questions.len();
@@ -199,21 +211,86 @@ impl Fleet {
         let Some(urgency) = batch.iter().map(|question| question.urgency).min() else { return };
         let (nodes, askers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|question| (question.node, question.answer)).unzip();
-        let cx = self.governor.read(urgency, Freshness::Live, PATIENCE);
-        let observations = self.instances.describe(&cx, Ask::Look, &nodes).await;
-        let observations = as_asked(observations, nodes.len());
-        self.note(observations.as_ref().err());
-        let observations = observations.unwrap_or_else(|err| {
-            nodes.iter().map(|_| Observation::Unknown(err.repeat())).collect()
-        });
-        let at = Instant::now();
-        for ((node, asker), observation) in nodes.into_iter().zip(askers).zip(observations) {
-            let sighting = Sighting { observation: Arc::new(observation), at };
-            if matches!(*sighting.observation, Observation::Present(_)) {
-                self.state().kept.insert(node.name, (node.uid, sighting.clone()));
-            }
+        let sightings = self.see(urgency, Ask::Look, &nodes).await;
+        for (asker, sighting) in askers.into_iter().zip(sightings) {
             // Whoever asked may have gone away.
             let _ = asker.send(sighting);
+        }
+    }
+
+    /// What a direct answer of the cloud says about each of these nodes, in their order.
+    pub async fn confirm(&self, nodes: &[NodeIdentity]) -> Vec<Sighting> {
+        let mut sightings = Vec::with_capacity(nodes.len());
+        for some in nodes.chunks(self.limit()) {
+            sightings.extend(self.see(Urgency::Refresh, Ask::Confirm, some).await);
+        }
+        sightings
+    }
+
+    /// Asks about as many as fit into one call, and keeps what was seen.
+    async fn see(&self, urgency: Urgency, ask: Ask, nodes: &[NodeIdentity]) -> Vec<Sighting> {
+        let asked = Instant::now();
+        let cx = self.governor.read(urgency, Freshness::Live, PATIENCE);
+        let mut observations = self.describe(&cx, ask, nodes).await;
+        if ask == Ask::Look {
+            self.doubt_replacements(&cx, nodes, &mut observations).await;
+        }
+        let at = Instant::now();
+        let mut state = self.state();
+        let each = nodes.iter().zip(observations);
+        each.map(|(node, observation)| state.keep(node, observation, asked, at)).collect()
+    }
+
+    /// One observation for each node, whatever happens.
+    async fn describe(&self, cx: &Read, ask: Ask, nodes: &[NodeIdentity]) -> Vec<Observation> {
+        let observations = self.instances.describe(cx, ask, nodes).await;
+        let observations = as_asked(observations, nodes.len());
+        self.note(observations.as_ref().err());
+        observations.unwrap_or_else(|err| {
+            nodes.iter().map(|_| Observation::Unknown(err.repeat())).collect()
+        })
+    }
+
+    /// Another machine than before behind the same node is believed only when a direct answer says
+    /// so too: a list that mixes records up, or one from before, must not rename a live node.
+    async fn doubt_replacements(
+        &self,
+        cx: &Read,
+        nodes: &[NodeIdentity],
+        observations: &mut [Observation],
+    ) {
+        let replaced: Vec<_> = {
+            let state = self.state();
+            let is_other = |index: &usize| state.is_other(&nodes[*index], &observations[*index]);
+            (0..nodes.len()).filter(is_other).collect()
+        };
+        if replaced.is_empty() {
+            return;
+        }
+        let doubted: Vec<_> = replaced.iter().map(|index| nodes[*index].clone()).collect();
+        let confirmed = self.describe(cx, Ask::Confirm, &doubted).await;
+        for (index, confirmed) in replaced.into_iter().zip(confirmed) {
+            let looked = &mut observations[index];
+            *looked = match (&*looked, confirmed) {
+                (Observation::Present(seen), Observation::Present(again))
+                    if seen.incarnation == again.incarnation =>
+                {
+                    Observation::Present(again)
+                }
+                (_, Observation::Unknown(err)) => Observation::Unknown(err),
+                _ => {
+                    let message = "the machine seems to have been replaced, but a direct question \
+                                   to the cloud does not confirm it";
+                    Observation::Unknown(CloudError::new(Kind::Conflict, message))
+                }
+            };
+        }
+    }
+
+    fn limit(&self) -> usize {
+        match self.batching() {
+            Batching::UpTo(limit) => limit.get(),
+            Batching::Whole => usize::MAX,
         }
     }
 }
@@ -226,10 +303,54 @@ impl State {
         std::mem::replace(&mut self.questions, rest)
     }
 
-    fn recall(&self, node: &NodeIdentity, now: Instant, max_age: Duration) -> Option<Sighting> {
+    /// Whether the observation is of another machine than the one last seen.
+    fn is_other(&self, node: &NodeIdentity, observation: &Observation) -> bool {
+        let Observation::Present(instance) = observation else { return false };
+        let before = self.last(node).and_then(Sighting::instance);
+        before.is_some_and(|before| before.incarnation != instance.incarnation)
+    }
+
+    fn last(&self, node: &NodeIdentity) -> Option<&Sighting> {
         let (uid, sighting) = self.kept.get(&node.name)?;
-        let fresh = now.saturating_duration_since(sighting.at) < max_age;
-        (fresh && *uid == node.uid).then(|| sighting.clone())
+        (*uid == node.uid).then_some(sighting)
+    }
+
+    /// Keeps what was seen, unless something newer is known already.
+    fn keep(
+        &mut self,
+        node: &NodeIdentity,
+        observation: Observation,
+        asked: Instant,
+        at: Instant,
+    ) -> Sighting {
+        let last = self.last(node);
+        let before = last.and_then(Sighting::instance);
+        let replaces = match &observation {
+            Observation::Present(instance) => match before {
+                Some(before) if before.incarnation != instance.incarnation => {
+                    Some(before.incarnation.clone())
+                }
+                _ => last.and_then(|last| last.replaces.clone()),
+            },
+            Observation::Gone(_) | Observation::Unknown(_) => None,
+        };
+        let is_newest = last.is_none_or(|last| last.asked <= asked);
+        let sighting = Sighting {
+            before: before.map(|before| before.state),
+            observation: Arc::new(observation),
+            asked,
+            at,
+            replaces,
+        };
+        if is_newest && sighting.instance().is_some() {
+            self.kept.insert(node.name.clone(), (node.uid.clone(), sighting.clone()));
+        }
+        sighting
+    }
+
+    fn recall(&self, node: &NodeIdentity, now: Instant, max_age: Duration) -> Option<Sighting> {
+        let fresh = |last: &&Sighting| now.saturating_duration_since(last.at) < max_age;
+        self.last(node).filter(fresh).cloned()
     }
 }
 
@@ -245,7 +366,14 @@ impl Answer {
             Self::Kept(sighting) => sighting,
             Self::Coming(receiver) => receiver.await.unwrap_or_else(|_| {
                 let err = CloudError::new(Kind::Stopped, "the process stops");
-                Sighting { observation: Arc::new(Observation::Unknown(err)), at: Instant::now() }
+                let now = Instant::now();
+                Sighting {
+                    observation: Arc::new(Observation::Unknown(err)),
+                    asked: now,
+                    at: now,
+                    before: None,
+                    replaces: None,
+                }
             }),
         }
     }

@@ -16,7 +16,10 @@ use crate::telemetry::CloudMetrics;
 #[derive(Debug, Default)]
 struct Cloud {
     calls: Mutex<Vec<usize>>,
+    confirms: Mutex<Vec<usize>>,
     fails: Mutex<Option<Kind>>,
+    /// What a look, and what a direct answer, says of the incarnation.
+    incarnations: Mutex<(u32, u32)>,
 }
 
 #[async_trait]
@@ -28,27 +31,30 @@ impl Instances for Cloud {
     async fn describe(
         &self,
         cx: &Read,
-        _ask: Ask,
+        ask: Ask,
         nodes: &[NodeIdentity],
     ) -> Result<Vec<Observation>, CloudError> {
-        self.calls.lock().unwrap().push(nodes.len());
+        let calls = if ask == Ask::Look { &self.calls } else { &self.confirms };
+        calls.lock().unwrap().push(nodes.len());
+        let (looked, confirmed) = *self.incarnations.lock().unwrap();
+        let incarnation = if ask == Ask::Look { looked } else { confirmed };
         let fails = *self.fails.lock().unwrap();
         cx.call(Operation("Describe"), Bucket("reads"), async {
             sleep(Duration::from_millis(50)).await;
             if let Some(kind) = fails { Err(CloudError::new(kind, "no")) } else { Ok(()) }
         })
         .await?;
-        Ok(nodes.iter().map(seen).collect())
+        Ok(nodes.iter().map(|node| seen(node, incarnation)).collect())
     }
 }
 
-fn seen(node: &NodeIdentity) -> Observation {
+fn seen(node: &NodeIdentity, incarnation: u32) -> Observation {
     if node.name.as_str().starts_with("gone") {
         return Observation::Gone(Evidence::Absent);
     }
     Observation::Present(Instance {
         provider_id: ProviderId::try_from(format!("test://{}", node.name).as_str()).unwrap(),
-        incarnation: Incarnation::from(node.name.as_str()),
+        incarnation: Incarnation::from(format!("{}/{incarnation}", node.name)),
         state: RunState::Running,
         instance_type: None,
         zone: None,
@@ -167,4 +173,52 @@ async fn while_nodes_join_one_by_one_calls_are_shared() {
 fn an_answer_of_the_wrong_length_is_doubt() {
     let err = as_asked(Ok(vec![Observation::Gone(Evidence::Absent)]), 2).unwrap_err();
     assert_eq!(err.kind(), Kind::Internal);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replaced_machine_is_doubted_until_a_direct_answer_says_the_same() {
+    let (fleet, cloud) = fleet();
+    let look = || async {
+        let mut sightings = fleet.look(vec![node("n")], Duration::ZERO, Urgency::Refresh).await;
+        sightings.remove(0)
+    };
+    look().await;
+    assert!(cloud.confirms.lock().unwrap().is_empty());
+
+    *cloud.incarnations.lock().unwrap() = (1, 0);
+    let doubted = look().await;
+    let Observation::Unknown(err) = &*doubted.observation else { panic!("{doubted:?}") };
+    assert_eq!(err.kind(), Kind::Conflict);
+    assert_eq!(doubted.before, Some(RunState::Running));
+
+    *cloud.incarnations.lock().unwrap() = (1, 1);
+    let believed = look().await;
+    assert!(matches!(&*believed.observation, Observation::Present(_)), "{believed:?}");
+    assert_eq!(believed.replaces, Some("n/0".into()));
+    assert_eq!(*cloud.confirms.lock().unwrap(), [1, 1]);
+    // It stays so, and costs nothing more.
+    assert_eq!(look().await.replaces, Some("n/0".into()));
+    assert_eq!(cloud.confirms.lock().unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn direct_questions_are_asked_at_once_and_in_batches() {
+    let (fleet, cloud) = fleet();
+    let nodes: Vec<_> = (0..15).map(|n| node(&format!("gone{n}"))).collect();
+    let sightings = fleet.confirm(&nodes).await;
+    assert_eq!(sightings.len(), 15);
+    let is_gone = |it: &Sighting| matches!(*it.observation, Observation::Gone(Evidence::Absent));
+    assert!(sightings.iter().all(is_gone));
+    assert_eq!(*cloud.confirms.lock().unwrap(), [10, 5]);
+    assert!(cloud.calls.lock().unwrap().is_empty());
+}
+
+#[test]
+fn the_answer_to_an_older_question_does_not_replace_a_newer_one() {
+    let mut state = State::default();
+    let (start, second) = (Instant::now(), Duration::from_secs(1));
+    state.keep(&node("n"), seen(&node("n"), 2), start + second, start + second * 2);
+    state.keep(&node("n"), seen(&node("n"), 1), start, start + second * 3);
+    let kept = state.recall(&node("n"), start + second * 3, FRESH).unwrap();
+    assert_eq!(kept.instance().unwrap().incarnation, Incarnation::from("n/2"));
 }

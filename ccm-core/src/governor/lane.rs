@@ -125,6 +125,17 @@ impl Lane {
         }
     }
 
+    /// How many may be under way at once.
+    pub(super) fn permits(&self) -> usize {
+        self.limit
+    }
+
+    /// For how long nothing may be sent, if the cloud has asked for a pause.
+    pub(super) fn paused(&self, now: Instant) -> Option<Duration> {
+        let left = self.held_until?.saturating_duration_since(now);
+        (!left.is_zero()).then_some(left)
+    }
+
     /// How many wait for their turn.
     pub(super) fn waiting(&self) -> usize {
         self.queue.len()

@@ -96,12 +96,14 @@ impl Conduct for Shared {
                 Turn::HeldUntil(until) => {
                     let pause = until.saturating_duration_since(Instant::now());
                     if pause > PATIENCE || until > request.deadline {
+                        self.metrics.not_sent(request.bucket, "paused");
                         return Err(held(request.operation, pause));
                     }
                     sleep_until(until).await;
                 }
                 Turn::Wait => {
                     if timeout_at(request.deadline, left).await.is_err() {
+                        self.metrics.not_sent(request.bucket, "crowded");
                         return Err(crowded(request.operation));
                     }
                 }
@@ -111,6 +113,7 @@ impl Conduct for Shared {
             slot: Arc::clone(&slot),
             metrics: self.metrics.clone(),
             operation: request.operation,
+            bucket: request.bucket,
             sent: Instant::now(),
             outcome: None,
         };
@@ -118,6 +121,7 @@ impl Conduct for Shared {
         slot.left.notify_waiters();
         // Last of all, because everything above may have taken its time.
         if request.mutates && self.gate.check().is_err() {
+            self.metrics.not_sent(request.bucket, "stopped");
             let message = "not sent: this process may not write any more";
             return Err(CloudError::new(Kind::Stopped, message));
         }
@@ -176,6 +180,7 @@ struct UnderWay {
     slot: Arc<Slot>,
     metrics: CloudMetrics,
     operation: Operation,
+    bucket: Bucket,
     sent: Instant,
     outcome: Option<Result<(), Kind>>,
 }
@@ -197,7 +202,13 @@ impl Admitted for UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.slot.lane().leave(self.outcome.take(), Instant::now());
+        let now = Instant::now();
+        let (permits, paused) = {
+            let mut lane = self.slot.lane();
+            lane.leave(self.outcome.take(), now);
+            (lane.permits(), lane.paused(now))
+        };
+        self.metrics.bucket(self.bucket, permits, paused);
         self.slot.left.notify_waiters();
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ccm_core::app::{NAME, flags};
 use ccm_core::cloud::{Bucket, Kind, Operation};
-use ccm_core::telemetry::{CloudMetrics, NodeMetrics, ProcessMetrics};
+use ccm_core::telemetry::{CloudMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
@@ -98,13 +98,21 @@ fn metrics() -> Result<Vec<Metric>, Error> {
     let mut registry = Registry::default();
     let cloud = CloudMetrics::register(&mut registry, "cloudprovider_<provider>");
     let node = NodeMetrics::register(&mut registry);
+    let lifecycle = LifecycleMetrics::register(&mut registry);
     let process = ProcessMetrics::register(&mut registry);
     cloud.request(Operation("Look"), Duration::ZERO, Err(Kind::Unavailable));
     cloud.waiting(Bucket("reads"), 0);
+    cloud.bucket(Bucket("reads"), 8, None);
+    cloud.not_sent(Bucket("reads"), "paused");
     node.initialized(Duration::ZERO);
     node.waiting("PermissionDenied", 1);
     node.write("status");
     node.refused("forbidden");
+    lifecycle.looked(Duration::ZERO);
+    lifecycle.asked("success");
+    lifecycle.write("taint");
+    lifecycle.refused("changed");
+    lifecycle.deleted("terminated", "announced");
     process.leads(NAME, true);
     process.runs("cloud-node", true);
     let mut text = String::new();

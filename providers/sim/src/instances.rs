@@ -231,7 +231,8 @@ fn observation(record: &Record) -> Observation {
 fn instance(record: &api::Instance, state: RunState) -> Result<Instance, CloudError> {
     Ok(Instance {
         provider_id: id::provider_id(&record.id)?,
-        incarnation: Incarnation::from(record.id.as_str()),
+        // A machine that replaces the one of before keeps its ID.
+        incarnation: Incarnation::from(format!("{}/{}", record.id, record.incarnation)),
         state,
         instance_type: label_value(&record.instance_type),
         zone: label_value(&record.zone),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -9,7 +10,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use ccm_conformance::{Fault, Harness, Unsupported, leave};
 use ccm_core::cloud::{
-    Ask, CloudProvider, ClusterName, ConfigFile, NodeAddress, NodeIdentity, NodeName, Setup, Uid,
+    Ask, CloudProvider, ClusterName, ConfigFile, NodeAddress, NodeIdentity, NodeName, Observation,
+    Setup, Uid,
 };
 use ccm_provider_sim::registration;
 use simcloud::api::{
@@ -160,6 +162,31 @@ impl Harness for SimHarness {
 }
 
 ccm_conformance::conformance!(instances, SimHarness::start().await);
+
+/// Some clouds put a new machine behind the old one's ID: the provider ID leads to it, and it is
+/// another all the same.
+#[tokio::test]
+async fn a_machine_replaced_behind_its_provider_id_is_another() {
+    let harness = SimHarness::start().await;
+    let mut node = harness.launch().await;
+    node.provider_id = Some(format!("sim://{}", node.uid).as_str().try_into().unwrap());
+    let instances = harness.provider.instances().unwrap();
+    for ask in [Ask::Look, Ask::Confirm] {
+        let machine = async || {
+            let cx = leave(Duration::from_secs(30));
+            let mut said = instances.describe(&cx, ask, slice::from_ref(&node)).await.unwrap();
+            match said.pop() {
+                Some(Observation::Present(instance)) => instance,
+                other => panic!("{ask:?}: {other:?}"),
+            }
+        };
+        let old = machine().await;
+        harness.console.replace_instance(&instance(&node)).await.unwrap();
+        let new = machine().await;
+        assert_eq!(new.provider_id, old.provider_id, "{ask:?}");
+        assert_ne!(new.incarnation, old.incarnation, "{ask:?}");
+    }
+}
 
 /// What the quota is spent on: a look at many is one call, a confirmation is a direct one each.
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::typed::Flags;
 use super::{go, typed};
+use crate::controllers::node_lifecycle::Limit;
 
 /// How the process shall run. A part that is switched off is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Options {
     pub serving: Option<Serving>,
     /// The node controller.
     pub node_controller: NodeController,
+    /// The node lifecycle controller.
+    pub node_lifecycle: NodeLifecycle,
     /// The log.
     pub logging: Logging,
 }
@@ -79,6 +82,19 @@ pub struct NodeController {
     pub status_update_frequency: Duration,
     /// Nodes worked on at once.
     pub concurrent_syncs: NonZeroU16,
+}
+
+/// The node lifecycle controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeLifecycle {
+    /// From one look at a node that is not ready to the next; not zero.
+    pub monitor_period: Duration,
+    /// Writes under way at once.
+    pub concurrent_syncs: NonZeroU16,
+    /// Age that a Node must have before it is deleted.
+    pub deletion_min_age: Duration,
+    /// How many deletions that nobody announced there may be; `None` for any number.
+    pub deletion_budget: Option<Limit>,
 }
 
 /// The log.
@@ -194,14 +210,16 @@ impl TryFrom<Flags> for Options {
         let leader_election = leader_election(flags.leader_election, &mut errors);
         let serving = serving(&flags.serving, &mut errors);
         let node_controller = node_controller(&flags.node_controller, &mut errors);
+        let node_lifecycle = node_lifecycle(&flags.node_lifecycle, &mut errors);
         let logging = logging(&flags.logging, &mut errors);
 
-        match (cloud, leader_election, serving, node_controller, logging) {
+        match (cloud, leader_election, serving, node_controller, node_lifecycle, logging) {
             (
                 Some(cloud),
                 Some(leader_election),
                 Some(serving),
                 Some(node_controller),
+                Some(node_lifecycle),
                 Some(logging),
             ) if errors.0.is_empty() => Ok(Self {
                 cloud,
@@ -209,6 +227,7 @@ impl TryFrom<Flags> for Options {
                 leader_election,
                 serving,
                 node_controller,
+                node_lifecycle,
                 logging,
             }),
             _ => Err(FlagErrors(errors.0)),
@@ -216,6 +235,7 @@ impl TryFrom<Flags> for Options {
     }
 }
 
+const CONCURRENCY: &str = "a number from 1 to 65535";
 const BOOLEAN: &str = "true or false";
 const DURATION: &str = "a duration longer than zero, such as 300ms, 15s, 1.5h or 1h15m30s";
 const OBJECT_NAME: &str = "a Kubernetes object name: lower-case letters, digits, '-' and '.'";
@@ -365,15 +385,61 @@ fn node_controller(flags: &typed::NodeController, errors: &mut Errors) -> Option
         DURATION,
         positive_duration,
     );
-    let concurrent_syncs = errors.read(
-        "--concurrent-node-syncs",
-        &flags.concurrent_node_syncs,
-        "a number from 1 to 65535",
-        |text| go::whole(text).and_then(NonZeroU16::new),
-    );
+    let concurrent_syncs =
+        errors.read("--concurrent-node-syncs", &flags.concurrent_node_syncs, CONCURRENCY, |text| {
+            go::whole(text).and_then(NonZeroU16::new)
+        });
     Some(NodeController {
         status_update_frequency: status_update_frequency?,
         concurrent_syncs: concurrent_syncs?,
+    })
+}
+
+fn node_lifecycle(flags: &typed::NodeLifecycle, errors: &mut Errors) -> Option<NodeLifecycle> {
+    let monitor_period = errors.read(
+        "--node-monitor-period",
+        &flags.node_monitor_period,
+        DURATION,
+        positive_duration,
+    );
+    let concurrent_syncs = errors.read(
+        "--concurrent-node-lifecycle-syncs",
+        &flags.concurrent_node_lifecycle_syncs,
+        CONCURRENCY,
+        |text| go::whole(text).and_then(NonZeroU16::new),
+    );
+    let deletion_min_age = errors.read(
+        "--node-deletion-min-age",
+        &flags.node_deletion_min_age,
+        "a duration such as 0s, 90s or 5m",
+        go::duration,
+    );
+    let has_budget =
+        errors.read("--node-deletion-budget", &flags.node_deletion_budget, BOOLEAN, go::boolean);
+    let minimum = errors.read(
+        "--node-deletion-budget-minimum",
+        &flags.node_deletion_budget_minimum,
+        "a number of nodes, 0 or more",
+        go::whole,
+    );
+    let percent = errors.read(
+        "--node-deletion-budget-percent",
+        &flags.node_deletion_budget_percent,
+        "a whole number from 0 to 100",
+        |text| go::whole(text).filter(|percent| *percent <= 100),
+    );
+    let window = errors.read(
+        "--node-deletion-budget-window",
+        &flags.node_deletion_budget_window,
+        DURATION,
+        positive_duration,
+    );
+    let limit = Limit { minimum: minimum?, percent: percent?, window: window? };
+    Some(NodeLifecycle {
+        monitor_period: monitor_period?,
+        concurrent_syncs: concurrent_syncs?,
+        deletion_min_age: deletion_min_age?,
+        deletion_budget: has_budget?.then_some(limit),
     })
 }
 

@@ -29,6 +29,8 @@ pub struct Flags {
     #[command(flatten)]
     pub(super) node_controller: NodeController,
     #[command(flatten)]
+    pub(super) node_lifecycle: NodeLifecycle,
+    #[command(flatten)]
     pub(super) logging: Logging,
     #[command(flatten)]
     pub(super) global: Global,
@@ -145,6 +147,47 @@ pub(super) struct NodeController {
     /// Nodes worked on at once (upstream: 1)
     #[arg(long, value_name = "NUMBER", default_value = "16")]
     pub(super) concurrent_node_syncs: String,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Node lifecycle controller flags")]
+pub(super) struct NodeLifecycle {
+    /// From one look at the machine of a node that is not ready to the next
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub(super) node_monitor_period: String,
+
+    /// Writes to nodes under way at once (upstream: 1)
+    #[arg(long, value_name = "NUMBER", default_value = "16")]
+    pub(super) concurrent_node_lifecycle_syncs: String,
+
+    /// Age that a node must have before it is deleted because its machine is gone; the provider may
+    /// ask for more
+    #[arg(long, value_name = "DURATION", default_value = "5m0s")]
+    pub(super) node_deletion_min_age: String,
+
+    /// Delete no more nodes than the budget allows whose machines are gone though nobody announced
+    /// it; false: as many as there are, as upstream
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) node_deletion_budget: String,
+
+    /// The budget: at least so many nodes in one window, however few nodes there are
+    #[arg(long, value_name = "NUMBER", default_value = "3")]
+    pub(super) node_deletion_budget_minimum: String,
+
+    /// The budget: this share of the provider's nodes in one window, if that is more
+    #[arg(long, value_name = "PERCENT", default_value = "10")]
+    pub(super) node_deletion_budget_percent: String,
+
+    /// The budget: the window, in which a spent budget fills again, evenly
+    #[arg(long, value_name = "DURATION", default_value = "10m0s")]
+    pub(super) node_deletion_budget_window: String,
 }
 
 #[derive(Debug, Args)]

@@ -1,20 +1,14 @@
 //! Carries a decision out: at most two patches, no read. Decides nothing.
 
-use json_patch::jsonptr::PointerBuf;
-use json_patch::{AddOperation, PatchOperation, RemoveOperation, TestOperation};
+use json_patch::PatchOperation;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use kube::api::{Patch, PatchParams};
-use kube::core::Request;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::decide::{Known, MainChange, StatusChange};
+use super::decide::{MainChange, StatusChange};
 use crate::cluster::keys;
 use crate::cluster::node::{Node, Version};
-
-/// Asks for no more of the answer than we read: a patched Node of 20 kB comes back as a few lines.
-const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+use crate::controllers::write::{self, add, test};
 
 /// Writes addresses and the condition. Gives the Node's new version.
 pub(super) async fn write_status(
@@ -23,11 +17,7 @@ pub(super) async fn write_status(
     change: &StatusChange,
     now: Timestamp,
 ) -> kube::Result<Version> {
-    let patch = Patch::Strategic(status_patch(node, change, now));
-    let request = Request::new("/api/v1/nodes")
-        .patch_subresource("status", node.name.as_str(), &params(), &patch)
-        .map_err(kube::Error::BuildRequest)?;
-    send(client, request).await
+    write::patch_status(client, node, status_patch(node, change, now)).await
 }
 
 /// Writes labels and provider ID and takes the taint away. Gives the Node's new version.
@@ -37,33 +27,7 @@ pub(super) async fn write_main(
     latest: &Version,
     change: &MainChange,
 ) -> kube::Result<Version> {
-    let patch = Patch::<()>::Json(json_patch::Patch(main_patch(node, latest, change)));
-    let request = Request::new("/api/v1/nodes")
-        .patch(node.name.as_str(), &params(), &patch)
-        .map_err(kube::Error::BuildRequest)?;
-    send(client, request).await
-}
-
-fn params() -> PatchParams {
-    PatchParams { field_manager: Some(keys::FIELD_MANAGER.to_owned()), ..PatchParams::default() }
-}
-
-async fn send(client: &Client, mut request: http::Request<Vec<u8>>) -> kube::Result<Version> {
-    use http::{HeaderValue, header::ACCEPT};
-
-    #[derive(Deserialize)]
-    struct Answer {
-        metadata: Metadata,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Metadata {
-        resource_version: String,
-    }
-
-    request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ONLY));
-    let answer: Answer = client.request(request).await?;
-    Ok(Version::new(&answer.metadata.resource_version))
+    write::patch_main(client, node, main_patch(node, latest, change)).await
 }
 
 /// A strategic merge: conditions merge by type, so other writers' stay; the addresses are replaced
@@ -85,29 +49,9 @@ fn status_patch(node: &Node, change: &StatusChange, now: Timestamp) -> Value {
         status.insert("addresses".to_owned(), list.into());
     }
     if let Some(known) = &change.known {
-        status.insert("conditions".to_owned(), json!([condition(node, known, now)]));
+        status.insert("conditions".to_owned(), json!([known.entry(node, now)]));
     }
     json!({"metadata": metadata, "status": status})
-}
-
-fn condition(node: &Node, known: &Known, now: Timestamp) -> Value {
-    let mut condition = json!({
-        "type": keys::INSTANCE_KNOWN,
-        "status": known.status.as_str(),
-        "reason": known.reason,
-        "message": known.message,
-        "lastHeartbeatTime": seconds(now),
-    });
-    // The time of the last transition stays where only the reason changes.
-    if node.instance_known.as_ref().is_none_or(|before| before.status != known.status) {
-        condition["lastTransitionTime"] = json!(seconds(now));
-    }
-    condition
-}
-
-/// The API's times of conditions have no fractions.
-fn seconds(now: Timestamp) -> String {
-    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A JSON Patch that tests what was decided on: the UID, and the place of each taint that goes. A
@@ -115,16 +59,7 @@ fn seconds(now: Timestamp) -> String {
 /// is ever rewritten.
 fn main_patch(node: &Node, latest: &Version, change: &MainChange) -> Vec<PatchOperation> {
     let mut operations = vec![test(&["metadata", "uid"], node.uid.as_str())];
-    let places: Vec<_> = change.remove_taints.iter().map(ToString::to_string).collect();
-    for place in &places {
-        operations.push(test(&["spec", "taints", place, "key"], keys::TAINT_UNINITIALIZED));
-    }
-    // From the back, so that the places in front stay what they are.
-    for place in places.iter().rev() {
-        operations.push(PatchOperation::Remove(RemoveOperation {
-            path: pointer(&["spec", "taints", place]),
-        }));
-    }
+    operations.extend(write::remove_taints(&change.remove_taints, keys::TAINT_UNINITIALIZED));
     if let Some(id) = &change.provider_id {
         operations.push(add(&["spec", "providerID"], id.as_str().into()));
     }
@@ -141,24 +76,13 @@ fn main_patch(node: &Node, latest: &Version, change: &MainChange) -> Vec<PatchOp
     operations
 }
 
-fn pointer(tokens: &[&str]) -> PointerBuf {
-    PointerBuf::from_tokens(tokens.iter().copied())
-}
-
-fn test(path: &[&str], value: &str) -> PatchOperation {
-    PatchOperation::Test(TestOperation { path: pointer(path), value: value.into() })
-}
-
-fn add(path: &[&str], value: Value) -> PatchOperation {
-    PatchOperation::Add(AddOperation { path: pointer(path), value })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cloud::{AddressKind, NodeAddress, ProviderId};
     use crate::cluster::node::{ConditionStatus, InstanceKnown};
     use crate::cluster::pairs::Pairs;
+    use crate::controllers::known::Known;
     use crate::controllers::node::decide::tests::new_node;
 
     fn now() -> Timestamp {

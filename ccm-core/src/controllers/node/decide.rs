@@ -4,20 +4,16 @@ use std::collections::BTreeMap;
 
 use super::addresses;
 use super::labels;
-use crate::cloud::{
-    Belongs, CloudError, Instance, Kind, NodeAddress, Observation, ProviderId, Retry,
-};
+use crate::cloud::{Belongs, Instance, NodeAddress, Observation, ProviderId, Retry};
 use crate::cluster::keys;
 use crate::cluster::node::{ConditionStatus, Node};
-
-/// `reason` of `InstanceKnown` when nothing is waited for.
-pub(super) const INSTANCE_FOUND: &str = "InstanceFound";
-
-/// `reason` when the cloud has no such machine.
-pub(super) const INSTANCE_NOT_FOUND: &str = "InstanceNotFound";
+use crate::controllers::known::{Known, is_end, is_settled, looked_up_by};
 
 /// `reason` when the annotation with the kubelet's address cannot be obeyed.
 pub(super) const INVALID_PROVIDED_IP: &str = "InvalidProvidedNodeIP";
+
+/// Reason of the event when another machine stands behind the node.
+pub(super) const INSTANCE_REPLACED: &str = "InstanceReplaced";
 
 /// What to do about a Node.
 #[derive(Debug)]
@@ -33,12 +29,8 @@ pub(super) enum Decision {
 /// Why a Node waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wait {
-    /// One word, for the condition, the event and the metric.
-    pub reason: &'static str,
-    /// Whether the cloud knows the instance, as far as we can say.
-    pub known: ConditionStatus,
-    /// A sentence for the node's owner.
-    pub message: String,
+    /// What is said on it: its reason is also that of the event and the metric.
+    pub known: Known,
     /// When to look again.
     pub retry: Retry,
 }
@@ -80,17 +72,6 @@ impl StatusChange {
     pub(super) fn is_empty(&self) -> bool {
         self.addresses.is_none() && self.known.is_none()
     }
-}
-
-/// The condition `InstanceKnown`, to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Known {
-    /// `status`.
-    pub status: ConditionStatus,
-    /// `reason`.
-    pub reason: &'static str,
-    /// `message`.
-    pub message: String,
 }
 
 /// A change of the main resource.
@@ -135,6 +116,8 @@ pub(super) struct Knowledge<'a> {
     pub observation: &'a Observation,
     /// Prefixes of labels that are the provider's own.
     pub own_label_prefixes: &'a [&'static str],
+    /// Whether the machine was replaced by another one while the Node stayed.
+    pub replaced: bool,
     /// Whether we have said on the node that it waits; the cache may not show it yet.
     pub announced: bool,
 }
@@ -151,20 +134,25 @@ pub(super) fn decide(node: &Node, knowledge: Knowledge<'_>) -> Decision {
 fn initialize(node: &Node, knowledge: Knowledge<'_>) -> Decision {
     let instance = match knowledge.observation {
         Observation::Present(instance) => instance,
-        Observation::Gone(_) => return Decision::Wait(not_found(node)),
+        Observation::Gone(_) => {
+            return Decision::Wait(Wait { known: Known::not_found(node), retry: Retry::Backoff });
+        }
         // The process ends: that is no news for the node's owner.
-        Observation::Unknown(err) if err.kind() == Kind::Stopped => return Decision::Leave,
-        Observation::Unknown(err) => return Decision::Wait(unknown(err)),
+        Observation::Unknown(err) if is_end(err) => return Decision::Leave,
+        Observation::Unknown(err) => {
+            let (known, retry) = (Known::unknown(err), err.kind().retry());
+            return Decision::Wait(Wait { known, retry });
+        }
     };
     let wanted = match wanted_addresses(node, instance) {
         Ok(wanted) => wanted,
         Err(err) => {
-            return Decision::Wait(Wait {
+            let known = Known {
+                status: ConditionStatus::True,
                 reason: INVALID_PROVIDED_IP,
-                known: ConditionStatus::True,
                 message: err.to_string(),
-                retry: Retry::OnChange,
-            });
+            };
+            return Decision::Wait(Wait { known, retry: Retry::OnChange });
         }
     };
     let labels = labels::wanted(instance, &node.labels, true, knowledge.own_label_prefixes);
@@ -194,9 +182,20 @@ fn follow(node: &Node, knowledge: Knowledge<'_>) -> Decision {
     changes.status = status(node, wanted, knowledge.announced);
     // A node that joined without the taint and has no provider ID was never ours to label.
     if *knowledge.belongs == Belongs::Ours {
-        let labels = labels::wanted(instance, &node.labels, false, knowledge.own_label_prefixes);
+        let labels = labels::wanted(
+            instance,
+            &node.labels,
+            knowledge.replaced,
+            knowledge.own_label_prefixes,
+        );
         changes.main.labels = labels.set;
         changes.notes.extend(labels.notes);
+    }
+    if knowledge.replaced {
+        changes.notes.push(Note::new(
+            INSTANCE_REPLACED,
+            format!("the machine with the {} was replaced by a new one", looked_up_by(node)),
+        ));
     }
     if changes.is_empty() { Decision::Leave } else { Decision::Write(changes) }
 }
@@ -212,41 +211,11 @@ fn wanted_addresses(
 /// What has to be written into the status of a node whose machine is known.
 fn status(node: &Node, wanted: Option<Vec<NodeAddress>>, announced: bool) -> StatusChange {
     let is_right = |wanted: &Vec<NodeAddress>| **wanted == *node.addresses && !node.odd_addresses;
-    let said = node.instance_known.as_ref();
-    let settled = said.is_none_or(|known| {
-        known.status == ConditionStatus::True && &*known.reason == INSTANCE_FOUND
-    });
     StatusChange {
         addresses: wanted.filter(|wanted| !is_right(wanted)),
-        known: (!settled || announced).then(|| Known {
-            status: ConditionStatus::True,
-            reason: INSTANCE_FOUND,
-            message: "the cloud knows the instance".to_owned(),
-        }),
-    }
-}
-
-fn not_found(node: &Node) -> Wait {
-    let by = match &node.provider_id {
-        Some(id) => format!("provider ID {id}"),
-        None => format!("name {}", node.name),
-    };
-    Wait {
-        reason: INSTANCE_NOT_FOUND,
-        known: ConditionStatus::False,
-        message: format!("the cloud has no instance with the {by}"),
-        retry: Retry::Backoff,
-    }
-}
-
-fn unknown(err: &CloudError) -> Wait {
-    Wait {
-        reason: err.kind().reason(),
-        known: ConditionStatus::Unknown,
-        message: err.message().to_owned(),
-        retry: err.kind().retry(),
+        known: (!is_settled(node) || announced).then(Known::found),
     }
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(in crate::controllers) mod tests;

@@ -71,7 +71,7 @@ impl Memories {
 
     fn count(&self, memory: &Memory, change: i64) {
         if let Some(waiting) = &memory.waits {
-            self.metrics.waiting(waiting.wait.reason, change);
+            self.metrics.waiting(waiting.wait.known.reason, change);
         }
     }
 

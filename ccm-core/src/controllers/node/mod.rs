@@ -7,7 +7,7 @@
 
 mod act;
 mod addresses;
-mod decide;
+pub(super) mod decide;
 mod labels;
 mod memory;
 mod progress;
@@ -19,20 +19,20 @@ use std::time::{Duration, SystemTime};
 
 use futures::future::join_all;
 use k8s_openapi::jiff::Timestamp;
-use kube::Client;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::decide::{Changes, Decision, Knowledge, Known, StatusChange, Wait, decide};
+use self::decide::{Changes, Decision, Knowledge, StatusChange, Wait, decide};
 use self::memory::{Memories, Step};
 use self::progress::Progress;
 use super::queue::WorkQueue;
+use super::write::{WriteClient, code, refusal};
 use crate::cloud::{Batching, Belongs, CloudProvider, Needs, NodeName, Observation, Urgency};
 use crate::cluster::client::{Reason, is_closed};
-use crate::cluster::events::{EventType, Involved, Recorder};
+use crate::cluster::events::{EventType, Recorder};
 use crate::cluster::node::{Node, Version};
 use crate::cluster::nodes::{NodeChange, Nodes};
 use crate::fleet::{Fleet, Sighting};
@@ -84,16 +84,6 @@ pub struct Parts {
     pub recorder: Recorder,
     /// What is counted.
     pub metrics: NodeMetrics,
-}
-
-/// A client for writes; `kube`'s own type does not implement `Debug`.
-#[derive(Clone)]
-pub struct WriteClient(pub Client);
-
-impl std::fmt::Debug for WriteClient {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Client")
-    }
 }
 
 /// The controller.
@@ -317,6 +307,7 @@ impl NodeController {
             belongs: &self.belongs(node),
             observation: &sighting.observation,
             own_label_prefixes: self.settings.needs.own_label_prefixes,
+            replaced: sighting.replaces.is_some(),
             announced: self.intake.memories.is_announced(node),
         };
         decide(node, knowledge)
@@ -351,7 +342,7 @@ impl NodeController {
     }
 
     async fn wait(&self, node: &Node, wait: Wait, asked: Instant) {
-        debug!(node = %node.name, reason = wait.reason, why = wait.message, "node waits");
+        debug!(node = %node.name, reason = wait.known.reason, why = wait.known.message, "node waits");
         self.intake.memories.waits(node, wait, asked);
         if let Step::Announce(wait) = self.intake.memories.first_step(node, Instant::now()) {
             self.announce(node, wait).await;
@@ -362,15 +353,13 @@ impl NodeController {
     /// Says on the node why it waits: a condition and an event.
     async fn announce(&self, node: &Node, wait: Wait) {
         let Ok(_turn) = self.writers.acquire().await else { return };
-        let known =
-            Known { status: wait.known, reason: wait.reason, message: wait.message.clone() };
-        let change = StatusChange { addresses: None, known: Some(known) };
+        let change = StatusChange { addresses: None, known: Some(wait.known.clone()) };
         match act::write_status(&self.parts.client.0, node, &change, Timestamp::now()).await {
             Ok(_) => {
-                info!(node = %node.name, reason = wait.reason, why = wait.message, "node waits");
+                info!(node = %node.name, reason = wait.known.reason, why = wait.known.message, "node waits");
                 self.parts.metrics.write("condition");
                 self.intake.memories.told(node);
-                self.say(node, EventType::Warning, wait.reason, wait.message);
+                self.say(node, EventType::Warning, wait.known.reason, wait.known.message);
             }
             Err(err) => {
                 debug!(node = %node.name, error = %Reason(&err), "condition not written");
@@ -447,10 +436,7 @@ impl NodeController {
     }
 
     fn not_written(&self, node: &Node, err: &kube::Error) {
-        let code = match err {
-            kube::Error::Api(status) => status.code,
-            _ => 0,
-        };
+        let code = code(err);
         if is_closed(err) || code == 404 {
             debug!(node = %node.name, error = %Reason(err), "node not written");
             return self.intake.queue.done(&node.name);
@@ -472,24 +458,6 @@ impl NodeController {
     }
 
     fn say(&self, node: &Node, kind: EventType, reason: &'static str, message: String) {
-        let about = Involved {
-            api_version: "v1".to_owned(),
-            kind: "Node".to_owned(),
-            namespace: String::new(),
-            name: node.name.to_string(),
-            uid: node.uid.to_string(),
-        };
-        self.parts.recorder.event(&about, kind, reason, message);
-    }
-}
-
-/// A refused write, in a word for the metric.
-fn refusal(code: u16) -> &'static str {
-    match code {
-        403 => "forbidden",
-        409 | 422 => "changed",
-        429 => "throttled",
-        0 => "unanswered",
-        _ => "other",
+        self.parts.recorder.event(&node.involved(), kind, reason, message);
     }
 }

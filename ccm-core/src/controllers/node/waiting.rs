@@ -99,7 +99,7 @@ impl Waiting {
     ///
     /// `standing` is the reason that its condition gives already, from an earlier process.
     pub(super) fn new(wait: Wait, since: Instant, standing: Option<&str>) -> Self {
-        let announced = (standing == Some(wait.reason)).then_some(wait.reason);
+        let announced = (standing == Some(wait.known.reason)).then_some(wait.known.reason);
         Self { wait, since, looks: 0, look_again: since, announce_at: None, announced }
     }
 
@@ -128,7 +128,7 @@ impl Waiting {
         self.looks = self.looks.saturating_add(1);
         self.wait = wait;
         self.look_again = pace.on_beat(now + pause, beat);
-        if self.announced == Some(self.wait.reason) {
+        if self.announced == Some(self.wait.known.reason) {
             self.announce_at = None;
         } else if self.announce_at.is_none() {
             self.announce_at = Some(if now < self.since + PATIENCE {
@@ -167,7 +167,7 @@ impl Waiting {
 
     /// The node's owner was told.
     pub(super) fn told(&mut self) {
-        self.announced = Some(self.wait.reason);
+        self.announced = Some(self.wait.known.reason);
         self.announce_at = None;
     }
 
@@ -213,11 +213,13 @@ fn growing(first: Duration, before: u32) -> Duration {
 mod tests {
     use super::*;
     use crate::cluster::node::ConditionStatus;
+    use crate::controllers::known::Known;
 
     const SLOW: Duration = Duration::from_mins(5);
 
     fn wait(reason: &'static str, retry: Retry) -> Wait {
-        Wait { reason, known: ConditionStatus::Unknown, message: String::new(), retry }
+        let known = Known { status: ConditionStatus::Unknown, reason, message: String::new() };
+        Wait { known, retry }
     }
 
     fn seconds(n: u64) -> Duration {

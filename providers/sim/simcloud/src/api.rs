@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 /// A guess that covers the largest fleets in the tests with room to spare.
 pub const BATCH_CREATE_LIMIT: usize = 20_000;
 
+/// [`Instance::incarnation`] of an instance that was never replaced.
+pub const FIRST_INCARNATION: u64 = 1;
+
 /// Paths of the API, relative to the cloud's address.
 ///
 /// IDs and names go in as they are: whoever has one that the cloud did not give must see to it that
@@ -56,6 +59,11 @@ pub mod path {
     /// `POST`.
     pub fn stop_instance(id: impl Display) -> String {
         format!("{INSTANCES}/{id}/stop")
+    }
+
+    /// `POST`.
+    pub fn replace_instance(id: impl Display) -> String {
+        format!("{INSTANCES}/{id}/replace")
     }
 
     /// `POST`.
@@ -150,8 +158,9 @@ impl TryFrom<String> for Timestamp {
 
 /// The ID that the cloud gave an instance, for example `i-0000000000000001`.
 ///
-/// Unique in the whole cloud and never given again: an instance that replaces another under the
-/// same name has another ID. To be compared, not taken apart.
+/// Unique in the whole cloud and never given again: an instance that is made under the name of
+/// another has another ID. The machine behind it may change all the same, see
+/// [`Instance::incarnation`]. To be compared, not taken apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct InstanceId(String);
@@ -251,8 +260,12 @@ pub struct Nic {
 /// An instance as the cloud shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
-    /// The cloud's ID for this one machine.
+    /// The cloud's ID; a machine that replaces the one of before keeps it.
     pub id: InstanceId,
+    /// Which machine it is behind this ID: [`FIRST_INCARNATION`], and one more with every
+    /// replacement.
+    #[serde(default = "first_incarnation")]
+    pub incarnation: u64,
     /// The name it was given; not unique, least of all over time.
     pub name: String,
     /// Instance type.
@@ -277,11 +290,16 @@ pub struct Instance {
     /// Ranges for its pods; empty when the cloud does not give any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pod_cidrs: Vec<IpNet>,
-    /// When it was made.
+    /// When this machine was made.
     pub created_at: Timestamp,
     /// When it was terminated; absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminated_at: Option<Timestamp>,
+}
+
+/// For records from before there were replacements.
+const fn first_incarnation() -> u64 {
+    FIRST_INCARNATION
 }
 
 /// An instance to be made. Only the name must be given.
@@ -495,6 +513,8 @@ pub enum Operation {
     StartInstance,
     /// `POST /v1/instances/{id}/stop`
     StopInstance,
+    /// `POST /v1/instances/{id}/replace`
+    ReplaceInstance,
     /// `POST /v1/instances/{id}/terminate`
     TerminateInstance,
 }
@@ -510,7 +530,7 @@ pub enum OperationClass {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::DescribeInstances,
         Self::ListInstances,
         Self::GetInstance,
@@ -519,6 +539,7 @@ impl Operation {
         Self::UpdateInstance,
         Self::StartInstance,
         Self::StopInstance,
+        Self::ReplaceInstance,
         Self::TerminateInstance,
     ];
 
@@ -533,6 +554,7 @@ impl Operation {
             Self::UpdateInstance => "UpdateInstance",
             Self::StartInstance => "StartInstance",
             Self::StopInstance => "StopInstance",
+            Self::ReplaceInstance => "ReplaceInstance",
             Self::TerminateInstance => "TerminateInstance",
         }
     }
@@ -548,6 +570,7 @@ impl Operation {
             | Self::UpdateInstance
             | Self::StartInstance
             | Self::StopInstance
+            | Self::ReplaceInstance
             | Self::TerminateInstance => OperationClass::Write,
         }
     }
@@ -686,6 +709,9 @@ pub enum FaultKind {
     Unauthenticated,
     /// 403. Nothing is done.
     PermissionDenied,
+    /// 404 to a direct question, as if there were no instance of this ID: an API that lies, because
+    /// it is that of another region or project. Nothing is done.
+    NotFound,
     /// 429. Nothing is done.
     Throttle {
         /// Said in `Retry-After`, in seconds rounded up; absent: no such header.
@@ -708,6 +734,10 @@ pub enum FaultKind {
     Slow {
         /// How much later; at most 10 minutes.
         delay_ms: u64,
+        /// Only the answer is late: the call is done when it arrives, so that what a read answers
+        /// may no longer be so, and a later call may be answered earlier.
+        #[serde(default)]
+        stale: bool,
     },
     /// A list or describe answer lacks instances and looks complete.
     CutPage {
@@ -730,6 +760,7 @@ impl FaultKind {
         match self {
             Self::Unauthenticated => "unauthenticated",
             Self::PermissionDenied => "permission_denied",
+            Self::NotFound => "not_found",
             Self::Throttle { .. } => "throttle",
             Self::ServerError { .. } => "server_error",
             Self::Hang { .. } => "hang",
@@ -742,13 +773,15 @@ impl FaultKind {
         }
     }
 
-    /// Whether the kind can strike this operation: pages are cut only where there are some.
+    /// Whether the kind can strike this operation: pages are cut only where there are some, and only
+    /// a question about one instance can be told that there is none.
     pub const fn applies_to(self, operation: Operation) -> bool {
         match self {
             Self::CutPage { .. } | Self::EmptyPage => {
                 matches!(operation, Operation::DescribeInstances | Operation::ListInstances)
             }
             Self::DropPageToken => matches!(operation, Operation::ListInstances),
+            Self::NotFound => matches!(operation, Operation::GetInstance),
             Self::Unauthenticated
             | Self::PermissionDenied
             | Self::Throttle { .. }

@@ -131,6 +131,11 @@ impl Console {
         answer(self.cloud(Method::POST, &path::stop_instance(id))).await
     }
 
+    /// Puts a new machine behind the ID and the name of an instance.
+    pub async fn replace_instance(&self, id: &InstanceId) -> Result<Instance> {
+        answer(self.cloud(Method::POST, &path::replace_instance(id))).await
+    }
+
     /// Terminates an instance.
     pub async fn terminate_instance(&self, id: &InstanceId) -> Result<Instance> {
         answer(self.cloud(Method::POST, &path::terminate_instance(id))).await

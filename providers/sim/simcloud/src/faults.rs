@@ -138,7 +138,7 @@ fn check(spec: &FaultSpec) -> Result<(), BadFault> {
         FaultKind::Hang { max_ms: Some(max) } if !(1..=MAX_WAIT_MS).contains(&max) => {
             return bad("kind.hang.max_ms", "must be from 1 to 600000");
         }
-        FaultKind::Slow { delay_ms } if !(1..=MAX_WAIT_MS).contains(&delay_ms) => {
+        FaultKind::Slow { delay_ms, .. } if !(1..=MAX_WAIT_MS).contains(&delay_ms) => {
             return bad("kind.slow.delay_ms", "must be from 1 to 600000");
         }
         FaultKind::Throttle { retry_after_ms: Some(wait) } if wait > MAX_WAIT_MS => {
@@ -149,6 +149,7 @@ fn check(spec: &FaultSpec) -> Result<(), BadFault> {
         }
         FaultKind::Unauthenticated
         | FaultKind::PermissionDenied
+        | FaultKind::NotFound
         | FaultKind::Throttle { .. }
         | FaultKind::ServerError { .. }
         | FaultKind::Hang { .. }
@@ -175,7 +176,7 @@ fn check(spec: &FaultSpec) -> Result<(), BadFault> {
     }
 
     if !can_strike(spec.operation, spec.kind) {
-        let why = format!("no page of {} can be cut by {}", spec.operation, spec.kind.as_str());
+        let why = format!("{} cannot strike {}", spec.kind.as_str(), spec.operation);
         return Err(BadFault { field: "operation", why });
     }
     if spec.caller.as_deref() == Some("") {
@@ -289,9 +290,26 @@ mod tests {
     }
 
     #[rstest]
+    #[case::anything(FaultKind::Reset, &Operation::ALL)]
+    #[case::answers_of_many(
+        FaultKind::EmptyPage, &[Operation::DescribeInstances, Operation::ListInstances],
+    )]
+    #[case::pages(FaultKind::DropPageToken, &[Operation::ListInstances])]
+    #[case::a_direct_question(FaultKind::NotFound, &[Operation::GetInstance])]
+    fn kinds_strike_where_they_can(#[case] kind: FaultKind, #[case] want: &[Operation]) {
+        let mut book = FaultBook::default();
+        book.add(FaultSpec::always(OperationFilter::Any, kind), SOON).unwrap();
+        let mut struck = Operation::ALL.to_vec();
+        struck.retain(|operation| {
+            strikes(&mut book, &Victim { operation: *operation, caller: "ccm" }, SOON)
+        });
+        assert_eq!(struck, want);
+    }
+
+    #[rstest]
     #[case::a_status_that_is_no_error(FaultKind::ServerError { status: 200 }, "kind.server_error.status")]
     #[case::an_endless_hang(FaultKind::Hang { max_ms: Some(600_001) }, "kind.hang.max_ms")]
-    #[case::no_delay(FaultKind::Slow { delay_ms: 0 }, "kind.slow.delay_ms")]
+    #[case::no_delay(FaultKind::Slow { delay_ms: 0, stale: false }, "kind.slow.delay_ms")]
     #[case::a_long_throttle(
         FaultKind::Throttle { retry_after_ms: Some(600_001) }, "kind.throttle.retry_after_ms",
     )]
@@ -300,6 +318,7 @@ mod tests {
         FaultKind::CutPage { missing_share: f64::NAN }, "kind.cut_page.missing_share",
     )]
     #[case::a_page_of_a_write(FaultKind::EmptyPage, "operation")]
+    #[case::a_write_of_nothing(FaultKind::NotFound, "operation")]
     fn a_senseless_kind_is_named(#[case] kind: FaultKind, #[case] field: &str) {
         let spec = FaultSpec::always("write".parse().unwrap(), kind);
         let bad = FaultBook::default().add(spec, SOON).unwrap_err();

@@ -134,6 +134,23 @@ mod tests {
     }
 
     #[test]
+    fn a_file_from_before_there_were_replacements_is_read() {
+        let scratch = Scratch::new("older");
+        let moment = Moment { now: Timestamp::now(), pace: Pace::default() };
+        let mut cloud = Cloud::new(1);
+        let made = cloud.create(moment, vec![CreateInstance::named("node-1")]).unwrap();
+        save(&scratch.file(), &cloud.snapshot()).unwrap();
+        let text = fs::read_to_string(scratch.file()).unwrap();
+        let older = text.replace("\"incarnation\":1,", "");
+        assert_ne!(older, text, "it is always written");
+        fs::write(scratch.file(), older).unwrap();
+
+        let loaded = load(&scratch.file(), 1).unwrap();
+
+        assert_eq!(loaded.get(moment, &made[0].id).unwrap(), made[0]);
+    }
+
+    #[test]
     fn without_a_file_the_cloud_is_new() {
         let scratch = Scratch::new("new");
         assert_eq!(load(&scratch.file(), 1).unwrap().len(), 0);

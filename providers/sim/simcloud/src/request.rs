@@ -22,6 +22,7 @@ pub(crate) enum Request {
     Update(InstanceId, Box<UpdateInstance>),
     Start(InstanceId),
     Stop(InstanceId),
+    Replace(InstanceId),
     Terminate(InstanceId),
 }
 
@@ -50,6 +51,7 @@ impl Request {
             | Self::Update(..)
             | Self::Start(_)
             | Self::Stop(_)
+            | Self::Replace(_)
             | Self::Terminate(_) => 1,
         };
         many as u64
@@ -72,6 +74,7 @@ impl Request {
             | Self::Update(id, _)
             | Self::Start(id)
             | Self::Stop(id)
+            | Self::Replace(id)
             | Self::Terminate(id) => is_it(id),
         }
     }
@@ -109,6 +112,7 @@ pub(crate) fn serve(
         Request::Update(id, update) => cloud.update(moment, &id, &update).map(Answer::One),
         Request::Start(id) => cloud.start(moment, &id).map(Answer::One),
         Request::Stop(id) => cloud.stop(moment, &id).map(Answer::One),
+        Request::Replace(id) => cloud.replace(moment, &id).map(Answer::One),
         Request::Terminate(id) => cloud.terminate(moment, &id).map(Answer::One),
     }
 }
@@ -170,8 +174,8 @@ pub(crate) fn parse_list(pairs: Vec<(String, String)>) -> Result<ListInstances, 
 }
 
 /// What is left of an answer that a fault strikes.
-pub(crate) fn spoil(answer: Answer, strike: &Strike, rng: &mut Rng) -> Answer {
-    match strike.kind {
+pub(crate) fn spoil(answer: Answer, strike: &Strike, rng: &mut Rng) -> Result<Answer, Refusal> {
+    Ok(match strike.kind {
         FaultKind::CutPage { missing_share } => answer.with_instances(|mut instances| {
             if let Some(name) = &strike.instance {
                 instances.retain(|one| one.name != *name && one.id.as_str() != *name);
@@ -186,6 +190,10 @@ pub(crate) fn spoil(answer: Answer, strike: &Strike, rng: &mut Rng) -> Answer {
         }),
         FaultKind::EmptyPage => answer.without_next().with_instances(|_| Vec::new()),
         FaultKind::DropPageToken => answer.without_next(),
+        FaultKind::NotFound => match answer {
+            Answer::One(instance) => return Err(Refusal::NotFound(instance.id.clone())),
+            other @ (Answer::Made(_) | Answer::Many(_) | Answer::Page { .. }) => other,
+        },
         FaultKind::Unauthenticated
         | FaultKind::PermissionDenied
         | FaultKind::Throttle { .. }
@@ -194,7 +202,7 @@ pub(crate) fn spoil(answer: Answer, strike: &Strike, rng: &mut Rng) -> Answer {
         | FaultKind::Slow { .. }
         | FaultKind::LoseResponse
         | FaultKind::Reset => answer,
-    }
+    })
 }
 
 /// So much of so many, rounded, and at least one of any.
@@ -316,10 +324,25 @@ mod tests {
         let instance = instance.map(str::to_owned);
         let strike = Strike { id: "f-1".into(), kind, instance: instance.clone() };
 
-        let (names, next) = shown(&spoil(answer, &strike, &mut Rng::new(0)));
+        let (names, next) = shown(&spoil(answer, &strike, &mut Rng::new(0)).unwrap());
 
         assert_eq!((names.len(), next.is_some()), (want, more));
         assert!(!names.iter().any(|name| Some(name) == instance.as_ref()));
+    }
+
+    #[test]
+    fn a_denied_instance_looks_like_one_that_never_was() {
+        let mut cloud = fleet(1);
+        let (there, nowhere) = ("i-0000000000000001".into(), "i-0000000000000002".into());
+        let mut get = |id: &InstanceId| {
+            serve(&mut cloud, Request::Get(id.clone()), NOW, &Settings::default())
+        };
+        let strike = Strike { id: "f-1".into(), kind: FaultKind::NotFound, instance: None };
+
+        let denied = spoil(get(&there).unwrap(), &strike, &mut Rng::new(0)).unwrap_err();
+
+        assert_eq!(denied, Refusal::NotFound(there));
+        assert_eq!(get(&nowhere).unwrap_err(), Refusal::NotFound(nowhere));
     }
 
     #[rstest]
@@ -331,6 +354,7 @@ mod tests {
     }), false)]
     #[case::by_id(Request::Get("i-0000000000000004".into()), true)]
     #[case::by_another_id(Request::Get("i-0000000000000003".into()), false)]
+    #[case::its_replacement(Request::Replace("i-0000000000000004".into()), true)]
     #[case::a_list(Request::List(ListInstances::default()), true)]
     #[case::a_new_one(Request::Create(Box::new(CreateInstance::named("node-3"))), true)]
     fn what_a_call_is_about(#[case] request: Request, #[case] want: bool) {

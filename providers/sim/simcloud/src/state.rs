@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::api::{
-    BATCH_CREATE_LIMIT, CreateInstance, DescribeInstances, Instance, InstanceId, Nic, RunState,
-    Timestamp, UpdateInstance,
+    BATCH_CREATE_LIMIT, CreateInstance, DescribeInstances, FIRST_INCARNATION, Instance, InstanceId,
+    Nic, RunState, Timestamp, UpdateInstance,
 };
 use crate::rng::Rng;
 
@@ -261,6 +261,7 @@ impl Cloud {
         let region = wanted.region.unwrap_or_else(|| DEFAULT_REGION.to_owned());
         let made = Instance {
             id: id_of(number),
+            incarnation: FIRST_INCARNATION,
             name: wanted.name,
             instance_type: wanted.instance_type.unwrap_or_else(|| DEFAULT_TYPE.to_owned()),
             zone: wanted.zone.unwrap_or_else(|| format!("{region}a")),
@@ -269,17 +270,17 @@ impl Cloud {
             tags: wanted.tags,
             labels: wanted.labels,
             state: RunState::Pending,
-            system_uuid: wanted
-                .system_uuid
-                .map_or_else(|| uuid(self.seed, number), |uuid| uuid.to_ascii_lowercase()),
+            system_uuid: wanted.system_uuid.map_or_else(
+                || uuid(self.seed, number, FIRST_INCARNATION),
+                |uuid| uuid.to_ascii_lowercase(),
+            ),
             pod_cidrs: wanted.pod_cidrs,
             created_at: moment.now,
             terminated_at: None,
         };
         self.by_name.entry(made.name.clone()).or_default().push(number);
-        let running = Instance { state: RunState::Running, ..made.clone() };
         let mut record = Record { versions: Vec::new(), vanishes_at: None };
-        record.write(moment, vec![(moment.now, made), (moment.after_transition(), running)]);
+        record.boot(moment, made);
         let shown = Arc::clone(record.current(moment.now));
         self.instances.insert(number, record);
         shown
@@ -319,6 +320,35 @@ impl Cloud {
             }
             state @ (RunState::Terminating | RunState::Terminated) => {
                 return Err(Refusal::Conflict { id: id.clone(), state, wanted: "stopped" });
+            }
+        }
+        Ok(Arc::clone(record.current(moment.now)))
+    }
+
+    /// Puts a new machine behind the same ID and name: all that was said of the old one stays, all
+    /// that the old one was by itself goes.
+    pub(crate) fn replace(
+        &mut self,
+        moment: Moment,
+        id: &InstanceId,
+    ) -> Result<Arc<Instance>, Refusal> {
+        let seed = self.seed;
+        let (number, record) = self.existing(moment, id)?;
+        let old = record.current(moment.now);
+        match old.state {
+            RunState::Pending | RunState::Running | RunState::Stopping | RunState::Stopped => {
+                let incarnation = old.incarnation.saturating_add(1);
+                let made = Instance {
+                    incarnation,
+                    state: RunState::Pending,
+                    system_uuid: uuid(seed, number, incarnation),
+                    created_at: moment.now,
+                    ..Instance::clone(old)
+                };
+                record.boot(moment, made);
+            }
+            state @ (RunState::Terminating | RunState::Terminated) => {
+                return Err(Refusal::Conflict { id: id.clone(), state, wanted: "replaced" });
             }
         }
         Ok(Arc::clone(record.current(moment.now)))
@@ -392,6 +422,12 @@ impl Record {
         let version = self.versions.iter().rev().find(|version| version.from <= now);
         // Before the first version only if a state file comes from a clock that is ahead of ours.
         &version.unwrap_or(&self.versions[0]).instance
+    }
+
+    /// A machine that is made now, and runs when it has booted.
+    fn boot(&mut self, moment: Moment, pending: Instance) {
+        let running = Instance { state: RunState::Running, ..pending.clone() };
+        self.write(moment, vec![(moment.now, pending), (moment.after_transition(), running)]);
     }
 
     /// Passes through one state to another. What was to come before is off.
@@ -471,9 +507,11 @@ fn default_nic(number: u64) -> Nic {
     Nic { private_ipv4s: vec![Ipv4Addr::new(10, a, b, c)], ..Nic::default() }
 }
 
-/// A UUID of version 4, always the same for the same seed and number.
-fn uuid(seed: u64, number: u64) -> String {
-    let mut rng = Rng::new(seed ^ number.wrapping_mul(0xa076_1d64_78bd_642f));
+/// A UUID of version 4, always the same for the same seed and machine.
+fn uuid(seed: u64, number: u64, incarnation: u64) -> String {
+    let instance = number.wrapping_mul(0xa076_1d64_78bd_642f);
+    let machine = incarnation.wrapping_mul(0xe703_7ed1_a0b4_28db);
+    let mut rng = Rng::new(seed ^ instance ^ machine);
     let high = rng.any() & 0xffff_ffff_ffff_0fff | 0x4000;
     let low = rng.any() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000;
     format!(
@@ -583,12 +621,13 @@ mod tests {
         assert_eq!(made.nics[0].private_ipv4s, [Ipv4Addr::new(10, 0, 0, 1)]);
         assert_eq!(made.created_at, START);
         check_uuid(&made.system_uuid).unwrap();
-        assert_eq!(made.system_uuid, uuid(1, 1));
-        assert_ne!(made.system_uuid, uuid(1, 2));
+        assert_eq!(made.system_uuid, uuid(1, 1, 1));
+        assert_ne!(made.system_uuid, uuid(1, 2, 1));
+        assert_eq!(made.incarnation, 1);
     }
 
     #[test]
-    fn a_replaced_instance_has_another_id() {
+    fn an_instance_made_under_the_name_of_another_has_another_id() {
         let mut cloud = Cloud::new(1);
         let first = make(&mut cloud, at(0), "node-1");
         cloud.terminate(at(0), &first).unwrap();
@@ -670,6 +709,84 @@ mod tests {
     }
 
     #[test]
+    fn a_replaced_machine_is_another_behind_the_same_record() {
+        let mut cloud = Cloud::new(1);
+        let wanted = CreateInstance {
+            instance_type: Some("sim.big".into()),
+            zone: Some("sim-1c".into()),
+            tags: BTreeMap::from([("pool".into(), "blue".into())]),
+            labels: BTreeMap::from([("example.com/rack".into(), "r7".into())]),
+            pod_cidrs: vec!["10.244.1.0/24".parse().unwrap()],
+            system_uuid: Some("11111111-2222-4333-8444-555555555555".into()),
+            ..CreateInstance::named("node-1")
+        };
+        let first = cloud.create(at(0), vec![wanted]).unwrap().remove(0);
+        let second = cloud.replace(at(10), &first.id).unwrap();
+        let third = cloud.replace(at(10), &first.id).unwrap();
+
+        let kept = |machine: &Instance| Instance {
+            incarnation: first.incarnation,
+            system_uuid: first.system_uuid.clone(),
+            created_at: first.created_at,
+            ..machine.clone()
+        };
+        assert_eq!((&kept(&second), &kept(&third)), (&*first, &*first));
+        assert_eq!([&first, &second, &third].map(|one| one.incarnation), [1, 2, 3]);
+        assert_eq!([&second, &third].map(|one| one.created_at), [at(10).now; 2]);
+        let uuids: BTreeSet<_> =
+            [&first, &second, &third].iter().map(|one| one.system_uuid.clone()).collect();
+        assert_eq!(uuids.len(), 3, "{uuids:?}");
+        check_uuid(&second.system_uuid).unwrap();
+        assert_eq!(cloud.get(at(10), &first.id).unwrap(), third);
+        assert_eq!(cloud.len(), 1);
+    }
+
+    type Act = fn(&mut Cloud, Moment, &InstanceId) -> Result<Arc<Instance>, Refusal>;
+
+    /// An instance after that was done to it at its making, so long ago.
+    fn after(act: Act, millis: u64, want: RunState) -> (Cloud, InstanceId) {
+        let mut cloud = Cloud::new(1);
+        let id = make(&mut cloud, slow(0), "node-1");
+        act(&mut cloud, slow(0), &id).unwrap();
+        assert_eq!(state(&cloud, slow(millis), &id), Some(want));
+        (cloud, id)
+    }
+
+    #[rstest]
+    #[case::pending(Cloud::start, 50, RunState::Pending)]
+    #[case::running(Cloud::start, 100, RunState::Running)]
+    #[case::stopping(Cloud::stop, 50, RunState::Stopping)]
+    #[case::stopped(Cloud::stop, 100, RunState::Stopped)]
+    #[case::replaced(Cloud::replace, 50, RunState::Pending)]
+    fn what_lives_is_replaced_and_boots(
+        #[case] act: Act,
+        #[case] when: u64,
+        #[case] was: RunState,
+    ) {
+        let (mut cloud, id) = after(act, when, was);
+        assert_eq!(cloud.replace(slow(when), &id).unwrap().state, RunState::Pending);
+        assert_eq!(state(&cloud, slow(when + 99), &id), Some(RunState::Pending));
+        assert_eq!(state(&cloud, slow(when + 100), &id), Some(RunState::Running));
+        assert_eq!(state(&cloud, slow(10_000), &id), Some(RunState::Running));
+    }
+
+    #[rstest]
+    #[case::terminating(50, RunState::Terminating)]
+    #[case::terminated(100, RunState::Terminated)]
+    fn what_goes_is_not_replaced(#[case] when: u64, #[case] was: RunState) {
+        let (mut cloud, id) = after(Cloud::terminate, when, was);
+        let refused = cloud.replace(slow(when), &id).unwrap_err();
+        assert_eq!(refused, Refusal::Conflict { id, state: was, wanted: "replaced" });
+    }
+
+    #[test]
+    fn an_unknown_instance_is_not_replaced() {
+        let nobody = InstanceId::from("i-0000000000000001");
+        let refused = Cloud::new(1).replace(at(0), &nobody).unwrap_err();
+        assert_eq!(refused, Refusal::NotFound(nobody));
+    }
+
+    #[test]
     fn an_instance_terminated_while_it_boots_never_runs() {
         let mut cloud = Cloud::new(1);
         let id = make(&mut cloud, slow(0), "node-1");
@@ -725,6 +842,10 @@ mod tests {
         assert_eq!(state(&cloud, stale(49), &id), None);
         assert_eq!(state(&cloud, stale(50), &id), Some(RunState::Running));
 
+        cloud.replace(stale(55), &id).unwrap();
+        let seen = |millis| cloud.get(stale(millis), &id).unwrap().incarnation;
+        assert_eq!((seen(104), seen(105)), (1, 2));
+
         cloud.stop(stale(60), &id).unwrap();
         cloud.terminate(stale(60), &id).unwrap();
         assert_eq!(state(&cloud, stale(109), &id), Some(RunState::Running));
@@ -758,12 +879,13 @@ mod tests {
         let mut cloud = Cloud::new(1);
         let ids = ["a", "b", "b"].map(|name| make(&mut cloud, slow(0), name));
         cloud.terminate(slow(100), &ids[0]).unwrap();
+        cloud.replace(slow(100), &ids[1]).unwrap();
 
         let restored = Cloud::restore(1, cloud.snapshot()).unwrap();
 
         for moment in [slow(0), slow(100), slow(200), slow(1_200)] {
             for id in &ids {
-                assert_eq!(state(&cloud, moment, id), state(&restored, moment, id));
+                assert_eq!(cloud.get(moment, id), restored.get(moment, id));
             }
         }
         let ask = DescribeInstances { names: vec!["b".into()], ..Default::default() };

@@ -52,11 +52,11 @@ fn say(observation: Observation) -> String {
 }
 
 #[rstest]
-#[case::pending("pending", "Starting i-1")]
-#[case::running("running", "Running i-1")]
-#[case::stopping("stopping", "Stopping i-1")]
-#[case::stopped("stopped", "Stopped i-1")]
-#[case::terminating("terminating", "Stopping i-1")]
+#[case::pending("pending", "Starting i-1/1")]
+#[case::running("running", "Running i-1/1")]
+#[case::stopping("stopping", "Stopping i-1/1")]
+#[case::stopped("stopped", "Stopped i-1/1")]
+#[case::terminating("terminating", "Stopping i-1/1")]
 #[case::terminated("terminated", "Terminated")]
 #[case::of_the_future("hibernated", "InternalError: the cloud's record of i-1 makes no sense")]
 fn states(#[case] state: &str, #[case] want: &str) {
@@ -65,15 +65,28 @@ fn states(#[case] state: &str, #[case] want: &str) {
 }
 
 #[rstest]
+#[case::from_before_there_were_replacements(json!({}), "Running i-1/1")]
+#[case::the_first(json!({"incarnation": 1}), "Running i-1/1")]
+#[case::replaced(json!({"incarnation": 2, "state": "pending"}), "Starting i-1/2")]
+#[case::no_number(
+    json!({"incarnation": "2"}),
+    "InternalError: the cloud's record of i-1 makes no sense",
+)]
+fn machines(#[case] change: Value, #[case] want: &str) {
+    let (by_id, by_name) = look(vec![record("i-1", "a", change)]);
+    assert_eq!((by_id.as_str(), by_name.as_str()), (want, want));
+}
+
+#[rstest]
 #[case::none(vec![], "Absent")]
-#[case::one(vec![("i-2", "a", json!({}))], "Running i-2")]
+#[case::one(vec![("i-2", "a", json!({}))], "Running i-2/1")]
 #[case::a_live_one_goes_before_a_terminated_one(
     vec![("i-2", "a", json!({"state": "terminated"})), ("i-3", "a", json!({}))],
-    "Running i-3",
+    "Running i-3/1",
 )]
 #[case::a_stopped_one_lives_too(
     vec![("i-2", "a", json!({"state": "stopped"})), ("i-3", "a", json!({"state": "terminated"}))],
-    "Stopped i-2",
+    "Stopped i-2/1",
 )]
 #[case::all_are_terminated(
     vec![
@@ -84,18 +97,18 @@ fn states(#[case] state: &str, #[case] want: &str) {
 )]
 #[case::its_replacement_goes_before_one_that_goes(
     vec![("i-2", "a", json!({"state": "terminating"})), ("i-3", "a", json!({"state": "pending"}))],
-    "Starting i-3",
+    "Starting i-3/1",
 )]
 #[case::the_firmware_tells_them_apart(
     vec![("i-2", "a", json!({})), ("i-3", "a", json!({"system_uuid": UUID}))],
-    "Running i-3",
+    "Running i-3/1",
 )]
 #[case::the_firmware_goes_before_the_state(
     vec![
         ("i-2", "a", json!({"state": "terminating", "system_uuid": UUID})),
         ("i-3", "a", json!({})),
     ],
-    "Stopping i-2",
+    "Stopping i-2/1",
 )]
 #[case::two_that_live(
     vec![("i-2", "a", json!({})), ("i-3", "a", json!({"state": "stopped"}))],
@@ -112,7 +125,7 @@ fn names(#[case] records: Vec<(&str, &str, Value)>, #[case] want: &str) {
 
 #[rstest]
 #[case::complete(vec![record("i-2", "a", json!({}))], "Absent")]
-#[case::another_name_and_the_same_id(vec![record("i-1", "b", json!({}))], "Running i-1")]
+#[case::another_name_and_the_same_id(vec![record("i-1", "b", json!({}))], "Running i-1/1")]
 #[case::twice(
     vec![record("i-1", "a", json!({})), record("i-1", "b", json!({}))],
     "InternalError: the cloud has two records of i-1",
@@ -123,7 +136,7 @@ fn names(#[case] records: Vec<(&str, &str, Value)>, #[case] want: &str) {
 )]
 #[case::more_than_was_asked_for_beside_it(
     vec![record("i-7", "z", json!({})), record("i-1", "b", json!({}))],
-    "Running i-1",
+    "Running i-1/1",
 )]
 #[case::one_that_may_be_anybodys(
     vec![json!({"id": 1})],
@@ -173,7 +186,7 @@ fn a_record_in_full() {
         "pod_cidrs": ["10.1.0.0/24", "fd01::/64"],
     }));
     assert_eq!(instance.provider_id.as_str(), "sim://i-1");
-    assert_eq!(instance.incarnation.as_str(), "i-1");
+    assert_eq!(instance.incarnation.as_str(), "i-1/1");
     assert_eq!(instance.instance_type.unwrap().as_str(), "sim.small");
     assert_eq!(instance.zone.unwrap().as_str(), "sim-1a");
     assert_eq!(instance.region.unwrap().as_str(), "sim-1");

@@ -5,9 +5,10 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
-use crate::cloud::{AddressKind, Detail, Evidence, PodCidrs, RunState};
+use crate::cloud::{AddressKind, CloudError, Detail, Evidence, Kind, PodCidrs, RunState};
 use crate::cluster::node::{InstanceKnown, Taint, Version};
 use crate::cluster::pairs::Pairs;
+use crate::controllers::known::{INSTANCE_FOUND, INSTANCE_NOT_FOUND};
 
 pub(crate) fn instance() -> Instance {
     Instance {
@@ -57,6 +58,7 @@ fn decided(node: &Node, observation: &Observation) -> Decision {
         belongs: &belongs,
         observation,
         own_label_prefixes: &["test.example"],
+        replaced: false,
         announced: false,
     };
     decide(node, knowledge)
@@ -155,7 +157,7 @@ fn a_new_node_waits(
     #[case] known: ConditionStatus,
 ) {
     let Decision::Wait(wait) = decided(&new_node(), &observation) else { panic!("does not wait") };
-    assert_eq!((wait.reason, wait.known), (reason, known));
+    assert_eq!((wait.known.reason, wait.known.status), (reason, known));
 
     // An initialised node is none of this controller's business then.
     let initialised = Node { taints: Box::default(), ..new_node() };
@@ -173,8 +175,8 @@ fn a_wish_that_cannot_be_obeyed_keeps_the_taint_and_says_so() {
     let annotations: Pairs = [(keys::PROVIDED_NODE_IP, "10.9.9.9")].into_iter().collect();
     let node = Node { annotations: annotations.clone(), ..new_node() };
     let Decision::Wait(wait) = decided(&node, &Observation::Present(instance())) else { panic!() };
-    assert_eq!((wait.reason, wait.retry), (INVALID_PROVIDED_IP, Retry::OnChange));
-    assert!(wait.message.contains("10.9.9.9") && wait.message.contains("10.0.0.1"));
+    assert_eq!((wait.known.reason, wait.retry), (INVALID_PROVIDED_IP, Retry::OnChange));
+    assert!(wait.known.message.contains("10.9.9.9") && wait.known.message.contains("10.0.0.1"));
 
     let known = changes(&new_node(), &Observation::Present(instance()));
     let node = Node { annotations, ..after(new_node(), &known) };
@@ -193,6 +195,7 @@ fn the_write_that_ends_a_wait_says_so() {
     // Also where the cache does not show our own word yet.
     let observation = Observation::Present(instance());
     let knowledge = Knowledge {
+        replaced: false,
         belongs: &Belongs::Unsaid,
         observation: &observation,
         own_label_prefixes: &[],
@@ -206,6 +209,7 @@ fn the_write_that_ends_a_wait_says_so() {
 fn a_foreign_node_is_left_alone() {
     let observation = Observation::Present(instance());
     let knowledge = Knowledge {
+        replaced: false,
         belongs: &Belongs::Foreign("another cloud's".into()),
         observation: &observation,
         own_label_prefixes: &[],

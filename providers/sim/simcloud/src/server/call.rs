@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::app::App;
+use super::app::{App, Core};
 use super::problem::Problem;
 use super::wire::Wire;
 use crate::api::{FaultKind, Instance, Operation, OperationClass, Outcome, StruckBy};
@@ -69,7 +69,24 @@ enum Fate {
     /// It is refused.
     Refused(Problem),
     /// It is let through, after a time, with a fault or without one.
-    Passed { latency: Duration, strike: Option<Strike> },
+    Passed { work: Work, latency: Duration, strike: Option<Strike> },
+}
+
+/// The work of a call.
+#[derive(Debug)]
+enum Work {
+    /// It waits as long as the call does.
+    Ahead(Result<Request, Problem>),
+    /// It was done when the call arrived, and only the answer waits.
+    Done(Result<Done, Problem>),
+}
+
+/// What came of the work.
+#[derive(Debug)]
+struct Done {
+    answer: Answer,
+    /// What must be saved before it is answered; nothing for a read.
+    revision: Option<u64>,
 }
 
 impl Caller {
@@ -79,10 +96,10 @@ impl Caller {
         operation: Operation,
         request: Result<Request, Problem>,
     ) -> Response {
-        let (mut call, fate) = self.receive(operation, request.as_ref().ok());
-        let (latency, strike) = match fate {
+        let (mut call, fate) = self.receive(operation, request);
+        let (work, latency, strike) = match fate {
             Fate::Refused(problem) => return call.answer(Err(problem)),
-            Fate::Passed { latency, strike } => (latency, strike),
+            Fate::Passed { work, latency, strike } => (work, latency, strike),
         };
         let app = Arc::clone(&self.app);
 
@@ -96,7 +113,7 @@ impl Caller {
                     return call.cut();
                 }
             }
-            Some(FaultKind::Slow { delay_ms }) => delay += Duration::from_millis(delay_ms),
+            Some(FaultKind::Slow { delay_ms, .. }) => delay += Duration::from_millis(delay_ms),
             Some(kind) => {
                 if let Some(problem) = denial(kind) {
                     app.pause(delay).await;
@@ -109,8 +126,18 @@ impl Caller {
         let loses_answer =
             strike.as_ref().is_some_and(|strike| strike.kind == FaultKind::LoseResponse);
         let work = async move {
-            app.pause(delay).await;
-            work(&app, operation, request?, strike.as_ref()).await
+            match work {
+                Work::Ahead(request) => {
+                    app.pause(delay).await;
+                    let done = perform(&mut app.core(), operation, request, strike.as_ref());
+                    saved(&app, done).await
+                }
+                Work::Done(done) => {
+                    let answer = saved(&app, done).await;
+                    app.pause(delay).await;
+                    answer
+                }
+            }
         };
         let answer = match operation.class() {
             OperationClass::Read => work.await,
@@ -124,13 +151,13 @@ impl Caller {
     }
 
     /// Enters the call in the log and decides what becomes of it.
-    fn receive(&self, operation: Operation, request: Option<&Request>) -> (Call, Fate) {
+    fn receive(&self, operation: Operation, request: Result<Request, Problem>) -> (Call, Fate) {
         let mut core = self.app.core();
         let now = core.now();
         let token = self.secret.as_deref().and_then(|secret| core.tokens.name_of(secret));
         let is_known = token.is_some();
         let caller = self.product.as_deref().or(token).unwrap_or("unknown").to_owned();
-        let instances = request.map_or(0, Request::instances);
+        let instances = request.as_ref().map_or(0, Request::instances);
         let begun = core.calls.begin(operation, &caller, instances, now);
         let mut call = Call {
             app: Arc::clone(&self.app),
@@ -148,14 +175,23 @@ impl Caller {
         let core = &mut *core;
         let victim = Victim { operation, caller: &caller };
         let strike = core.faults.strike(&victim, now, &mut core.rng, |instance| {
-            request.is_some_and(|request| request.is_about(&core.cloud, instance))
+            request.as_ref().is_ok_and(|request| request.is_about(&core.cloud, instance))
         });
         if let Some(strike) = &strike {
             let kind = strike.kind.as_str().to_owned();
             call.fault = Some(StruckBy { id: strike.id.clone(), kind });
         }
         let latency = core.latency(operation);
-        (call, Fate::Passed { latency, strike })
+        let is_done_now = strike
+            .as_ref()
+            .is_some_and(|one| matches!(one.kind, FaultKind::Slow { stale: true, .. }));
+        let work = if is_done_now {
+            // Under the same lock: whoever sees the call in flight knows what it has seen.
+            Work::Done(perform(core, operation, request, strike.as_ref()))
+        } else {
+            Work::Ahead(request)
+        };
+        (call, Fate::Passed { work, latency, strike })
     }
 }
 
@@ -172,7 +208,8 @@ fn denial(kind: FaultKind) -> Option<Problem> {
         FaultKind::ServerError { status } => {
             Some(Problem::server_error(status, "the cloud failed"))
         }
-        FaultKind::Hang { .. }
+        FaultKind::NotFound
+        | FaultKind::Hang { .. }
         | FaultKind::Slow { .. }
         | FaultKind::CutPage { .. }
         | FaultKind::DropPageToken
@@ -182,28 +219,37 @@ fn denial(kind: FaultKind) -> Option<Problem> {
     }
 }
 
-async fn work(
-    app: &App,
+/// Does what is asked, as far as the fault lets it.
+fn perform(
+    core: &mut Core,
     operation: Operation,
-    request: Request,
+    request: Result<Request, Problem>,
     strike: Option<&Strike>,
-) -> Result<Answer, Problem> {
-    let (answer, revision) = {
-        let mut core = app.core();
-        let now = core.now();
-        let core = &mut *core;
-        let answer = serve(&mut core.cloud, request, now, &core.settings)?;
-        let answer = match strike {
-            Some(strike) => spoil(answer, strike, &mut core.rng),
-            None => answer,
-        };
-        if operation.class() == OperationClass::Read {
-            return Ok(answer);
-        }
-        core.revision += 1;
-        (answer, core.revision)
+) -> Result<Done, Problem> {
+    let now = core.now();
+    let answer = serve(&mut core.cloud, request?, now, &core.settings)?;
+    let answer = match strike {
+        Some(strike) => spoil(answer, strike, &mut core.rng)?,
+        None => answer,
     };
-    if app.is_saved(revision).await {
+    let revision = match operation.class() {
+        OperationClass::Read => None,
+        OperationClass::Write => {
+            core.revision += 1;
+            Some(core.revision)
+        }
+    };
+    Ok(Done { answer, revision })
+}
+
+/// The answer, once what was done for it is on disk.
+async fn saved(app: &App, done: Result<Done, Problem>) -> Result<Answer, Problem> {
+    let Done { answer, revision } = done?;
+    let is_saved = match revision {
+        Some(revision) => app.is_saved(revision).await,
+        None => true,
+    };
+    if is_saved {
         Ok(answer)
     } else {
         Err(Problem::server_error(500, "done, and lost when the cloud restarts: it is not saved"))

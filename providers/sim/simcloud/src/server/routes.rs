@@ -27,6 +27,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route(&path::instance("{id}"), get(show).patch(update))
         .route(&path::start_instance("{id}"), post(start))
         .route(&path::stop_instance("{id}"), post(stop))
+        .route(&path::replace_instance("{id}"), post(replace))
         .route(&path::terminate_instance("{id}"), post(terminate))
 }
 
@@ -67,6 +68,10 @@ async fn start(caller: Caller, id: Id) -> Response {
 
 async fn stop(caller: Caller, id: Id) -> Response {
     caller.call(Operation::StopInstance, known(id).map(Request::Stop)).await
+}
+
+async fn replace(caller: Caller, id: Id) -> Response {
+    caller.call(Operation::ReplaceInstance, known(id).map(Request::Replace)).await
 }
 
 async fn terminate(caller: Caller, id: Id) -> Response {

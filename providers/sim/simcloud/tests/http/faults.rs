@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rstest::rstest;
 use simcloud::api::{
     CreateInstance, DescribeInstances, ErrorBody, ErrorCode, FaultExtent, FaultKind, FaultSpec,
-    ListInstances, Operation, OperationFilter, Outcome, path,
+    InstanceId, ListInstances, Operation, OperationFilter, Outcome, RunState, path,
 };
 use simcloud::console::ConsoleError;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -18,6 +18,7 @@ use super::support::{
 
 const ANY: OperationFilter = OperationFilter::Any;
 const CREATE: OperationFilter = OperationFilter::One(Operation::CreateInstance);
+const GET: OperationFilter = OperationFilter::One(Operation::GetInstance);
 const LIST: OperationFilter = OperationFilter::One(Operation::ListInstances);
 const DESCRIBE: OperationFilter = OperationFilter::One(Operation::DescribeInstances);
 
@@ -165,7 +166,7 @@ async fn a_caller_that_gives_up_is_noticed() {
 #[tokio::test]
 async fn a_slow_call_is_done_later() {
     let cloud = fleet(1).await;
-    let slow = FaultSpec::next_calls(LIST, FaultKind::Slow { delay_ms: 80 }, 1);
+    let slow = FaultSpec::next_calls(LIST, FaultKind::Slow { delay_ms: 80, stale: false }, 1);
     cloud.console.add_fault(&slow).await.unwrap();
     let start = Instant::now();
     let page = cloud.console.list_instances(&ListInstances::default()).await.unwrap();
@@ -176,13 +177,98 @@ async fn a_slow_call_is_done_later() {
 #[tokio::test]
 async fn a_slow_write_is_done_though_its_caller_has_gone() {
     let cloud = cloud().await;
-    let slow = FaultSpec::always(CREATE, FaultKind::Slow { delay_ms: 1_000 });
+    let slow = FaultSpec::always(CREATE, FaultKind::Slow { delay_ms: 1_000, stale: false });
     cloud.console.add_fault(&slow).await.unwrap();
     begin_and_give_up(&cloud).await;
 
     let noticed = async || outcomes(&cloud, Outcome::Abandoned).await == 1;
     eventually("the call is abandoned", noticed).await;
     eventually("the instance is there", async || cloud.truth().await.len() == 1).await;
+}
+
+/// How long the first of two answers takes: the second must come first on a slow machine, too.
+const LATE_MS: u64 = 1_000;
+
+#[rstest]
+#[case::as_it_is_by_then(false, RunState::Stopped)]
+#[case::as_it_was_on_arrival(true, RunState::Running)]
+#[tokio::test]
+async fn a_slow_read_answers(#[case] stale: bool, #[case] want: RunState) {
+    let cloud = fleet(1).await;
+    let console = &cloud.console;
+    let id = InstanceId::from("i-0000000000000001");
+    let slow = FaultKind::Slow { delay_ms: LATE_MS, stale };
+    console.add_fault(&FaultSpec::next_calls(GET, slow, 1)).await.unwrap();
+    let (start, late) = (Instant::now(), console.clone());
+    let first = tokio::spawn({
+        let id = id.clone();
+        async move { late.instance(&id).await.unwrap().state }
+    });
+    eventually("the first call is there", async || in_flight(&cloud).await == 1).await;
+
+    console.stop_instance(&id).await.unwrap();
+    let second = console.instance(&id).await.unwrap().state;
+    assert!(!first.is_finished(), "the answers come in the wrong order");
+
+    assert_eq!((first.await.unwrap(), second), (want, RunState::Stopped));
+    assert!(start.elapsed() >= Duration::from_millis(LATE_MS), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_stale_write_is_done_at_once_and_answered_later() {
+    let cloud = cloud().await;
+    let slow = FaultKind::Slow { delay_ms: LATE_MS, stale: true };
+    cloud.console.add_fault(&FaultSpec::always(CREATE, slow)).await.unwrap();
+    let request = cloud.post(path::INSTANCES).body(r#"{"name": "a"}"#).send();
+    let call = tokio::spawn(request);
+    eventually("the call is there", async || in_flight(&cloud).await == 1).await;
+
+    assert_eq!(names(&cloud.truth().await), ["a"]);
+    assert!(!call.is_finished());
+    let response = tokio::time::timeout(PATIENCE, call).await.unwrap().unwrap().unwrap();
+    assert_eq!(response.status(), 201);
+}
+
+#[tokio::test]
+async fn a_stale_refusal_is_late_as_well() {
+    let cloud = cloud().await;
+    let slow = FaultKind::Slow { delay_ms: 80, stale: true };
+    cloud.console.add_fault(&FaultSpec::always(GET, slow)).await.unwrap();
+    let start = Instant::now();
+    assert_eq!(refused(cloud.console.instance(&"nonsense".into()).await).0, 404);
+    assert!(start.elapsed() >= Duration::from_millis(80), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_direct_question_is_told_that_there_is_nothing() {
+    let cloud = fleet(2).await;
+    let console = &cloud.console;
+    let mut spec = FaultSpec::always(ANY, FaultKind::NotFound);
+    spec.instance = Some("node-0".into());
+    let fault = console.add_fault(&spec).await.unwrap();
+    let ask = |id: &str| DescribeInstances { ids: vec![id.into()], ..DescribeInstances::default() };
+
+    let lie = refused(console.instance(&"i-0000000000000001".into()).await);
+    let truth = refused(console.instance(&"i-0000000000000009".into()).await);
+
+    assert_eq!((lie.0, lie.1), (404, ErrorCode::NotFound));
+    assert_eq!((truth.0, truth.1), (404, ErrorCode::NotFound));
+    let message = |id| format!("no instance {id}");
+    assert_eq!(lie.2.message, message("i-0000000000000001"));
+    assert_eq!(truth.2.message, message("i-0000000000000009"), "they look the same");
+    console.instance(&"i-0000000000000002".into()).await.unwrap();
+    let found = console.describe_instances(&ask("i-0000000000000001")).await.unwrap();
+    assert_eq!(names(&found), ["node-0"]);
+    assert_eq!(console.all_instances([].into()).await.unwrap().len(), 2);
+    console.stop_instance(&"i-0000000000000001".into()).await.unwrap();
+
+    assert_eq!(console.fault(&fault.id).await.unwrap().uses, 1);
+    let log = console.call_log(0).await.unwrap();
+    let struck = log.entries.iter().find(|one| one.fault.is_some()).unwrap();
+    assert_eq!((struck.operation, struck.status), (Operation::GetInstance, Some(404)));
+    assert_eq!(struck.fault.as_ref().unwrap().kind, "not_found");
+    console.clear_faults().await.unwrap();
+    console.instance(&"i-0000000000000001".into()).await.unwrap();
 }
 
 #[rstest]
@@ -315,6 +401,14 @@ async fn a_share_strikes_the_same_calls_with_the_same_seed() {
     r#"{"operation": "*", "kind": "reset", "for": {"calls": 1}, "callers": "x"}"#,
     "`callers`"
 )]
+#[case::text_for_a_flag(
+    r#"{"operation": "*", "kind": {"slow": {"delay_ms": 5, "stale": "yes"}}, "for": {"calls": 1}}"#,
+    "stale"
+)]
+#[case::a_list_that_is_not_found(
+    r#"{"operation": "ListInstances", "kind": "not_found", "for": {"calls": 1}}"#,
+    "operation: not_found cannot strike ListInstances"
+)]
 #[case::a_page_of_a_write(
     r#"{"operation": "write", "kind": "empty_page", "for": {"calls": 1}}"#,
     "operation"
@@ -335,7 +429,7 @@ async fn bad_scripts_are_refused_by_field(#[case] script: &'static str, #[case] 
 async fn faults_are_listed_and_removed() {
     let cloud = cloud().await;
     let console = &cloud.console;
-    let spec = FaultSpec::always(LIST, FaultKind::Slow { delay_ms: 7 });
+    let spec = FaultSpec::always(LIST, FaultKind::Slow { delay_ms: 7, stale: false });
     let first = console.add_fault(&spec).await.unwrap();
     let second = console.add_fault(&FaultSpec::next_calls(ANY, FaultKind::Reset, 9)).await.unwrap();
     assert_eq!(console.faults().await.unwrap(), [first.clone(), second.clone()]);

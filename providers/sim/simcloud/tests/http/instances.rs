@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use rstest::rstest;
 use simcloud::api::{
-    CreateInstance, DescribeInstances, ErrorBody, ErrorCode, Instance, ListInstances, Nic,
-    RunState, UpdateInstance, path,
+    CreateInstance, DescribeInstances, ErrorBody, ErrorCode, FaultKind, FaultSpec, Instance,
+    ListInstances, Nic, Operation, OperationClass, OperationFilter, Outcome, RateLimit, RunState,
+    SettingsPatch, UpdateInstance, path,
 };
 
-use super::support::{cloud, fleet, names, nodes, refused};
+use super::support::{cloud, eventually, fleet, names, nodes, refused};
 
 #[tokio::test]
 async fn an_instance_lives_and_dies() {
@@ -51,6 +52,78 @@ async fn an_instance_lives_and_dies() {
 
     let again = console.create_instance(&wanted).await.unwrap();
     assert_ne!(again.id, made.id);
+}
+
+#[tokio::test]
+async fn a_replaced_machine_stays_behind_its_id_and_name() {
+    let cloud = fleet(2).await;
+    let console = &cloud.console;
+    let slow = SettingsPatch { transition_delay_ms: Some(50), ..SettingsPatch::default() };
+    console.change_settings(&slow).await.unwrap();
+    let old = console.instance(&"i-0000000000000001".into()).await.unwrap();
+    assert_eq!((old.state, old.incarnation), (RunState::Running, 1));
+
+    let new = console.replace_instance(&old.id).await.unwrap();
+
+    assert_eq!((new.state, new.incarnation), (RunState::Pending, 2));
+    assert_ne!(new.system_uuid, old.system_uuid);
+    assert!(new.created_at >= old.created_at, "{} {}", new.created_at, old.created_at);
+    let kept = Instance {
+        incarnation: old.incarnation,
+        state: old.state,
+        system_uuid: old.system_uuid.clone(),
+        created_at: old.created_at,
+        ..new.clone()
+    };
+    assert_eq!(kept, old);
+    let running = Instance { state: RunState::Running, ..new };
+    let is_up = async || console.instance(&old.id).await.unwrap() == running;
+    eventually("the new machine runs", is_up).await;
+    assert_eq!(names(&cloud.truth().await), ["node-0", "node-1"]);
+}
+
+#[tokio::test]
+async fn what_is_gone_is_not_replaced() {
+    let cloud = fleet(1).await;
+    let console = &cloud.console;
+    let (status, code, _) = refused(console.replace_instance(&"nonsense".into()).await);
+    assert_eq!((status, code), (404, ErrorCode::NotFound));
+    let id = "i-0000000000000001".into();
+    console.terminate_instance(&id).await.unwrap();
+    let (status, code, error) = refused(console.replace_instance(&id).await);
+    assert_eq!((status, code), (409, ErrorCode::Conflict));
+    assert_eq!(error.message, "instance i-0000000000000001 is terminated and cannot be replaced");
+}
+
+#[tokio::test]
+async fn a_replacement_is_limited_struck_and_logged_like_any_write() {
+    let cloud = fleet(1).await;
+    let console = &cloud.console;
+    let id = "i-0000000000000001".into();
+    console.clear_calls().await.unwrap();
+    let mut spec = FaultSpec::next_calls(
+        OperationFilter::One(Operation::ReplaceInstance),
+        FaultKind::PermissionDenied,
+        1,
+    );
+    spec.instance = Some("node-0".into());
+    console.add_fault(&spec).await.unwrap();
+    let one = RateLimit { per_second: 0.001, burst: 2 };
+    let limited = SettingsPatch { write_rate: Some(one), ..SettingsPatch::default() };
+    console.change_settings(&limited).await.unwrap();
+
+    assert_eq!(refused(console.replace_instance(&id).await).0, 403);
+    assert_eq!(console.replace_instance(&id).await.unwrap().incarnation, 2);
+    assert_eq!(refused(console.replace_instance(&id).await).0, 429);
+
+    let calls = console.calls().await.unwrap();
+    assert_eq!(calls.of(Operation::ReplaceInstance), 3);
+    assert_eq!(calls.of_class(OperationClass::Write), 3);
+    assert_eq!(calls.counts[0].instances, 3);
+    let log = console.call_log(0).await.unwrap();
+    let ends: Vec<_> = log.entries.iter().map(|one| one.outcome).collect();
+    assert_eq!(ends, [Outcome::ClientError, Outcome::Ok, Outcome::Throttled]);
+    assert_eq!(cloud.truth().await[0].incarnation, 2);
 }
 
 #[tokio::test]

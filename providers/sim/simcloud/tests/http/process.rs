@@ -61,6 +61,7 @@ async fn the_state_survives_a_restart() {
 
     let cloud = start(config.clone()).await;
     let made = cloud.console.create_instances(nodes(3)).await.unwrap();
+    cloud.console.replace_instance(&made[0].id).await.unwrap();
     cloud.console.stop_instance(&made[1].id).await.unwrap();
     cloud.console.terminate_instance(&made[2].id).await.unwrap();
     let before = cloud.truth().await;
@@ -70,6 +71,8 @@ async fn the_state_survives_a_restart() {
     assert_eq!(cloud.truth().await, before);
     let states: Vec<_> = before.iter().map(|one| one.state).collect();
     assert_eq!(states, [RunState::Running, RunState::Stopped, RunState::Terminated]);
+    let incarnations: Vec<_> = before.iter().map(|one| one.incarnation).collect();
+    assert_eq!(incarnations, [2, 1, 1]);
     let next = cloud.console.create_instance(&CreateInstance::named("node-9")).await.unwrap();
     assert_eq!(next.id.as_str(), "i-0000000000000004");
 }
