@@ -1,12 +1,19 @@
-//! `cargo xtask bench …`: measurements that print figures. Nothing here passes or fails.
+//! `cargo xtask bench …`: measurements that print figures.
+//!
+//! Nothing here passes or fails, with one exception: two leaders that write (`failover`).
 
+mod failover;
 mod idle;
+mod kubelets;
 mod nodes;
 mod process;
+mod replica;
+mod report;
 mod rig;
+mod steady;
+mod watched;
 
-use std::io::Write;
-
+use self::rig::{Binaries, Build};
 use crate::Error;
 
 /// What is measured.
@@ -14,31 +21,31 @@ use crate::Error;
 pub(crate) struct Args {
     #[command(subcommand)]
     case: Case,
+    /// Debug builds of all programs: to try a measurement out, for the figures mean nothing.
+    #[arg(long, global = true, hide = true)]
+    debug_binaries: bool,
 }
 
 #[derive(Clone, Debug, clap::Subcommand)]
 enum Case {
-    /// Initialise N new nodes, and compare with the floor.
+    /// Initialise N new nodes, and compare with the floor; with several N, the curve.
     Nodes(nodes::Args),
     /// The idle process: memory, size, and how soon it leads.
     Idle(idle::Args),
+    /// A cluster in which nothing happens but heartbeats: what it costs to watch it.
+    Steady(steady::Args),
+    /// Two replicas: how long nobody works when the leader goes, is killed, freezes, or is cut off.
+    Failover(failover::Args),
 }
 
 /// Measures, and prints the figures.
 pub(crate) async fn run(args: Args) -> Result<(), Error> {
+    let build = if args.debug_binaries { Build::Debug } else { Build::Release };
+    let binaries = Binaries::build(build).await?;
     match args.case {
-        Case::Nodes(args) => nodes::run(args).await,
-        Case::Idle(args) => idle::run(args).await,
+        Case::Nodes(args) => nodes::run(args, &binaries).await,
+        Case::Idle(args) => idle::run(args, &binaries).await,
+        Case::Steady(args) => steady::run(args, &binaries).await,
+        Case::Failover(args) => failover::run(args, &binaries).await,
     }
-}
-
-fn say(line: &str) -> Result<(), Error> {
-    Ok(writeln!(std::io::stdout(), "{line}")?)
-}
-
-/// The middle one; of an even number the lower of the two in the middle.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }

@@ -1,47 +1,49 @@
 //! `cargo xtask bench nodes`: how long, with what effort, until N new nodes are initialised.
 //!
 //! Ours and the floor run one after the other, each on a fresh control plane, in pairs whose order
-//! alternates; the medians are printed.
+//! alternates; the medians are printed. With several N there is a curve, and what bounds it.
 
-use std::path::PathBuf;
-use std::pin::pin;
 use std::time::Duration;
 
 use ccm_envtest::audit::{Counts, Event};
-use ccm_envtest::kubelet::{Kubelet, register_many};
-use futures::StreamExt;
-use k8s_openapi::api::core::v1::Node;
-use kube::core::PartialObjectMeta;
-use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client};
 use serde::Serialize;
-use simcloud::api::CreateInstance;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::process::{cpu_seconds, load, memory_mib, reset_peak};
-use super::rig::{Binaries, Rig};
-use super::{median, say};
+use super::process::{cores, load, memory_mib, reset_peak};
+use super::report::{Figure, Output, Table, grouped, median, say, say_figures};
+use super::rig::{Account, Binaries, Rig, patience, while_running};
+use super::watched::Initialised;
 use crate::Error;
 use crate::program::Program;
 
 /// Initialise N nodes, and compare with the floor.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
-    /// Nodes.
-    #[arg(long, default_value_t = 5000)]
-    count: usize,
+    /// Nodes; several numbers, with commas between them, for a curve.
+    #[arg(long, value_delimiter = ',', default_value = "5000",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    count: Vec<u32>,
     /// Size of a node as the API server serves it, in kB.
     #[arg(long, default_value_t = 5)]
     node_kb: usize,
-    /// Pairs of runs: ours and the floor.
+    /// Pairs of runs: ours and the floor. 0: ours once, alone.
     #[arg(long, default_value_t = 3)]
     pairs: usize,
+    /// Ours alone, as often as there would be pairs.
+    #[arg(long)]
+    no_floor: bool,
     /// Writes under way at once.
     #[arg(long, default_value_t = 16)]
     concurrency: usize,
-    /// Write the figures to this file, as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    Ours,
+    Floor,
 }
 
 /// One run of one program.
@@ -58,18 +60,33 @@ struct Run {
     peak_rss_mib: f64,
     relist_peak_rss_mib: f64,
     apiserver_cpu_s: f64,
+    etcd_cpu_s: f64,
+    busy: Busy,
     load_before: f64,
 }
 
-/// The figures, medians over the pairs.
-#[derive(Debug, Serialize)]
+/// Cores that were busy, on average, until the last node was initialised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+struct Busy {
+    /// How many there are.
+    of: f64,
+    process: f64,
+    apiserver: f64,
+    etcd: f64,
+    /// With everything on this machine, those three and this benchmark included.
+    machine: f64,
+}
+
+/// The figures for one number of nodes, medians over the pairs.
+#[derive(Clone, Debug, Serialize)]
 struct Figures {
-    nodes: usize,
+    nodes: u32,
     node_kb: usize,
-    pairs: usize,
+    runs: usize,
     concurrency: usize,
     first_s: f64,
     last_s: f64,
+    nodes_per_s: f64,
     writes_per_node: f64,
     reads_per_node: f64,
     throttled: f64,
@@ -79,87 +96,115 @@ struct Figures {
     peak_rss_mib: f64,
     relist_peak_rss_mib: f64,
     apiserver_cpu_s: f64,
-    floor_s: f64,
-    floor_cpu_s: f64,
-    floor_apiserver_cpu_s: f64,
-    wall_to_floor: f64,
-    cpu_to_floor: f64,
+    etcd_cpu_s: f64,
+    cores_busy: Busy,
+    /// Absent where ours ran alone.
+    floor: Option<Floor>,
     load_before: f64,
 }
 
-pub(super) async fn run(args: Args) -> Result<(), Error> {
-    let binaries = Binaries::build().await?;
-    let (mut ours, mut floors) = (Vec::new(), Vec::new());
-    for pair in 0..args.pairs.max(1) {
-        let order = if pair % 2 == 0 { [false, true] } else { [true, false] };
-        for is_ours in order {
-            let run = measure(&args, &binaries, is_ours).await?;
-            say(&format!("{} {run:?}", if is_ours { "ours " } else { "floor" }))?;
-            if is_ours { ours.push(run) } else { floors.push(run) }
-        }
-    }
-    let figures = figures(&args, &ours, &floors);
-    print(&figures)?;
-    if let Some(file) = &args.json {
-        std::fs::write(file, serde_json::to_string_pretty(&figures)? + "\n")?;
-    }
-    Ok(())
+/// The figures of the bare client.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Floor {
+    last_s: f64,
+    cpu_s: f64,
+    apiserver_cpu_s: f64,
+    etcd_cpu_s: f64,
+    /// Ours divided by it.
+    ours_last: f64,
+    /// Likewise.
+    ours_cpu: f64,
 }
 
-async fn measure(args: &Args, binaries: &Binaries, is_ours: bool) -> Result<Run, Error> {
-    let mut rig = Rig::start(binaries).await?;
-    let names: Vec<String> = (0..args.count).map(|n| format!("node-{n:05}")).collect();
-    let instances = names.iter().map(|name| CreateInstance::named(name.as_str())).collect();
-    rig.console.create_instances(instances).await?;
-    let kubelets = names.iter().map(|name| Kubelet::new(name.as_str()).size(args.node_kb * 1000));
-    register_many(&rig.plane.admin_client(), kubelets, 16).await?;
-    rig.console.clear_calls().await?;
+pub(super) async fn run(args: Args, binaries: &Binaries) -> Result<(), Error> {
+    let mut curve = Vec::new();
+    for &count in &args.count {
+        let (mut ours, mut floors) = (Vec::new(), Vec::new());
+        for who in order(args.pairs, args.no_floor) {
+            let run = measure(&args, count, binaries, who).await?;
+            let name = if who == Who::Ours { "ours " } else { "floor" };
+            say(format_args!("{name} {count} {run:?}"))?;
+            if who == Who::Ours { ours.push(run) } else { floors.push(run) }
+        }
+        curve.push(figures(&args, count, &ours, &floors));
+        // After each: should the largest fail, the others are not lost.
+        args.output.write(&curve, &table(&curve))?;
+    }
+    match &curve[..] {
+        [one] => print(one)?,
+        several => say(format_args!("\n{}", table(several)))?,
+    }
+    let largest = curve.iter().max_by_key(|figures| figures.nodes);
+    largest.map_or(Ok(()), |figures| say(bounded_by(figures.nodes, figures.cores_busy)))
+}
 
-    let apiserver = rig.plane.apiserver_pid().ok_or("no API server")?;
+/// Who runs when: whoever comes second may find the machine warmer.
+fn order(pairs: usize, no_floor: bool) -> Vec<Who> {
+    if pairs == 0 || no_floor {
+        return vec![Who::Ours; pairs.max(1)];
+    }
+    let pair = |pair| if pair % 2 == 0 { [Who::Ours, Who::Floor] } else { [Who::Floor, Who::Ours] };
+    (0..pairs).flat_map(pair).collect()
+}
+
+async fn measure(args: &Args, count: u32, binaries: &Binaries, who: Who) -> Result<Run, Error> {
+    let nodes = usize::try_from(count)?;
+    let mut rig = Rig::start(binaries).await?;
+    rig.register(nodes, args.node_kb * 1000).await?;
     let initialised = Initialised::watch(rig.plane.admin_client()).await?;
     // What registration left behind has settled by then.
     sleep(Duration::from_secs(3)).await;
     let load_before = load()?;
-    let (name, program, program_args) = if is_ours {
-        ("cloud-controller-manager", &binaries.ccm, rig.ccm_args(args.concurrency))
-    } else {
-        ("bench-floor", &binaries.floor, rig.floor_args(args.concurrency))
+    let (name, program, program_args) = match who {
+        Who::Ours => {
+            let mut ccm_args = rig.ccm_args(Account::First);
+            ccm_args.push(format!("--concurrent-node-syncs={}", args.concurrency));
+            ("cloud-controller-manager", &binaries.ccm, ccm_args)
+        }
+        Who::Floor => ("bench-floor", &binaries.floor, rig.floor_args(args.concurrency)),
     };
-    let apiserver_cpu = cpu_seconds(apiserver)?;
+    let before = rig.cpu(None)?;
     let start = Instant::now();
     let mut process = Program::start(name, program, &program_args, rig.log())?;
-    let bound = Duration::from_mins(1) + Duration::from_millis(50) * u32::try_from(args.count)?;
-    let times = timeout(bound, initialised.wait(args.count, start)).await;
-    let (first_s, last_s) = match times {
-        Ok(times) => times?,
-        Err(_) => return Err(format!("not all nodes in time\n{}", process.tail()).into()),
-    };
+    let pid = process.pid();
+    let waiting = initialised.wait(nodes, start);
+    let (first_s, last_s) =
+        while_running(&mut process, "all nodes", patience(nodes)?, waiting).await?;
+    let until_last = rig.cpu(Some(pid))? - before;
     // Whatever is still to be done for them, the last events included.
     sleep(Duration::from_secs(2)).await;
     if let Ok(ended) = timeout(Duration::ZERO, process.ended()).await {
         return Err(ended);
     }
-    let pid = process.pid();
     let (rss_mib, peak_rss_mib) = memory_mib(pid)?;
+    let cpu = rig.cpu(Some(pid))? - before;
     let mut run = Run {
         first_s,
         last_s,
-        cpu_s: cpu_seconds(pid)?,
+        cpu_s: cpu.process,
         rss_mib,
         peak_rss_mib,
-        apiserver_cpu_s: cpu_seconds(apiserver)? - apiserver_cpu,
+        apiserver_cpu_s: cpu.apiserver,
+        etcd_cpu_s: cpu.etcd,
+        busy: Busy {
+            of: f64::from(cores()),
+            process: until_last.process / last_s,
+            apiserver: until_last.apiserver / last_s,
+            etcd: until_last.etcd / last_s,
+            machine: until_last.machine / last_s,
+        },
         load_before,
         ..Run::default()
     };
-    count(&rig, args.count, &mut run).await?;
-    if is_ours {
+    count_requests(&rig, count, &mut run).await?;
+    if who == Who::Ours {
         reset_peak(pid)?;
-        relist(&mut rig).await?;
+        relist(&mut rig, nodes).await?;
         run.relist_peak_rss_mib = memory_mib(pid)?.1;
     }
     // The floor knows no better end than the signal.
     let stopped = process.stop().await;
-    if is_ours {
+    if who == Who::Ours {
         stopped?;
     }
     rig.stop().await?;
@@ -168,21 +213,22 @@ async fn measure(args: &Args, binaries: &Binaries, is_ours: bool) -> Result<Run,
 
 /// Requests, from the API server's audit log, and calls, from the cloud's own.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-async fn count(rig: &Rig, nodes: usize, run: &mut Run) -> Result<(), Error> {
+async fn count_requests(rig: &Rig, nodes: u32, run: &mut Run) -> Result<(), Error> {
+    let user = rig.user(Account::First);
     let events = rig.plane.audit_events().await?;
-    let counts = Counts::of(&events, |event| event.user == rig.user);
+    let counts = Counts::of(&events, |event| event.user == user);
     let about_nodes = |verbs: &'static [&str]| {
         counts.sum(|request| request.resource == "nodes" && verbs.contains(&request.verb.as_str()))
             as f64
     };
-    run.writes_per_node = about_nodes(&["create", "update", "patch", "delete"]) / nodes as f64;
+    run.writes_per_node = about_nodes(&["create", "update", "patch", "delete"]) / f64::from(nodes);
     // The opening list is one list of many pages; whatever was listed again counts.
     let is_list =
-        |event: &Event| event.user == rig.user && event.resource == "nodes" && event.verb == "list";
+        |event: &Event| event.user == user && event.resource == "nodes" && event.verb == "list";
     let pages = Counts::of(&events, is_list).total() as f64;
     let lists = Counts::of(&events, |event| is_list(event) && !event.uri.contains("continue="));
     let beyond_opening = pages - pages / (lists.total() as f64).max(1.0);
-    run.reads_per_node = (about_nodes(&["get"]) + beyond_opening) / nodes as f64;
+    run.reads_per_node = (about_nodes(&["get"]) + beyond_opening) / f64::from(nodes);
     run.throttled = counts.sum(|request| request.code == 429) as f64;
     let calls = rig.console.calls().await?;
     run.cloud_calls = calls.total as f64;
@@ -190,16 +236,17 @@ async fn count(rig: &Rig, nodes: usize, run: &mut Run) -> Result<(), Error> {
 }
 
 /// Makes every watch start over: a new API server's cache begins after what the client has seen.
-async fn relist(rig: &mut Rig) -> Result<(), Error> {
+async fn relist(rig: &mut Rig, nodes: usize) -> Result<(), Error> {
     let lists = async |rig: &Rig| -> Result<u64, Error> {
+        let user = rig.user(Account::First);
         let events = rig.plane.audit_events().await?;
-        Ok(Counts::of(&events, |event| event.user == rig.user)
+        Ok(Counts::of(&events, |event| event.user == user)
             .sum(|request| request.resource == "nodes" && request.verb == "list"))
     };
     let opening = lists(rig).await?;
     rig.plane.stop_apiserver().await?;
     rig.plane.start_apiserver().await?;
-    let deadline = Instant::now() + Duration::from_secs(90);
+    let deadline = Instant::now() + patience(nodes)?;
     while lists(rig).await? < 2 * opening {
         if Instant::now() > deadline {
             return Err("the relist did not come".into());
@@ -211,94 +258,198 @@ async fn relist(rig: &mut Rig) -> Result<(), Error> {
     Ok(())
 }
 
-/// Sees nodes as they are initialised: the patch that takes the taint away sets the zone label, so
-/// a watch on that label costs the API server little.
-struct Initialised(Client);
-
-impl Initialised {
-    async fn watch(client: Client) -> Result<Self, Error> {
-        let config = kube::api::ListParams::default().labels(ZONE);
-        let there = Api::<Node>::all(client.clone()).list_metadata(&config).await?;
-        if !there.items.is_empty() {
-            return Err("there are initialised nodes before the start".into());
-        }
-        Ok(Self(client))
-    }
-
-    /// Seconds until the first and the last.
-    async fn wait(self, count: usize, start: Instant) -> Result<(f64, f64), Error> {
-        let config = watcher::Config::default().labels(ZONE);
-        let mut events = pin!(watcher(Api::<PartialObjectMeta<Node>>::all(self.0), config));
-        let mut seen = std::collections::HashSet::new();
-        let mut first = None;
-        while seen.len() < count {
-            let event = events.next().await.ok_or("the watch ended")??;
-            if let watcher::Event::Apply(node) | watcher::Event::InitApply(node) = event {
-                first.get_or_insert_with(|| start.elapsed());
-                seen.insert(node.metadata.name.unwrap_or_default());
-            }
-        }
-        let first = first.unwrap_or_default();
-        Ok((first.as_secs_f64(), start.elapsed().as_secs_f64()))
-    }
-}
-
-const ZONE: &str = "topology.kubernetes.io/zone";
-
-fn figures(args: &Args, ours: &[Run], bare_runs: &[Run]) -> Figures {
+fn figures(args: &Args, nodes: u32, ours: &[Run], bare_runs: &[Run]) -> Figures {
     let of = |figure: fn(&Run) -> f64| median(ours.iter().map(figure));
     let bare = |figure: fn(&Run) -> f64| median(bare_runs.iter().map(figure));
-    let (floor_s, floor_cpu_s) = (bare(|run| run.last_s), bare(|run| run.cpu_s));
+    let (last_s, cpu_s) = (of(|run| run.last_s), of(|run| run.cpu_s));
+    let floor = (!bare_runs.is_empty()).then(|| Floor {
+        last_s: bare(|run| run.last_s),
+        cpu_s: bare(|run| run.cpu_s),
+        apiserver_cpu_s: bare(|run| run.apiserver_cpu_s),
+        etcd_cpu_s: bare(|run| run.etcd_cpu_s),
+        ours_last: last_s / bare(|run| run.last_s),
+        ours_cpu: cpu_s / bare(|run| run.cpu_s),
+    });
     Figures {
-        nodes: args.count,
+        nodes,
         node_kb: args.node_kb,
-        pairs: args.pairs,
+        runs: ours.len(),
         concurrency: args.concurrency,
         first_s: of(|run| run.first_s),
-        last_s: of(|run| run.last_s),
+        last_s,
+        nodes_per_s: f64::from(nodes) / last_s,
         writes_per_node: of(|run| run.writes_per_node),
         reads_per_node: of(|run| run.reads_per_node),
         throttled: of(|run| run.throttled),
         cloud_calls: of(|run| run.cloud_calls),
-        cpu_s: of(|run| run.cpu_s),
+        cpu_s,
         rss_mib: of(|run| run.rss_mib),
         peak_rss_mib: of(|run| run.peak_rss_mib),
         relist_peak_rss_mib: of(|run| run.relist_peak_rss_mib),
         apiserver_cpu_s: of(|run| run.apiserver_cpu_s),
-        floor_s,
-        floor_cpu_s,
-        floor_apiserver_cpu_s: bare(|run| run.apiserver_cpu_s),
-        wall_to_floor: of(|run| run.last_s) / floor_s,
-        cpu_to_floor: of(|run| run.cpu_s) / floor_cpu_s,
+        etcd_cpu_s: of(|run| run.etcd_cpu_s),
+        cores_busy: Busy {
+            of: of(|run| run.busy.of),
+            process: of(|run| run.busy.process),
+            apiserver: of(|run| run.busy.apiserver),
+            etcd: of(|run| run.busy.etcd),
+            machine: of(|run| run.busy.machine),
+        },
+        floor,
         load_before: of(|run| run.load_before),
     }
 }
 
-fn print(figures: &Figures) -> Result<(), Error> {
-    say(&format!(
-        "\n{} nodes of {} kB, {} writers, median of {} pairs, load before {:.2}",
-        figures.nodes, figures.node_kb, figures.concurrency, figures.pairs, figures.load_before
-    ))?;
-    let rows = [
-        ("first node initialised", figures.first_s, "s"),
-        ("last node initialised", figures.last_s, "s"),
-        ("  the floor", figures.floor_s, "s"),
-        ("  ours to the floor", figures.wall_to_floor, ""),
-        ("writes per node", figures.writes_per_node, ""),
-        ("reads per node", figures.reads_per_node, ""),
-        ("answers 429", figures.throttled, ""),
-        ("calls to the cloud", figures.cloud_calls, ""),
-        ("CPU", figures.cpu_s, "s"),
-        ("  the floor", figures.floor_cpu_s, "s"),
-        ("  ours to the floor", figures.cpu_to_floor, ""),
-        ("memory at the end", figures.rss_mib, "MiB"),
-        ("memory at its peak", figures.peak_rss_mib, "MiB"),
-        ("memory at its peak, relisting", figures.relist_peak_rss_mib, "MiB"),
-        ("CPU of the API server", figures.apiserver_cpu_s, "s"),
-        ("  the floor", figures.floor_apiserver_cpu_s, "s"),
-    ];
-    for (what, value, unit) in rows {
-        say(&format!("  {what:<32} {value:>10.3} {unit}"))?;
+/// One row for each number of nodes.
+fn table(curve: &[Figures]) -> Table {
+    let mut table = Table::new(&[
+        "nodes",
+        "first, s",
+        "last, s",
+        "floor, s",
+        "to floor",
+        "nodes/s",
+        "writes/node",
+        "cloud calls",
+        "CPU, s",
+        "CPU API server, s",
+        "CPU etcd, s",
+        "peak, MiB",
+        "peak relisting, MiB",
+    ]);
+    for figures in curve {
+        let floor = |figure: fn(&Floor) -> f64, digits: usize| {
+            let value = figures.floor.as_ref().map(figure);
+            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+        };
+        table.row(vec![
+            grouped(figures.nodes),
+            format!("{:.2}", figures.first_s),
+            format!("{:.1}", figures.last_s),
+            floor(|floor| floor.last_s, 1),
+            floor(|floor| floor.ours_last, 2),
+            format!("{:.0}", figures.nodes_per_s),
+            format!("{:.3}", figures.writes_per_node),
+            format!("{:.0}", figures.cloud_calls),
+            format!("{:.1}", figures.cpu_s),
+            format!("{:.1}", figures.apiserver_cpu_s),
+            format!("{:.1}", figures.etcd_cpu_s),
+            format!("{:.1}", figures.peak_rss_mib),
+            format!("{:.1}", figures.relist_peak_rss_mib),
+        ]);
     }
-    Ok(())
+    table
+}
+
+/// Cores count as full from here on: the kernel's books and ours do not begin and end together.
+const FULL: f64 = 0.9;
+
+/// What the figures say of what would have to be quicker.
+fn bounded_by(nodes: u32, busy: Busy) -> String {
+    let three = busy.process + busy.apiserver + busy.etcd;
+    let bound = if busy.machine < FULL * busy.of {
+        "the cores had time left, so it is waiting that bounds it: for the disk, for answers, for a turn"
+    } else if three < FULL * busy.machine {
+        "the cores bound it, and others had a share of them"
+    } else if busy.process > busy.apiserver {
+        "the cores bound it, and the process has most of them"
+    } else {
+        "the cores bound it, and the API server has most of them"
+    };
+    format!(
+        "{} nodes: of {:.0} cores the API server kept {:.2} busy, etcd {:.2} and the process {:.2}, \
+         together {:.0} %; with all else {:.0} %: {bound}.",
+        grouped(nodes),
+        busy.of,
+        busy.apiserver,
+        busy.etcd,
+        busy.process,
+        100.0 * three / busy.of,
+        100.0 * busy.machine / busy.of,
+    )
+}
+
+fn print(figures: &Figures) -> Result<(), Error> {
+    say(format_args!(
+        "\n{} nodes of {} kB, {} writers, median of {} runs, load before {:.2}",
+        figures.nodes, figures.node_kb, figures.concurrency, figures.runs, figures.load_before
+    ))?;
+    let nan = f64::NAN;
+    let floor = |figure: fn(&Floor) -> f64| figures.floor.as_ref().map_or(nan, figure);
+    let rows = [
+        Figure::new("first node initialised", figures.first_s, "s"),
+        Figure::new("last node initialised", figures.last_s, "s"),
+        Figure::new("  the floor", floor(|floor| floor.last_s), "s"),
+        Figure::new("  ours to the floor", floor(|floor| floor.ours_last), ""),
+        Figure::new("nodes a second", figures.nodes_per_s, ""),
+        Figure::new("writes per node", figures.writes_per_node, ""),
+        Figure::new("reads per node", figures.reads_per_node, ""),
+        Figure::new("answers 429", figures.throttled, ""),
+        Figure::new("calls to the cloud", figures.cloud_calls, ""),
+        Figure::new("CPU", figures.cpu_s, "s"),
+        Figure::new("  the floor", floor(|floor| floor.cpu_s), "s"),
+        Figure::new("  ours to the floor", floor(|floor| floor.ours_cpu), ""),
+        Figure::new("memory at the end", figures.rss_mib, "MiB"),
+        Figure::new("memory at its peak", figures.peak_rss_mib, "MiB"),
+        Figure::new("memory at its peak, relisting", figures.relist_peak_rss_mib, "MiB"),
+        Figure::new("CPU of the API server", figures.apiserver_cpu_s, "s"),
+        Figure::new("  the floor", floor(|floor| floor.apiserver_cpu_s), "s"),
+        Figure::new("CPU of etcd", figures.etcd_cpu_s, "s"),
+        Figure::new("  the floor", floor(|floor| floor.etcd_cpu_s), "s"),
+    ];
+    let rows: Vec<Figure> = rows.into_iter().filter(|row| !row.value.is_nan()).collect();
+    say_figures(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_alternate() {
+        use Who::{Floor, Ours};
+
+        assert_eq!(order(2, false), [Ours, Floor, Floor, Ours]);
+        assert_eq!(order(0, false), [Ours]);
+        assert_eq!(order(0, true), [Ours]);
+        assert_eq!(order(2, true), [Ours, Ours]);
+    }
+
+    #[test]
+    fn what_bounds_it_follows_from_who_was_busy() {
+        let busy = Busy { of: 2.0, process: 0.15, apiserver: 1.4, etcd: 0.35, machine: 1.96 };
+        let said = bounded_by(15_000, busy);
+        assert_eq!(
+            said,
+            "15,000 nodes: of 2 cores the API server kept 1.40 busy, etcd 0.35 and the process \
+             0.15, together 95 %; with all else 98 %: the cores bound it, and the API server has \
+             most of them."
+        );
+        let is = |busy, what| assert!(bounded_by(1, busy).contains(what), "{busy:?}");
+        is(Busy { process: 1.2, apiserver: 0.5, ..busy }, "the process has most");
+        is(Busy { apiserver: 0.8, ..busy }, "others had a share");
+        is(Busy { machine: 1.0, ..busy }, "had time left");
+    }
+
+    #[test]
+    fn a_run_without_the_floor_says_so() {
+        let args = Args {
+            count: vec![10],
+            node_kb: 5,
+            pairs: 0,
+            no_floor: false,
+            concurrency: 16,
+            output: Output::default(),
+        };
+        let run = Run { last_s: 2.0, ..Run::default() };
+        let alone = figures(&args, 10, std::slice::from_ref(&run), &[]);
+        assert!(alone.floor.is_none());
+        assert!((alone.nodes_per_s - 5.0).abs() < 1e-9);
+        let text = table(&[alone]).to_string();
+        assert!(text.lines().last().unwrap().contains(" - |"), "{text}");
+
+        let quicker = Run { last_s: 1.0, ..Run::default() };
+        let beside = figures(&args, 10, &[run], &[quicker]);
+        assert!((beside.floor.unwrap().ours_last - 2.0).abs() < 1e-9);
+    }
 }

@@ -3,15 +3,30 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ccm_envtest::{ControlPlane, Options};
+use ccm_envtest::kubelet::{Kubelet, register_many};
+use ccm_envtest::{ControlPlane, Options, ServiceAccountAccess};
+use simcloud::api::CreateInstance;
 use simcloud::console::Console;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::process::{Cpu, cpu_seconds, machine_cpu_seconds};
+use super::report::{grouped, say};
+use super::watched::NAMESPACE;
 use crate::demo::stage::grants;
+use crate::out::took;
 use crate::program::Program;
 use crate::{Error, build};
 
-/// The binaries of the release build.
+/// How the programs are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Build {
+    Release,
+    /// Slow, large, and there in a moment.
+    Debug,
+}
+
+/// The binaries.
+#[derive(Clone, Debug)]
 pub(super) struct Binaries {
     pub(super) ccm: PathBuf,
     pub(super) floor: PathBuf,
@@ -20,13 +35,35 @@ pub(super) struct Binaries {
 
 impl Binaries {
     /// Builds them.
-    pub(super) async fn build() -> Result<Self, Error> {
-        Ok(Self {
-            ccm: build::release("cloud-controller-manager", "cloud-controller-manager").await?,
-            floor: build::release("xtask", "bench-floor").await?,
-            simcloud: build::release("simcloud", "simcloud").await?,
-        })
+    pub(super) async fn build(build: Build) -> Result<Self, Error> {
+        match build {
+            Build::Release => Ok(Self {
+                ccm: build::release("cloud-controller-manager", "cloud-controller-manager").await?,
+                floor: build::release("xtask", "bench-floor").await?,
+                simcloud: build::release("simcloud", "simcloud").await?,
+            }),
+            Build::Debug => {
+                say("debug builds: the figures mean nothing")?;
+                let mut programs =
+                    build::programs(&["cloud-controller-manager", "simcloud"]).await?;
+                let mut take =
+                    |name: &str| programs.remove(name).ok_or_else(|| format!("no {name}"));
+                Ok(Self {
+                    ccm: take("cloud-controller-manager")?,
+                    floor: take("bench-floor")?,
+                    simcloud: take("simcloud")?,
+                })
+            }
+        }
     }
+}
+
+/// As whom a program runs. Both have the same rights: the audit log tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Account {
+    First,
+    /// For a second replica.
+    Second,
 }
 
 /// A control plane and a cloud, both fresh.
@@ -35,24 +72,33 @@ pub(super) struct Rig {
     pub(super) console: Console,
     cloud: Program,
     cloud_config: PathBuf,
-    kubeconfig: PathBuf,
-    pub(super) user: String,
+    accounts: [ServiceAccountAccess; 2],
 }
 
 const TOKEN: &str = "bench-token-of-the-simulated-cloud";
 const CONTROL_TOKEN: &str = "bench-token-of-its-controls";
+
+/// Nodes after which registering says how far it is: some seconds' worth.
+const BATCH: usize = 1000;
+
+/// Registrations under way at once; more gain nothing, see [`register_many`].
+const REGISTRATIONS: usize = 16;
 
 impl Rig {
     pub(super) async fn start(binaries: &Binaries) -> Result<Self, Error> {
         let options = Options {
             audit: true,
             unsafe_no_fsync: false,
+            // 15,000 nodes of 20 kB in four versions each are more than half of it.
             etcd_quota_backend_bytes: Some(8 << 30),
             ..Options::default()
         };
         let plane = ControlPlane::start_with(options).await?;
-        let account =
-            plane.service_account("kube-system", "cloud-controller-manager", &grants()).await?;
+        let account = async |name| plane.service_account(NAMESPACE, name, &grants()).await;
+        let accounts = [
+            account("cloud-controller-manager").await?,
+            account("cloud-controller-manager-2").await?,
+        ];
         let file = |name: &str, text: &str| -> Result<PathBuf, Error> {
             let path = plane.dir().join(name);
             std::fs::write(&path, text)?;
@@ -77,17 +123,30 @@ impl Rig {
         let config = format!("endpoint: {url}\ntokenFile: {}\nclusterID: bench\n", token.display());
         let cloud_config = file("cloud-config.yaml", &config)?;
         let console = Console::new(url, TOKEN, CONTROL_TOKEN)?;
-        let (kubeconfig, user) = (account.kubeconfig().to_owned(), account.user().to_owned());
-        Ok(Self { plane, console, cloud, cloud_config, kubeconfig, user })
+        Ok(Self { plane, console, cloud, cloud_config, accounts })
     }
 
-    /// Arguments of the controller manager.
-    pub(super) fn ccm_args(&self, concurrency: usize) -> Vec<String> {
+    fn account(&self, account: Account) -> &ServiceAccountAccess {
+        let [first, second] = &self.accounts;
+        match account {
+            Account::First => first,
+            Account::Second => second,
+        }
+    }
+
+    /// The account's name in the audit log.
+    pub(super) fn user(&self, account: Account) -> &str {
+        self.account(account).user()
+    }
+
+    /// Arguments of the controller manager: what it needs, and else its defaults.
+    ///
+    /// Without HTTPS: two on one machine would want one port, and nobody asks here.
+    pub(super) fn ccm_args(&self, account: Account) -> Vec<String> {
         vec![
             "--cloud-provider=sim".to_owned(),
             format!("--cloud-config={}", self.cloud_config.display()),
-            format!("--kubeconfig={}", self.kubeconfig.display()),
-            format!("--concurrent-node-syncs={concurrency}"),
+            format!("--kubeconfig={}", self.account(account).kubeconfig().display()),
             "--secure-port=0".to_owned(),
             // An info line for each node is part of what is measured: nothing is switched off.
             "--v=0".to_owned(),
@@ -97,7 +156,7 @@ impl Rig {
     /// Arguments of the floor.
     pub(super) fn floor_args(&self, concurrency: usize) -> Vec<String> {
         vec![
-            format!("--kubeconfig={}", self.kubeconfig.display()),
+            format!("--kubeconfig={}", self.account(Account::First).kubeconfig().display()),
             format!("--concurrency={concurrency}"),
         ]
     }
@@ -106,9 +165,65 @@ impl Rig {
         self.plane.dir().join("measured.log")
     }
 
+    /// Makes instances and registers their nodes, `node-00000` and so on; then the cloud's calls
+    /// count from zero. Says how far it is: thousands take minutes.
+    pub(super) async fn register(
+        &self,
+        count: usize,
+        node_bytes: usize,
+    ) -> Result<Vec<String>, Error> {
+        let client = self.plane.admin_client();
+        let names: Vec<String> = (0..count).map(|n| format!("node-{n:05}")).collect();
+        let begun = Instant::now();
+        let mut done = 0;
+        for batch in names.chunks(BATCH) {
+            let instances = batch.iter().map(|name| CreateInstance::named(name.as_str()));
+            self.console.create_instances(instances.collect()).await?;
+            let kubelets = batch.iter().map(|name| Kubelet::new(name.as_str()).size(node_bytes));
+            register_many(&client, kubelets, REGISTRATIONS).await?;
+            done += u32::try_from(batch.len())?;
+            if count > BATCH {
+                let (done, all) = (grouped(done), grouped(u32::try_from(count)?));
+                say(format_args!("  {done} of {all} registered, {}", took(begun.elapsed())))?;
+            }
+        }
+        self.console.clear_calls().await?;
+        Ok(names)
+    }
+
+    /// CPU used so far. A process that has not started has used none.
+    pub(super) fn cpu(&self, process: Option<u32>) -> Result<Cpu, Error> {
+        Ok(Cpu {
+            process: process.map_or(Ok(0.0), cpu_seconds)?,
+            apiserver: cpu_seconds(self.plane.apiserver_pid().ok_or("no API server")?)?,
+            etcd: cpu_seconds(self.plane.etcd_pid())?,
+            machine: machine_cpu_seconds()?,
+        })
+    }
+
     pub(super) async fn stop(mut self) -> Result<(), Error> {
         self.cloud.stop().await?;
         Ok(self.plane.stop().await?)
+    }
+}
+
+/// How long initialising so many nodes may take: five times what it does on two busy cores.
+pub(super) fn patience(nodes: usize) -> Result<Duration, Error> {
+    Ok(Duration::from_mins(1) + Duration::from_millis(50) * u32::try_from(nodes)?)
+}
+
+/// Waits for what the program brings about, and for no longer than it runs.
+pub(super) async fn while_running<T>(
+    program: &mut Program,
+    what: &str,
+    within: Duration,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        done = timeout(within, work) => done.unwrap_or_else(|_| {
+            Err(format!("waited {} for {what}\n{}", took(within), program.tail()).into())
+        }),
+        ended = program.ended() => Err(ended),
     }
 }
 

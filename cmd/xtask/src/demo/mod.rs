@@ -8,14 +8,15 @@ pub(crate) mod stage;
 mod story;
 mod viewer;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ccm_core::report::Chain;
-use simcloud::api::{InstanceId, RunState};
+use simcloud::api::{Instance, InstanceId, RunState};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
+use self::picture::NodeView;
 use self::stage::{Programs, Stage};
 use self::story::Teller;
 use crate::Error;
@@ -104,10 +105,8 @@ async fn stay(stage: &mut Stage, out: Out) -> Error {
         // The cloud may be made to fail by the viewer; then there is just nothing new.
         let machines = stage.console.all_instances([].into()).await.unwrap_or_default();
         for machine in machines {
-            let is_new = machine.state == RunState::Running
-                && booted.insert(machine.id.clone())
-                && !nodes.contains_key(&machine.name);
-            if is_new && let Err(err) = stage.boot(&machine).await {
+            let played = play(stage, &machine, &nodes, &mut booted).await;
+            if let Err(err) = played {
                 let text = format_args!("{}: {}", machine.name, Chain(&*err)).to_string();
                 out.line(out.paint(Tone::Bad, text));
             }
@@ -116,6 +115,27 @@ async fn stay(stage: &mut Stage, out: Out) -> Error {
             ended = stage.ended() => return ended,
             () = sleep(Duration::from_secs(1)) => {}
         }
+    }
+}
+
+/// Plays the kubelet of one machine: it registers once, and is heard of while the machine runs.
+async fn play(
+    stage: &Stage,
+    machine: &Instance,
+    first: &BTreeMap<String, NodeView>,
+    booted: &mut BTreeSet<InstanceId>,
+) -> Result<(), Error> {
+    let runs = machine.state == RunState::Running;
+    if runs && booted.insert(machine.id.clone()) && !first.contains_key(&machine.name) {
+        return stage.boot(machine).await;
+    }
+    let picture = stage.picture();
+    let own = format!("sim://{}", machine.id);
+    let node = picture.nodes.get(&machine.name);
+    match node.filter(|node| node.provider_id.as_deref() == Some(&own)) {
+        Some(node) if node.ready == "True" && !runs => stage.silence(machine).await,
+        Some(node) if node.ready != "True" && runs => stage.wake(machine).await,
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -158,6 +178,8 @@ metrics() {{ curl -sS --insecure {metrics}; }}
             format!(r#"cloud instances/{id} -X PATCH -d '{{"instance_type": "sim.large"}}'"#),
             "a label follows",
         ),
+        (format!("cloud instances/{id}/stop -X POST"), "a node is tainted"),
+        (format!("cloud instances/{id}/terminate -X POST"), "a node is deleted"),
         ("control tokens/ccm/revoke -X POST".to_owned(), "the cloud says no"),
         ("control tokens/ccm/restore -X POST".to_owned(), "and yes again"),
         ("control calls".to_owned(), "what the cloud was asked"),

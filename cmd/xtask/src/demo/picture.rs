@@ -21,6 +21,10 @@ pub(super) struct Picture {
 pub(super) struct NodeView {
     pub(super) version: String,
     pub(super) uninitialized: bool,
+    /// Tainted because its machine is stopped.
+    pub(super) shutdown: bool,
+    /// The condition `Ready`.
+    pub(super) ready: String,
     pub(super) provider_id: Option<String>,
     pub(super) addresses: Vec<String>,
     pub(super) labels: BTreeMap<String, String>,
@@ -64,13 +68,17 @@ impl From<&Node> for NodeView {
     fn from(node: &Node) -> Self {
         let spec = node.spec.as_ref();
         let status = node.status.as_ref();
-        let taints = spec.and_then(|spec| spec.taints.as_ref()).into_iter().flatten();
+        let taints = spec.and_then(|spec| spec.taints.as_ref());
+        let is_tainted = |key| taints.into_iter().flatten().any(|taint| taint.key == key);
         let addresses = status.and_then(|status| status.addresses.as_ref()).into_iter().flatten();
         let conditions = status.and_then(|status| status.conditions.as_ref());
-        let known = conditions.into_iter().flatten().find(|it| it.type_ == keys::INSTANCE_KNOWN);
+        let condition = |kind| conditions.into_iter().flatten().find(|it| it.type_ == kind);
+        let (known, ready) = (condition(keys::INSTANCE_KNOWN), condition(keys::READY));
         Self {
             version: node.resource_version().unwrap_or_default(),
-            uninitialized: taints.into_iter().any(|it| it.key == keys::TAINT_UNINITIALIZED),
+            uninitialized: is_tainted(keys::TAINT_UNINITIALIZED),
+            shutdown: is_tainted(keys::TAINT_SHUTDOWN),
+            ready: ready.map(|it| it.status.clone()).unwrap_or_default(),
             provider_id: spec.and_then(|spec| spec.provider_id.clone()),
             addresses: addresses.map(|it| format!("{} {}", it.type_, it.address)).collect(),
             labels: node.labels().clone(),
@@ -138,6 +146,15 @@ pub(super) fn changes(before: Option<&NodeView>, now: Option<&NodeView>) -> Vec<
         return vec![Change::new("joins", Tone::Plain, vec![taint, addresses])];
     };
     let mut changes = Vec::new();
+    if before.ready != now.ready {
+        let tone = if now.ready == "True" { Tone::Good } else { Tone::Waiting };
+        changes.push(Change::new("kubelet", tone, vec![format!("Ready={}", now.ready)]));
+    }
+    if before.shutdown != now.shutdown {
+        let (what, tone) =
+            if now.shutdown { ("tainted", Tone::Waiting) } else { ("untainted", Tone::Good) };
+        changes.push(Change::new(what, tone, vec![keys::TAINT_SHUTDOWN.to_owned()]));
+    }
     if before.addresses != now.addresses {
         changes.push(Change::new("addresses", Tone::Plain, vec![listed(&now.addresses)]));
     }

@@ -10,7 +10,7 @@ use ccm_core::cloud::Needs;
 use ccm_core::cluster::keys;
 use ccm_core::cluster::rights;
 use ccm_envtest::binaries::KUBERNETES_VERSION;
-use ccm_envtest::kubelet::Kubelet;
+use ccm_envtest::kubelet::{self, Kubelet};
 use ccm_envtest::{Binary, ControlPlane, Grant, Options};
 use simcloud::api::Instance;
 use simcloud::console::Console;
@@ -33,6 +33,9 @@ pub(super) const CALLER: &str = "cloud-controller-manager";
 /// The pause between two looks at every node. Five minutes by default; nobody watches a demo that
 /// long to see a label change.
 pub(super) const REFRESH: Duration = Duration::from_secs(15);
+
+/// The age of a node that may be deleted: five minutes by default, for the same reason.
+const MIN_AGE: Duration = Duration::from_secs(10);
 
 /// How long a program may take that needs a second on an idle machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -135,6 +138,7 @@ impl Stage {
             format!("--kubeconfig={}", account.kubeconfig().display()),
             format!("--secure-port={port}"),
             format!("--node-status-update-frequency={}s", REFRESH.as_secs()),
+            format!("--node-deletion-min-age={}s", MIN_AGE.as_secs()),
         ];
         out.line(format_args!("cloud-controller-manager {}", flags[0]));
         for flag in &flags[1..] {
@@ -206,6 +210,18 @@ impl Stage {
     pub(super) async fn boot(&self, machine: &Instance) -> Result<(), Error> {
         let kubelet = Kubelet::new(&machine.name).system_uuid(&machine.system_uuid);
         kubelet.register(&self.control_plane.admin_client()).await?;
+        Ok(())
+    }
+
+    /// Plays what a kube-controller-manager does when a kubelet is not heard of any more.
+    pub(super) async fn silence(&self, machine: &Instance) -> Result<(), Error> {
+        kubelet::set_unknown(&self.control_plane.admin_client(), &machine.name).await?;
+        Ok(())
+    }
+
+    /// Plays the kubelet that is back.
+    pub(super) async fn wake(&self, machine: &Instance) -> Result<(), Error> {
+        kubelet::set_ready(&self.control_plane.admin_client(), &machine.name, true).await?;
         Ok(())
     }
 

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use ccm_core::cluster::keys;
 use ccm_envtest::audit::{Event, Stage as AuditStage};
-use simcloud::api::{CreateInstance, Instance, Nic, Outcome};
+use simcloud::api::{
+    CreateInstance, FaultKind, FaultSpec, Instance, Nic, Operation, OperationFilter, Outcome,
+};
 use tokio::time::sleep;
 
 use super::picture::Picture;
@@ -19,6 +21,9 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// A waiting node is told so after ten seconds.
 const TOLD: Duration = Duration::from_secs(30);
+
+/// Doubt about a silent node is worth a word after half a minute, and comes some seconds later.
+const TOLD_OF_DOUBT: Duration = Duration::from_secs(75);
 
 /// A waiting node is looked at again after at most 45 seconds.
 const LOOKED_AT_AGAIN: Duration = Duration::from_secs(75);
@@ -47,6 +52,9 @@ pub(super) async fn tell(stage: &mut Stage, teller: Teller) -> Result<(), Error>
     let waiting = revoked(stage, teller, &machines).await?;
     restored(stage, teller, &waiting).await?;
     machines.push(waiting);
+    stopped(stage, teller, &machines[1]).await?;
+    terminated(stage, teller, &machines[0]).await?;
+    vanished(stage, teller, &machines[1..]).await?;
     summary(stage, teller.out, &machines).await
 }
 
@@ -137,6 +145,84 @@ async fn restored(stage: &mut Stage, teller: Teller, waiting: &Instance) -> Resu
         "{} is initialised, {} after the token was good again",
         waiting.name,
         took(since.elapsed())
+    ));
+    Ok(())
+}
+
+async fn stopped(stage: &mut Stage, teller: Teller, machine: &Instance) -> Result<(), Error> {
+    let text = "\
+        Its kubelet falls silent, so the cloud is asked why. The machine is there and will not run by \
+         itself: the Node is tainted and stays. When it is started and its kubelet is back, the taint \
+         goes.";
+    teller.chapter("5. A machine is stopped, and started again", text).await;
+    let tainted = |wanted: bool| {
+        let name = machine.name.clone();
+        move |picture: &Picture| picture.nodes.get(&name).is_some_and(|it| it.shutdown == wanted)
+    };
+    stage.console.stop_instance(&machine.id).await?;
+    stage.silence(machine).await?;
+    stage.expect("the node has the shutdown taint", SOON, tainted(true)).await?;
+    stage.console.start_instance(&machine.id).await?;
+    stage.wake(machine).await?;
+    stage.expect("the node has lost the shutdown taint", SOON, tainted(false)).await?;
+    teller.out.ok(format_args!("{} was tainted while its machine was stopped", machine.name));
+    Ok(())
+}
+
+async fn terminated(stage: &mut Stage, teller: Teller, machine: &Instance) -> Result<(), Error> {
+    let text = "\
+        Its record says so. That is a suspicion until the cloud is asked once more, directly and at \
+         least 5 s later; then the Node is deleted, under the condition that it is still just that \
+         one.";
+    teller.chapter("6. A machine is terminated", text).await;
+    let since = Instant::now();
+    stage.console.terminate_instance(&machine.id).await?;
+    stage.silence(machine).await?;
+    let gone = |picture: &Picture| !picture.nodes.contains_key(&machine.name);
+    stage.expect("the node of the terminated machine is deleted", SOON, gone).await?;
+    teller.out.ok(format_args!(
+        "{} is deleted, {} after its kubelet fell silent",
+        machine.name,
+        took(since.elapsed())
+    ));
+    Ok(())
+}
+
+async fn vanished(stage: &mut Stage, teller: Teller, machines: &[Instance]) -> Result<(), Error> {
+    let text = "\
+        A bad afternoon: the network is gone, so half of the kubelets are silent, and the cloud's API \
+         answers with empty pages, as if no machine had ever been. The machines run. Expected: no Node \
+         is deleted, and each says on itself what is contradictory; all is well again when the cloud \
+         is.";
+    teller.chapter("7. Half the fleet \"vanishes\"", text).await;
+    let half = &machines[..machines.len().div_ceil(2)];
+    let all = OperationFilter::One(Operation::DescribeInstances);
+    let fault = stage.console.add_fault(&FaultSpec::always(all, FaultKind::EmptyPage)).await?;
+    for machine in half {
+        stage.silence(machine).await?;
+    }
+    let known = |is: fn(&str) -> bool| {
+        let names: Vec<_> = half.iter().map(|it| it.name.clone()).collect();
+        move |picture: &Picture| {
+            let status = |name: &String| picture.nodes.get(name)?.known.as_ref();
+            names.iter().all(|name| status(name).is_some_and(|known| is(&known.status)))
+        }
+    };
+    let told = known(|status| status != "True");
+    stage.expect("the silent nodes say what is wrong", TOLD_OF_DOUBT, told).await?;
+    let there = |picture: &Picture| machines.iter().all(|it| picture.nodes.contains_key(&it.name));
+    if !there(&stage.picture()) {
+        return Err("the node of a machine that runs was deleted".into());
+    }
+    stage.console.remove_fault(&fault.id).await?;
+    for machine in half {
+        stage.wake(machine).await?;
+    }
+    let healed = known(|status| status == "True");
+    stage.expect("the nodes are known again", LOOKED_AT_AGAIN, healed).await?;
+    teller.out.ok(format_args!(
+        "{} nodes were silent and missing from the cloud's answers; none was deleted",
+        half.len()
     ));
     Ok(())
 }
