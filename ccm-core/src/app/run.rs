@@ -283,6 +283,8 @@ impl Controllers<'_> {
         let reader = self.cluster.client("cluster-facts")?;
         let health = Arc::clone(&initialiser);
         checks.add(keys::controller::NODE, Scope::Live, move || health.check());
+        let health = Arc::clone(&lifecycle);
+        checks.add(keys::controller::NODE_LIFECYCLE, Scope::Live, move || health.check());
         tasks.spawn(keys::controller::NODE, async move {
             if connect(&*cloud, &governor, &reader, &needs, &stop).await {
                 process.runs(NODE_SHORT, true);

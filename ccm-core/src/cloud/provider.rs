@@ -128,7 +128,7 @@ pub struct Facts {
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// How long after a Node was made a missing instance is not believed to be gone, because the
-    /// cloud's answers lag behind. For the lifecycle controller, which is to come.
+    /// cloud's answers lag behind. `--node-deletion-min-age` holds where it is longer.
     pub absence_grace: Duration,
     /// Names under which the Go program of this cloud exports its API metrics, so that dashboards
     /// go on working: prefix of `…_api_request_duration_seconds` and `…_api_request_errors`.

@@ -27,9 +27,10 @@ const PAGE_SIZE: u32 = 100;
 /// The pause after a first failure, doubled with each further one up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
-/// The longest pause. kube's own default goes to 30 s, which is how long new nodes would wait once
-/// an API server is back; one request in this time, from one process, hurts none.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// The longest pause, to which as much again is added by chance. kube's own default goes to 30 s,
+/// which is how long new nodes would wait once an API server is back; one request in this time, from
+/// one process, hurts none.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What happened to a Node.
 #[derive(Clone, Debug)]

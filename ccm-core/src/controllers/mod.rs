@@ -5,7 +5,10 @@
 mod known;
 pub mod node;
 pub mod node_lifecycle;
+mod progress;
 pub mod queue;
+#[cfg(test)]
+mod schedules;
 mod write;
 
 pub use write::WriteClient;

@@ -21,8 +21,9 @@ pub struct WorkQueue<K> {
     changed: Notify,
 }
 
+/// What is wanted, and when. Pure: time is handed in.
 #[derive(Debug)]
-struct State<K> {
+pub(super) struct State<K> {
     entries: HashMap<K, Entry>,
     ready: BTreeSet<(Urgency, u64, K)>,
     later: BTreeSet<(Instant, u64, K)>,
@@ -45,13 +46,18 @@ struct Wanted {
 
 impl<K: Clone + Eq + Ord + Hash> Default for WorkQueue<K> {
     fn default() -> Self {
-        let state = State {
+        Self { state: Mutex::default(), changed: Notify::new() }
+    }
+}
+
+impl<K: Clone + Eq + Ord + Hash> Default for State<K> {
+    fn default() -> Self {
+        Self {
             entries: HashMap::new(),
             ready: BTreeSet::new(),
             later: BTreeSet::new(),
             next_number: 0,
-        };
-        Self { state: Mutex::new(state), changed: Notify::new() }
+        }
     }
 }
 
@@ -84,7 +90,7 @@ impl<K: Clone + Eq + Ord + Hash> WorkQueue<K> {
                 if !keys.is_empty() {
                     return keys;
                 }
-                state.later.first().map(|(due, _, _)| *due)
+                state.next_due()
             };
             match next {
                 None => self.changed.notified().await,
@@ -115,7 +121,7 @@ impl<K: Clone + Eq + Ord + Hash> WorkQueue<K> {
 }
 
 impl<K: Clone + Eq + Ord + Hash> State<K> {
-    fn want(&mut self, key: K, urgency: Urgency, due: Option<Instant>) {
+    pub(super) fn want(&mut self, key: K, urgency: Urgency, due: Option<Instant>) {
         let number = self.next_number;
         self.next_number += 1;
         let entry = self.entries.entry(key.clone()).or_default();
@@ -152,8 +158,13 @@ impl<K: Clone + Eq + Ord + Hash> State<K> {
         };
     }
 
+    /// When the first of those that are not due yet will be.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.later.first().map(|(due, _, _)| *due)
+    }
+
     /// Moves what has become due among what is ready.
-    fn wake(&mut self, now: Instant) {
+    pub(super) fn wake(&mut self, now: Instant) {
         while self.later.first().is_some_and(|(due, _, _)| *due <= now) {
             let Some((_, number, key)) = self.later.pop_first() else { return };
             let Some(entry) = self.entries.get_mut(&key) else { continue };
@@ -163,7 +174,7 @@ impl<K: Clone + Eq + Ord + Hash> State<K> {
         }
     }
 
-    fn take(&mut self, most: usize) -> Vec<K> {
+    pub(super) fn take(&mut self, most: usize) -> Vec<K> {
         let mut keys = Vec::new();
         while keys.len() < most
             && let Some((_, _, key)) = self.ready.pop_first()
@@ -174,7 +185,7 @@ impl<K: Clone + Eq + Ord + Hash> State<K> {
         keys
     }
 
-    fn done(&mut self, key: &K) {
+    pub(super) fn done(&mut self, key: &K) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.running = false;
         match entry.wanted {

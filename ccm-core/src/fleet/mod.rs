@@ -4,7 +4,8 @@
 //! `describe`, and answers are kept with their age. So a look at the whole fleet is `nodes / batch`
 //! calls, however many controllers look.
 
-use std::collections::HashMap;
+pub(crate) mod kept;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,9 +17,10 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::kept::{Kept, believed};
 use crate::cloud::{
     Ask, Batching, CloudError, Freshness, Incarnation, Instance, Instances, Kind, NodeIdentity,
-    NodeName, Observation, Read, RunState, Uid, Urgency,
+    NodeName, Observation, Read, RunState, Urgency,
 };
 use crate::governor::Governor;
 use crate::report::{Chain, propagate};
@@ -40,6 +42,9 @@ const PARTIAL_CALLS: usize = 2;
 /// Enough for a slow answer and a short pause; past it the nodes are told what they wait for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long the direct question about a replaced machine may take.
+const SHORT_PATIENCE: Duration = Duration::from_secs(5);
+
 /// An observation with its age, and with what was known before.
 #[derive(Clone, Debug)]
 pub struct Sighting {
@@ -49,9 +54,10 @@ pub struct Sighting {
     pub asked: Instant,
     /// When the answer came.
     pub at: Instant,
-    /// In which state the machine was when it was last seen before, by whomever.
+    /// In which state the machine was when it was last seen before, by whomever and not long ago.
     pub before: Option<RunState>,
-    /// The machine that stood behind the node before this one, where it was replaced while we ran.
+    /// The machine that stood behind the node before this one, where it was replaced while we ran,
+    /// until somebody says that the node was [`renewed`](Fleet::renewed).
     pub replaces: Option<Incarnation>,
 }
 
@@ -74,8 +80,7 @@ pub struct Fleet {
 
 #[derive(Default)]
 struct State {
-    /// Kept for each node that was present: doubt and absence are asked about again.
-    kept: HashMap<NodeName, (Uid, Sighting)>,
+    kept: Kept,
     questions: Vec<Question>,
     /// Why the last call failed.
     failing: Option<&'static str>,
@@ -120,7 +125,7 @@ impl Fleet {
         let answers: Vec<_> = {
             let mut state = self.state();
             let ask = |node: NodeIdentity| {
-                if let Some(sighting) = state.recall(&node, now, max_age) {
+                if let Some(sighting) = state.kept.recall(&node, now, max_age) {
                     return Answer::Kept(sighting);
                 }
                 let (answer, receiver) = oneshot::channel();
@@ -148,9 +153,14 @@ impl Fleet {
         }
     }
 
+    /// The node was made the new machine's; see [`Sighting::replaces`].
+    pub fn renewed(&self, node: &NodeName) {
+        self.state().kept.renewed(node);
+    }
+
     /// Forgets a node that is gone, so that memory follows the cluster.
     pub fn forget(&self, node: &NodeName) {
-        self.state().kept.remove(node);
+        self.state().kept.forget(node);
     }
 
     /// Answers questions until stopped.
@@ -233,12 +243,12 @@ impl Fleet {
         let cx = self.governor.read(urgency, Freshness::Live, PATIENCE);
         let mut observations = self.describe(&cx, ask, nodes).await;
         if ask == Ask::Look {
-            self.doubt_replacements(&cx, nodes, &mut observations).await;
+            self.doubt_replacements(urgency, nodes, &mut observations).await;
         }
         let at = Instant::now();
         let mut state = self.state();
         let each = nodes.iter().zip(observations);
-        each.map(|(node, observation)| state.keep(node, observation, asked, at)).collect()
+        each.map(|(node, observation)| state.kept.keep(node, observation, asked, at)).collect()
     }
 
     /// One observation for each node, whatever happens.
@@ -255,35 +265,20 @@ impl Fleet {
     /// so too: a list that mixes records up, or one from before, must not rename a live node.
     async fn doubt_replacements(
         &self,
-        cx: &Read,
+        urgency: Urgency,
         nodes: &[NodeIdentity],
         observations: &mut [Observation],
     ) {
-        let replaced: Vec<_> = {
-            let state = self.state();
-            let is_other = |index: &usize| state.is_other(&nodes[*index], &observations[*index]);
-            (0..nodes.len()).filter(is_other).collect()
-        };
+        let replaced = self.state().kept.others(nodes, observations);
         if replaced.is_empty() {
             return;
         }
         let doubted: Vec<_> = replaced.iter().map(|index| nodes[*index].clone()).collect();
-        let confirmed = self.describe(cx, Ask::Confirm, &doubted).await;
+        // All other answers of the call wait for this one.
+        let cx = self.governor.read(urgency, Freshness::Live, SHORT_PATIENCE);
+        let confirmed = self.describe(&cx, Ask::Confirm, &doubted).await;
         for (index, confirmed) in replaced.into_iter().zip(confirmed) {
-            let looked = &mut observations[index];
-            *looked = match (&*looked, confirmed) {
-                (Observation::Present(seen), Observation::Present(again))
-                    if seen.incarnation == again.incarnation =>
-                {
-                    Observation::Present(again)
-                }
-                (_, Observation::Unknown(err)) => Observation::Unknown(err),
-                _ => {
-                    let message = "the machine seems to have been replaced, but a direct question \
-                                   to the cloud does not confirm it";
-                    Observation::Unknown(CloudError::new(Kind::Conflict, message))
-                }
-            };
+            observations[index] = believed(&observations[index], confirmed);
         }
     }
 
@@ -301,56 +296,6 @@ impl State {
         self.questions.sort_by_key(|question| question.urgency);
         let rest = self.questions.split_off(limit.min(self.questions.len()));
         std::mem::replace(&mut self.questions, rest)
-    }
-
-    /// Whether the observation is of another machine than the one last seen.
-    fn is_other(&self, node: &NodeIdentity, observation: &Observation) -> bool {
-        let Observation::Present(instance) = observation else { return false };
-        let before = self.last(node).and_then(Sighting::instance);
-        before.is_some_and(|before| before.incarnation != instance.incarnation)
-    }
-
-    fn last(&self, node: &NodeIdentity) -> Option<&Sighting> {
-        let (uid, sighting) = self.kept.get(&node.name)?;
-        (*uid == node.uid).then_some(sighting)
-    }
-
-    /// Keeps what was seen, unless something newer is known already.
-    fn keep(
-        &mut self,
-        node: &NodeIdentity,
-        observation: Observation,
-        asked: Instant,
-        at: Instant,
-    ) -> Sighting {
-        let last = self.last(node);
-        let before = last.and_then(Sighting::instance);
-        let replaces = match &observation {
-            Observation::Present(instance) => match before {
-                Some(before) if before.incarnation != instance.incarnation => {
-                    Some(before.incarnation.clone())
-                }
-                _ => last.and_then(|last| last.replaces.clone()),
-            },
-            Observation::Gone(_) | Observation::Unknown(_) => None,
-        };
-        let is_newest = last.is_none_or(|last| last.asked <= asked);
-        let sighting = Sighting {
-            before: before.map(|before| before.state),
-            observation: Arc::new(observation),
-            asked,
-            at,
-            replaces,
-        };
-        if is_newest && sighting.instance().is_some() {
-            self.kept.insert(node.name.clone(), (node.uid.clone(), sighting.clone()));
-        }
-        sighting
-    }
-
-    fn recall(&self, node: &NodeIdentity, now: Instant, max_age: Duration) -> Option<Sighting> {
-        let fresh = |last: &&Sighting| now.saturating_duration_since(last.at) < max_age;
-        self.last(node).filter(fresh).cloned()
     }
 }
 

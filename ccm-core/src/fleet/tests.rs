@@ -178,8 +178,9 @@ fn an_answer_of_the_wrong_length_is_doubt() {
 #[tokio::test(start_paused = true)]
 async fn a_replaced_machine_is_doubted_until_a_direct_answer_says_the_same() {
     let (fleet, cloud) = fleet();
+    let known = NodeIdentity { provider_id: ProviderId::try_from("test://n").ok(), ..node("n") };
     let look = || async {
-        let mut sightings = fleet.look(vec![node("n")], Duration::ZERO, Urgency::Refresh).await;
+        let mut sightings = fleet.look(vec![known.clone()], Duration::ZERO, Urgency::Refresh).await;
         sightings.remove(0)
     };
     look().await;
@@ -196,8 +197,10 @@ async fn a_replaced_machine_is_doubted_until_a_direct_answer_says_the_same() {
     assert!(matches!(&*believed.observation, Observation::Present(_)), "{believed:?}");
     assert_eq!(believed.replaces, Some("n/0".into()));
     assert_eq!(*cloud.confirms.lock().unwrap(), [1, 1]);
-    // It stays so, and costs nothing more.
+    // It stays so until the node is renewed, and costs nothing more.
     assert_eq!(look().await.replaces, Some("n/0".into()));
+    fleet.renewed(&"n".into());
+    assert_eq!(look().await.replaces, None);
     assert_eq!(cloud.confirms.lock().unwrap().len(), 2);
 }
 
@@ -215,10 +218,10 @@ async fn direct_questions_are_asked_at_once_and_in_batches() {
 
 #[test]
 fn the_answer_to_an_older_question_does_not_replace_a_newer_one() {
-    let mut state = State::default();
+    let mut kept = Kept::default();
     let (start, second) = (Instant::now(), Duration::from_secs(1));
-    state.keep(&node("n"), seen(&node("n"), 2), start + second, start + second * 2);
-    state.keep(&node("n"), seen(&node("n"), 1), start, start + second * 3);
-    let kept = state.recall(&node("n"), start + second * 3, FRESH).unwrap();
-    assert_eq!(kept.instance().unwrap().incarnation, Incarnation::from("n/2"));
+    kept.keep(&node("n"), seen(&node("n"), 2), start + second, start + second * 2);
+    kept.keep(&node("n"), seen(&node("n"), 1), start, start + second * 3);
+    let last = kept.recall(&node("n"), start + second * 3, FRESH).unwrap();
+    assert_eq!(last.instance().unwrap().incarnation, Incarnation::from("n/2"));
 }

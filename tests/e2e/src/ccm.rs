@@ -13,14 +13,16 @@ use crate::wait::{SOON, wait_until};
 /// The program's name.
 const PROGRAM: &str = "cloud-controller-manager";
 
-/// As whom it runs. Both have the same rights: the audit log tells them apart.
+/// As whom it runs: the audit log tells them apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Account {
     /// The usual one.
     #[default]
     First,
-    /// For a second replica.
+    /// For a second replica, with the same rights.
     Second,
+    /// One that may not delete Nodes.
+    Undeleting,
 }
 
 /// How one is started.
@@ -48,6 +50,12 @@ impl Setup {
     #[must_use]
     pub fn refresh(self, seconds: u32) -> Self {
         self.flag(format!("--node-status-update-frequency={seconds}s"))
+    }
+
+    /// Looks at nodes that are not ready each second, and deletes them however young they are.
+    #[must_use]
+    pub fn quick(self) -> Self {
+        self.flag("--node-monitor-period=1s").flag("--node-deletion-min-age=0s")
     }
 
     /// Without an election, for tests that stop processes or API servers for longer than a lease.
@@ -133,6 +141,22 @@ impl Ccm {
             https::get(port, path).await
         })
         .await
+    }
+
+    /// The value of a metric without labels, or with just these: `name` or `name{label="value"}`.
+    pub async fn metric(&mut self, name: &str) -> Option<f64> {
+        let metrics = self.ask("/metrics").await.body;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok())
+    }
+
+    /// Waits until the metric has this value.
+    pub async fn metric_is(&mut self, name: &str, wanted: f64) {
+        wait_until(&format!("{name} {wanted}"), SOON, async || {
+            let value = self.metric(name).await;
+            if value == Some(wanted) { Ok(()) } else { Err(value) }
+        })
+        .await;
     }
 
     /// Whether it holds the lease, as it says itself.

@@ -6,7 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use simcloud::api::{
-    CallEntry, CreateInstance, FaultKind, FaultSpec, Instance, Operation, OperationFilter,
+    CallEntry, CreateInstance, DescribeInstances, FaultKind, FaultSpec, Instance, Operation,
+    OperationFilter, RunState, SettingsPatch,
 };
 use simcloud::console::Console;
 
@@ -78,15 +79,70 @@ impl Cloud {
         self.add_fault(&of_ccm(FaultSpec::always(looks(), kind))).await.unwrap();
     }
 
-    /// Every call takes this long.
+    /// Lets this happen to all calls of the program under test that it can happen to, direct
+    /// questions included, until faults are cleared.
+    pub async fn break_down_all(&self, kind: FaultKind) {
+        self.break_down_some(kind, 1.0).await;
+    }
+
+    /// Lets this happen to a share of all calls of the program under test that it can happen to,
+    /// drawn with the cloud's seed.
+    pub async fn break_down_some(&self, kind: FaultKind, share: f64) {
+        for operation in [Operation::DescribeInstances, Operation::GetInstance] {
+            if kind.applies_to(operation) {
+                let mut spec = FaultSpec::always(OperationFilter::One(operation), kind);
+                spec.extent.share = Some(share);
+                self.add_fault(&of_ccm(spec)).await.unwrap();
+            }
+        }
+    }
+
+    /// Every look takes this long.
     pub async fn slow_down(&self, by: Duration) {
+        self.slow_down_calls(Operation::DescribeInstances, by).await;
+    }
+
+    /// Every call of this operation takes this long, all others none.
+    pub async fn slow_down_calls(&self, operation: Operation, by: Duration) {
         let fixed_ms = u64::try_from(by.as_millis()).unwrap();
         let latency = simcloud::api::Latency { fixed_ms, jitter_ms: 0 };
-        let patch = simcloud::api::SettingsPatch {
-            operation_latency: Some([(Operation::DescribeInstances, latency)].into()),
-            ..Default::default()
+        let patch = SettingsPatch {
+            operation_latency: Some([(operation, latency)].into()),
+            ..SettingsPatch::default()
         };
         self.change_settings(&patch).await.unwrap();
+    }
+
+    /// Machines that are terminated from now on leave no record.
+    pub async fn keep_no_records(&self) {
+        let patch = SettingsPatch { terminated_retention_ms: Some(0), ..SettingsPatch::default() };
+        self.change_settings(&patch).await.unwrap();
+    }
+
+    /// The machine of this name; there must be one that is not terminated.
+    pub async fn machine(&self, name: &str) -> Instance {
+        let ask =
+            DescribeInstances { names: vec![name.to_owned()], ..DescribeInstances::default() };
+        let found = self.describe_instances(&ask).await.unwrap();
+        let lives = |machine: &Instance| machine.state != RunState::Terminated;
+        found.into_iter().find(lives).unwrap_or_else(|| panic!("the cloud has no machine {name}"))
+    }
+
+    /// Stops the machine of this name.
+    pub async fn stop(&self, name: &str) {
+        self.stop_instance(&self.machine(name).await.id).await.unwrap();
+    }
+
+    /// Terminates the machine of this name.
+    pub async fn terminate(&self, name: &str) {
+        self.terminate_instance(&self.machine(name).await.id).await.unwrap();
+    }
+
+    /// The ended calls of one operation by the program under test.
+    pub async fn calls_of(&self, operation: Operation) -> Vec<CallEntry> {
+        let mut calls = self.calls_of_ccm().await;
+        calls.retain(|call| call.operation == operation);
+        calls
     }
 
     /// The ended calls of the program under test, in the order in which they came.

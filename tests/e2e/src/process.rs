@@ -78,6 +78,12 @@ impl Process {
     }
 }
 
+/// Sends a signal to a process that is somebody else's child within us.
+pub(crate) fn signal_process(pid: u32, signal: Signal) {
+    let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         if self.ended().is_none() {

@@ -17,3 +17,13 @@ pub(crate) fn least() -> [Grant; 2] {
         Grant::RoleRules { namespace: NAMESPACE.to_owned(), rules: rights::for_lease(LEASE) },
     ]
 }
+
+/// All rights but that to delete Nodes, as a role from before there was a lifecycle controller.
+pub(crate) fn without_deletion() -> [Grant; 2] {
+    let [in_cluster, for_lease] = least();
+    let Grant::ClusterRules(mut rules) = in_cluster else { return [in_cluster, for_lease] };
+    for rule in &mut rules {
+        rule.verbs.retain(|verb| verb != "delete");
+    }
+    [Grant::ClusterRules(rules), for_lease]
+}

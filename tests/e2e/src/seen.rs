@@ -9,6 +9,8 @@ use ccm_envtest::kubelet::UNINITIALIZED_TAINT;
 /// What a test wants to know of a Node, short enough for the message of one that fails.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
+    /// Which Node of this name it is.
+    pub uid: String,
     /// `InternalIP 10.0.0.1`, in order.
     pub addresses: Vec<String>,
     /// `spec.providerID`.
@@ -34,6 +36,7 @@ impl From<&Node> for Seen {
             )
         });
         Self {
+            uid: node.metadata.uid.clone().unwrap_or_default(),
             addresses: addresses.iter().map(|a| format!("{} {}", a.type_, a.address)).collect(),
             provider_id: spec.provider_id,
             taints: spec.taints.unwrap_or_default().into_iter().map(|taint| taint.key).collect(),
@@ -46,7 +49,12 @@ impl From<&Node> for Seen {
 impl Seen {
     /// Whether the uninitialized taint is gone.
     pub fn is_initialized(&self) -> bool {
-        !self.taints.iter().any(|key| key == UNINITIALIZED_TAINT)
+        !self.has_taint(UNINITIALIZED_TAINT)
+    }
+
+    /// Whether there is a taint of this key.
+    pub fn has_taint(&self, key: &str) -> bool {
+        self.taints.iter().any(|taint| taint == key)
     }
 
     /// A label's value; empty where there is none.

@@ -32,8 +32,9 @@ pub fn run(test: impl Future<Output = ()>) {
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) control_plane: ControlPlane,
-    /// `cloud-controller-manager`, and another one with the same rights, to tell two replicas apart.
-    pub(crate) accounts: [ServiceAccountAccess; 2],
+    /// `cloud-controller-manager`, another one with the same rights, to tell two replicas apart, and
+    /// one that may not delete Nodes.
+    pub(crate) accounts: [ServiceAccountAccess; 3],
 }
 
 /// Who else may be at work.
@@ -76,12 +77,13 @@ impl Stage {
     async fn start() -> Self {
         let options = Options { audit: true, ..Options::default() };
         let control_plane = ControlPlane::start_with(options).await.unwrap();
-        let account = async |name| {
-            control_plane.service_account(NAMESPACE, name, &rights::least()).await.unwrap()
+        let account = async |name, grants: &[_]| {
+            control_plane.service_account(NAMESPACE, name, grants).await.unwrap()
         };
         let accounts = [
-            account("cloud-controller-manager").await,
-            account("cloud-controller-manager-2").await,
+            account("cloud-controller-manager", &rights::least()).await,
+            account("cloud-controller-manager-2", &rights::least()).await,
+            account("cloud-controller-manager-3", &rights::without_deletion()).await,
         ];
         Self { control_plane, accounts }
     }

@@ -26,6 +26,18 @@ impl Traffic {
         self.mutations().keep(|event| event.resource == "nodes")
     }
 
+    /// Deletions of Nodes, or tries.
+    #[must_use]
+    pub fn node_deletions(&self) -> Self {
+        self.keep(|event| event.resource == "nodes" && event.verb == "delete")
+    }
+
+    /// Mutations of the Nodes' status: addresses and conditions.
+    #[must_use]
+    pub fn status_writes(&self) -> Self {
+        self.node_writes().keep(|event| event.subresource == "status")
+    }
+
     /// Requests for one Node. The opening list and the watch are not among them.
     #[must_use]
     pub fn node_reads(&self) -> Self {
@@ -48,6 +60,11 @@ impl Traffic {
     #[must_use]
     pub fn after(&self, count: usize) -> Self {
         Self(self.0.iter().skip(count).cloned().collect())
+    }
+
+    /// The requests one by one.
+    pub fn iter(&self) -> impl Iterator<Item = &Event> {
+        self.0.iter()
     }
 
     /// How many there are.

@@ -1,11 +1,13 @@
 //! A control plane, a cloud, and what a test does with them.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ccm_envtest::ControlPlane;
-use ccm_envtest::kubelet::{Kubelet, register_many};
+use ccm_envtest::kubelet::{Kubelet, register_many, set_ready, set_unknown};
+use ccm_envtest::{ControlPlane, ServiceAccountAccess};
+use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Node};
 use kube::api::{ListParams, Patch, PatchParams};
@@ -14,6 +16,8 @@ use serde_json::Value;
 
 use crate::ccm::{Account, Ccm, Setup};
 use crate::cloud::{self, Cloud};
+use crate::process::{Signal, signal_process};
+use crate::proxy::Proxy;
 use crate::rights::{LEASE, NAMESPACE};
 use crate::seen::Seen;
 use crate::stage::{Stage, Turn};
@@ -68,13 +72,35 @@ impl World {
 
     /// Starts a cloud-controller-manager.
     pub fn ccm(&self, setup: &Setup) -> Ccm {
+        self.ccm_with(setup, self.account(setup.who()).kubeconfig())
+    }
+
+    fn ccm_with(&self, setup: &Setup, kubeconfig: &Path) -> Ccm {
         let name = format!("ccm-{}", self.ccms.fetch_add(1, Ordering::Relaxed) + 1);
-        let [first, second] = &self.stage().accounts;
-        let account = match setup.who() {
+        Ccm::start(&name, &self.dir, setup, kubeconfig, &self.dir.join("cloud.yaml"))
+    }
+
+    /// A wire to the API server that can be held.
+    pub async fn proxy(&self) -> Proxy {
+        Proxy::before(self.stage().control_plane.server_url()).await
+    }
+
+    /// Starts a cloud-controller-manager that talks to the API server through this wire.
+    pub fn ccm_behind(&self, proxy: &Proxy, setup: &Setup) -> Ccm {
+        let direct = std::fs::read_to_string(self.account(setup.who()).kubeconfig()).unwrap();
+        let server = self.stage().control_plane.server_url();
+        let path = self.dir.join(format!("proxied-{:?}.kubeconfig", setup.who()));
+        std::fs::write(&path, direct.replace(server, &proxy.url())).unwrap();
+        self.ccm_with(setup, &path)
+    }
+
+    fn account(&self, account: Account) -> &ServiceAccountAccess {
+        let [first, second, undeleting] = &self.stage().accounts;
+        match account {
             Account::First => first,
             Account::Second => second,
-        };
-        Ccm::start(&name, &self.dir, setup, account.kubeconfig(), &self.dir.join("cloud.yaml"))
+            Account::Undeleting => undeleting,
+        }
     }
 
     fn stage(&self) -> &Stage {
@@ -84,6 +110,11 @@ impl World {
     /// The API server and etcd, to be stopped and started.
     pub fn control_plane(&mut self) -> &mut ControlPlane {
         &mut self.stage.as_mut().expect("it is given back when the world ends").control_plane
+    }
+
+    /// Stops etcd in its tracks, or lets it go on: the API server waits for it.
+    pub fn signal_etcd(&self, signal: Signal) {
+        signal_process(self.stage().control_plane.etcd_pid(), signal);
     }
 
     /// A client that may do anything.
@@ -111,6 +142,47 @@ impl World {
     pub async fn register_all(&self, names: &[String]) {
         let kubelets = names.iter().map(|name| Kubelet::new(name.as_str()));
         register_many(&self.admin(), kubelets, 16).await.unwrap();
+    }
+
+    /// Makes instances and registers their nodes.
+    pub async fn join_all(&self, names: &[String]) {
+        self.cloud.instances_named(names.to_vec()).await;
+        self.register_all(names).await;
+    }
+
+    /// Lets the node's kubelet say that it is ready, or that it is not.
+    pub async fn set_ready(&self, name: &str, ready: bool) {
+        set_ready(&self.admin(), name, ready).await.unwrap();
+    }
+
+    /// Lets the node be given up by a kube-controller-manager, as some time after its machine was
+    /// switched off.
+    pub async fn silence(&self, name: &str) {
+        set_unknown(&self.admin(), name).await.unwrap();
+    }
+
+    /// Lets many nodes be given up.
+    pub async fn silence_all(&self, names: &[String]) {
+        let silence = futures::stream::iter(names).map(|name| self.silence(name));
+        silence.buffer_unordered(16).collect::<()>().await;
+    }
+
+    /// The UIDs of all Nodes, by name.
+    pub async fn uids(&self) -> BTreeMap<String, String> {
+        let nodes = self.nodes().list_metadata(&ListParams::default()).await.unwrap();
+        nodes.iter().map(|node| (node.name_any(), node.uid().unwrap_or_default())).collect()
+    }
+
+    /// Waits until there is no Node of this name.
+    pub async fn gone(&self, name: &str, bound: Duration) {
+        wait_until(&format!("the end of node {name}"), bound, async || {
+            match self.nodes().get_opt(name).await {
+                Ok(None) => Ok(()),
+                Ok(Some(node)) => Err(format!("{:?}", Seen::from(&node))),
+                Err(err) => Err(err.to_string()),
+            }
+        })
+        .await;
     }
 
     /// The Node as it is.
@@ -195,9 +267,8 @@ impl World {
 
     /// What that account asked of the API server so far.
     pub async fn traffic_of(&self, account: Account) -> Traffic {
-        let stage = self.stage();
-        let user = stage.accounts[usize::from(account == Account::Second)].user();
-        let events = stage.control_plane.audit_events().await.unwrap();
+        let user = self.account(account).user();
+        let events = self.stage().control_plane.audit_events().await.unwrap();
         Traffic::new(events.into_iter().skip(self.begun).filter(|event| event.user == user))
     }
 

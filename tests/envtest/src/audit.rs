@@ -12,8 +12,10 @@ use std::{
     time::Instant,
 };
 
+use k8s_openapi::jiff::Timestamp;
 use kube::{Client, core::Request as ApiRequest};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
     control_plane::PATIENCE,
@@ -31,6 +33,9 @@ pub(crate) const POLICY: &str = r#"apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+- level: Request
+  verbs: [delete]
+  userGroups: ["system:serviceaccounts:kube-system"]
 - level: Metadata
   userGroups: ["system:serviceaccounts:kube-system", "ccm-envtest:audit-marker"]
 - level: None
@@ -79,6 +84,10 @@ pub struct Event {
     pub code: u16,
     /// What the client calls itself.
     pub user_agent: String,
+    /// When the request came in.
+    pub received: Timestamp,
+    /// What was sent with a deletion: its options. `Null` for all else.
+    pub sent: Value,
 }
 
 /// The file's own shape.
@@ -99,6 +108,10 @@ struct Line {
     response_status: LineStatus,
     #[serde(default)]
     user_agent: String,
+    #[serde(default, rename = "requestReceivedTimestamp")]
+    received: Timestamp,
+    #[serde(default, rename = "requestObject")]
+    sent: Value,
 }
 
 #[derive(Default, Deserialize)]
@@ -138,6 +151,8 @@ impl From<Line> for Event {
             name: line.object_ref.name,
             code: line.response_status.code,
             user_agent: line.user_agent,
+            received: line.received,
+            sent: line.sent,
         }
     }
 }
@@ -294,6 +309,8 @@ mod tests {
             ("patch", "nodes", "status", "a", 200)
         );
         assert_eq!((&*event.uri, &*event.user_agent), ("/api/v1/nodes/a/status?", "ccm/1"));
+        assert_eq!(event.received, "2026-01-01T00:00:00Z".parse().unwrap());
+        assert!(event.sent.is_null());
     }
 
     #[test]

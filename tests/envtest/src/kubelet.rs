@@ -42,6 +42,10 @@ pub const UNINITIALIZED_TAINT: &str = "node.cloudprovider.kubernetes.io/uninitia
 /// <https://kubernetes.io/docs/reference/labels-annotations-taints/#node-kubernetes-io-not-ready>
 pub const NOT_READY_TAINT: &str = "node.kubernetes.io/not-ready";
 
+/// What a kube-controller-manager puts on a node that it has not heard of for a while.
+/// <https://kubernetes.io/docs/reference/labels-annotations-taints/#node-kubernetes-io-unreachable>
+pub const UNREACHABLE_TAINT: &str = "node.kubernetes.io/unreachable";
+
 /// The addresses a kubelet was started with.
 /// <https://kubernetes.io/docs/reference/labels-annotations-taints/#alpha-kubernetes-io-provided-node-ip>
 pub const PROVIDED_NODE_IP: &str = "alpha.kubernetes.io/provided-node-ip";
@@ -322,24 +326,47 @@ pub async fn register_many(
 /// Lets a node be ready or not: the condition, as its kubelet says it, and the taint, as a kube-controller-manager does.
 /// Returns the node as it then is.
 pub async fn set_ready(client: &Client, name: &str, ready: bool) -> Result<Node, Error> {
+    let taint = (!ready).then_some(NOT_READY_TAINT);
+    set_condition(client, name, KUBELET, ready_condition(ready, &now()), taint).await
+}
+
+/// Lets a node be silent: what a kube-controller-manager writes some time after its machine was switched off. Returns the
+/// node as it then is.
+pub async fn set_unknown(client: &Client, name: &str) -> Result<Node, Error> {
+    let message = "Kubelet stopped posting node status.";
+    let unknown = condition("Ready", "Unknown", "NodeStatusUnknown", message, &now());
+    set_condition(client, name, CONTROLLER_MANAGER, unknown, Some(UNREACHABLE_TAINT)).await
+}
+
+async fn set_condition(
+    client: &Client,
+    name: &str,
+    manager: &str,
+    condition: NodeCondition,
+    wanted: Option<&str>,
+) -> Result<Node, Error> {
     let api: Api<Node> = Api::all(client.clone());
-    let patch = json!({"status": {"conditions": [ready_condition(ready, &now())]}});
-    let params = PatchParams { field_manager: Some(KUBELET.to_owned()), ..Default::default() };
+    let patch = json!({"status": {"conditions": [condition]}});
+    let params = PatchParams { field_manager: Some(manager.to_owned()), ..Default::default() };
     api.patch_status(name, &params, &Patch::Strategic(&patch))
         .await
         .context(|| format!("setting the conditions of node {name}"))?;
-    edit_taints(&api, name, if ready { without_not_ready } else { with_not_ready }).await?;
+    edit_taints(&api, name, |taints| {
+        let is_other =
+            |key: &str| ![NOT_READY_TAINT, UNREACHABLE_TAINT].contains(&key) || Some(key) == wanted;
+        taints.retain(|taint| is_other(&taint.key));
+        if let Some(wanted) = wanted
+            && !taints.iter().any(|taint| taint.key == wanted)
+        {
+            taints.push(taint(wanted, None));
+        }
+    })
+    .await?;
     api.get(name).await.context(|| format!("reading node {name}"))
 }
 
 fn without_not_ready(taints: &mut Vec<Taint>) {
     taints.retain(|taint| taint.key != NOT_READY_TAINT);
-}
-
-fn with_not_ready(taints: &mut Vec<Taint>) {
-    if !taints.iter().any(|taint| taint.key == NOT_READY_TAINT) {
-        taints.push(taint(NOT_READY_TAINT, None));
-    }
 }
 
 /// Changes the taints and nothing else, even if somebody else changes them at the same time.

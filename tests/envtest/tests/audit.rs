@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::{core::v1::Node, rbac::v1::PolicyRule};
 use kube::{
     Api,
-    api::{DeleteParams, ListParams, Patch, PatchParams, WatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, WatchParams},
 };
 use serde_json::json;
 
@@ -28,7 +28,7 @@ async fn requests_are_counted_by_user_and_kind_and_answer() {
     let control_plane = ControlPlane::start_with(options).await.unwrap();
     let admin = control_plane.admin_client();
     Kubelet::new("a").register(&admin).await.unwrap();
-    let rules = vec![nodes_rule(&["get", "list", "watch", "patch"])];
+    let rules = vec![nodes_rule(&["get", "list", "watch", "patch", "delete"])];
     let grants = [Grant::ClusterRules(rules)];
     let account = control_plane.service_account("kube-system", "ccm", &grants).await.unwrap();
     let stranger = control_plane.service_account("default", "stranger", &grants).await.unwrap();
@@ -43,7 +43,10 @@ async fn requests_are_counted_by_user_and_kind_and_answer() {
     let patch = Patch::Merge(json!({"metadata": {"annotations": {"a": "b"}}}));
     nodes.patch_status("a", &PatchParams::default(), &patch).await.unwrap();
     nodes.get("b").await.unwrap_err();
-    nodes.delete("a", &DeleteParams::default()).await.unwrap_err();
+    let preconditions = Preconditions { uid: Some("u".to_owned()), ..Default::default() };
+    let delete = DeleteParams { preconditions: Some(preconditions), ..Default::default() };
+    nodes.delete("a", &delete).await.unwrap_err();
+    nodes.create(&PostParams::default(), &Kubelet::new("b").node()).await.unwrap_err();
     let strange: Api<Node> = Api::all(control_plane.client(stranger.credentials()).await.unwrap());
     strange.list(&ListParams::default()).await.unwrap();
 
@@ -52,10 +55,16 @@ async fn requests_are_counted_by_user_and_kind_and_answer() {
     assert_eq!(
         Counts::of(&events, |_| true).to_string(),
         format!(
-            "1 delete nodes 403 {user}\n1 get nodes 404 {user}\n3 list nodes 200 {user}\n1 patch nodes/status 200 {user}\n"
+            "1 create nodes 403 {user}\n1 delete nodes 409 {user}\n1 get nodes 404 {user}\n3 list nodes 200 {user}\n1 patch nodes/status 200 {user}\n"
         )
     );
     assert_eq!(Counts::of(&events, |event| event.verb == "list").total(), 3);
+    let sent: Vec<_> = events.iter().filter(|event| !event.sent.is_null()).collect();
+    let [delete] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!(
+        (&*delete.verb, delete.sent["preconditions"]["uid"].as_str()),
+        ("delete", Some("u"))
+    );
 
     // A watch is counted when it ends; that it began can be seen before.
     let mut watch = nodes.watch(&WatchParams::default(), "0").await.unwrap().boxed();

@@ -3,7 +3,8 @@
 use ccm_envtest::{
     ControlPlane,
     kubelet::{
-        Kubelet, NOT_READY_TAINT, PROVIDED_NODE_IP, UNINITIALIZED_TAINT, register_many, set_ready,
+        Kubelet, NOT_READY_TAINT, PROVIDED_NODE_IP, UNINITIALIZED_TAINT, UNREACHABLE_TAINT,
+        register_many, set_ready, set_unknown,
     },
 };
 use k8s_openapi::api::core::v1::Node;
@@ -65,6 +66,11 @@ async fn readiness_comes_and_goes_and_other_taints_stay() {
     assert!(!is_ready(&node));
     let again = set_ready(&client, "a", false).await.unwrap();
     assert_eq!(taints(&again), taints(&node));
+
+    let silent = set_unknown(&client, "a").await.unwrap();
+    assert_eq!(taints(&silent), [UNINITIALIZED_TAINT, "mine", UNREACHABLE_TAINT]);
+    assert!(!is_ready(&silent));
+    set_ready(&client, "a", false).await.unwrap();
 
     // Somebody else takes a taint away in between.
     let api: Api<Node> = Api::all(client.clone());

@@ -214,7 +214,9 @@ impl Elector {
 
     /// Waits until another attempt is worthwhile: as a rule by watching, else as long as client-go.
     async fn wait(&mut self) {
-        let poll = Instant::now() + self.election.timing.poll_pause(identity::fraction());
+        let begun = Instant::now();
+        let pause = self.election.timing.poll_pause(identity::fraction());
+        let poll = begun + pause;
         if let Move::Wait(_) = self.decide()
             && Instant::now() >= self.watch_again
         {
@@ -234,7 +236,8 @@ impl Elector {
         }
         match self.decide() {
             Move::Wait(expires) => sleep_until(poll.min(expires)).await,
-            Move::Create | Move::Renew | Move::TakeOver => sleep_until(poll).await,
+            // It may be ours and could not be had: the API server is away, and nobody leads.
+            Move::Create | Move::Renew | Move::TakeOver => sleep_until(begun + pause / 2).await,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::cluster::node::{Node, Version};
 use crate::controllers::write::{self, add, test};
 
 /// Writes addresses and the condition. Gives the Node's new version.
-pub(super) async fn write_status(
+pub(in crate::controllers) async fn write_status(
     client: &Client,
     node: &Node,
     change: &StatusChange,
@@ -21,7 +21,7 @@ pub(super) async fn write_status(
 }
 
 /// Writes labels and provider ID and takes the taint away. Gives the Node's new version.
-pub(super) async fn write_main(
+pub(in crate::controllers) async fn write_main(
     client: &Client,
     node: &Node,
     latest: &Version,
@@ -33,7 +33,11 @@ pub(super) async fn write_main(
 /// A strategic merge: conditions merge by type, so other writers' stay; the addresses are replaced
 /// as a whole, because the API merges them by type and a node may have two of one type. The UID is a
 /// precondition: a Node that was made anew answers 409.
-fn status_patch(node: &Node, change: &StatusChange, now: Timestamp) -> Value {
+pub(in crate::controllers) fn status_patch(
+    node: &Node,
+    change: &StatusChange,
+    now: Timestamp,
+) -> Value {
     let mut metadata = json!({"uid": node.uid.as_str()});
     if node.labels.is_empty() {
         // The main patch that follows adds a whole map of labels, on what we saw: nobody may have
@@ -57,7 +61,11 @@ fn status_patch(node: &Node, change: &StatusChange, now: Timestamp) -> Value {
 /// A JSON Patch that tests what was decided on: the UID, and the place of each taint that goes. A
 /// list of taints that moved meanwhile answers 422, and it is decided again; no other writer's taint
 /// is ever rewritten.
-fn main_patch(node: &Node, latest: &Version, change: &MainChange) -> Vec<PatchOperation> {
+pub(in crate::controllers) fn main_patch(
+    node: &Node,
+    latest: &Version,
+    change: &MainChange,
+) -> Vec<PatchOperation> {
     let mut operations = vec![test(&["metadata", "uid"], node.uid.as_str())];
     operations.extend(write::remove_taints(&change.remove_taints, keys::TAINT_UNINITIALIZED));
     if let Some(id) = &change.provider_id {

@@ -10,14 +10,14 @@ use crate::cluster::node::{ConditionStatus, Node};
 use crate::controllers::known::{Known, is_end, is_settled, looked_up_by};
 
 /// `reason` when the annotation with the kubelet's address cannot be obeyed.
-pub(super) const INVALID_PROVIDED_IP: &str = "InvalidProvidedNodeIP";
+pub(in crate::controllers) const INVALID_PROVIDED_IP: &str = "InvalidProvidedNodeIP";
 
 /// Reason of the event when another machine stands behind the node.
-pub(super) const INSTANCE_REPLACED: &str = "InstanceReplaced";
+pub(in crate::controllers) const INSTANCE_REPLACED: &str = "InstanceReplaced";
 
 /// What to do about a Node.
 #[derive(Debug)]
-pub(super) enum Decision {
+pub(in crate::controllers) enum Decision {
     /// It is not ours, or there is nothing to be done.
     Leave,
     /// It cannot be initialised yet.
@@ -28,7 +28,7 @@ pub(super) enum Decision {
 
 /// Why a Node waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wait {
+pub(in crate::controllers) struct Wait {
     /// What is said on it: its reason is also that of the event and the metric.
     pub known: Known,
     /// When to look again.
@@ -37,7 +37,7 @@ pub(super) struct Wait {
 
 /// The writes that make a Node right, at most one of each.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Changes {
+pub(in crate::controllers) struct Changes {
     /// What goes into `status`, written first.
     pub status: StatusChange,
     /// What goes into the main resource, written last: with the taint gone, pods come.
@@ -48,19 +48,19 @@ pub(super) struct Changes {
 
 impl Changes {
     /// Whether nothing is to be written or said.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::controllers) fn is_empty(&self) -> bool {
         self.status.is_empty() && self.main.is_empty() && self.notes.is_empty()
     }
 
     /// Whether these writes initialise the node.
-    pub(super) fn initializes(&self) -> bool {
+    pub(in crate::controllers) fn initializes(&self) -> bool {
         !self.main.remove_taints.is_empty()
     }
 }
 
 /// A change of `status`.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct StatusChange {
+pub(in crate::controllers) struct StatusChange {
     /// The whole new list of addresses.
     pub addresses: Option<Vec<NodeAddress>>,
     /// The condition `InstanceKnown`.
@@ -69,14 +69,14 @@ pub(super) struct StatusChange {
 
 impl StatusChange {
     /// Whether nothing is to be written.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::controllers) fn is_empty(&self) -> bool {
         self.addresses.is_none() && self.known.is_none()
     }
 }
 
 /// A change of the main resource.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct MainChange {
+pub(in crate::controllers) struct MainChange {
     /// Labels to set.
     pub labels: BTreeMap<String, String>,
     /// `spec.providerID`, where there is none.
@@ -87,14 +87,14 @@ pub(super) struct MainChange {
 
 impl MainChange {
     /// Whether nothing is to be written.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::controllers) fn is_empty(&self) -> bool {
         self.labels.is_empty() && self.provider_id.is_none() && self.remove_taints.is_empty()
     }
 }
 
 /// Something that the node's owner should hear. It stops nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Note {
+pub(in crate::controllers) struct Note {
     /// The event's reason, one word.
     pub reason: &'static str,
     /// A sentence.
@@ -102,14 +102,14 @@ pub(super) struct Note {
 }
 
 impl Note {
-    pub(super) fn new(reason: &'static str, message: String) -> Self {
+    pub(in crate::controllers) fn new(reason: &'static str, message: String) -> Self {
         Self { reason, message }
     }
 }
 
 /// What a decision rests on, besides the Node.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Knowledge<'a> {
+pub(in crate::controllers) struct Knowledge<'a> {
     /// Whether the node is ours.
     pub belongs: &'a Belongs,
     /// What the cloud says.
@@ -123,7 +123,7 @@ pub(super) struct Knowledge<'a> {
 }
 
 /// Decides about one Node.
-pub(super) fn decide(node: &Node, knowledge: Knowledge<'_>) -> Decision {
+pub(in crate::controllers) fn decide(node: &Node, knowledge: Knowledge<'_>) -> Decision {
     if let Belongs::Foreign(_) = knowledge.belongs {
         return Decision::Leave;
     }
@@ -180,6 +180,10 @@ fn follow(node: &Node, knowledge: Knowledge<'_>) -> Decision {
         None
     });
     changes.status = status(node, wanted, knowledge.announced);
+    if *knowledge.belongs == Belongs::Ours && !knowledge.announced {
+        // What stands there is the lifecycle controller's word, which may know better by now.
+        changes.status.known = None;
+    }
     // A node that joined without the taint and has no provider ID was never ours to label.
     if *knowledge.belongs == Belongs::Ours {
         let labels = labels::wanted(

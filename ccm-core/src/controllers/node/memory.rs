@@ -1,7 +1,8 @@
-//! What is remembered of all nodes, behind one lock that is never held across a wait.
+//! What is remembered of all nodes, behind one lock that is never held across a wait. Pure: time
+//! is handed in.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::telemetry::NodeMetrics;
 
 /// What to do with a node before the cloud is asked.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in crate::controllers) enum Step {
     /// Ask the cloud.
     Look,
     /// Tell the node's owner why it waits.
@@ -28,12 +29,13 @@ pub(super) enum Step {
 
 /// What is remembered of all nodes.
 #[derive(Debug)]
-pub(super) struct Memories {
+pub(in crate::controllers) struct Memories {
     state: Mutex<State>,
     metrics: NodeMetrics,
     /// When a node that waits for its owner is looked at in any case.
     slow: Duration,
-    spread: RandomState,
+    /// The same in each process, so that a random schedule can be replayed.
+    spread: BuildHasherDefault<DefaultHasher>,
 }
 
 #[derive(Debug)]
@@ -43,9 +45,9 @@ struct State {
 }
 
 impl Memories {
-    pub(super) fn new(metrics: NodeMetrics, slow: Duration) -> Self {
-        let state = Mutex::new(State { nodes: HashMap::new(), pace: Pace::new(Instant::now()) });
-        Self { state, metrics, slow, spread: RandomState::new() }
+    pub(in crate::controllers) fn new(metrics: NodeMetrics, slow: Duration, now: Instant) -> Self {
+        let state = Mutex::new(State { nodes: HashMap::new(), pace: Pace::new(now) });
+        Self { state, metrics, slow, spread: BuildHasherDefault::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -76,7 +78,7 @@ impl Memories {
     }
 
     /// The watch showed the node. Says whether it has caught up with our own last write just now.
-    pub(super) fn seen(&self, node: &Node) -> bool {
+    pub(in crate::controllers) fn seen(&self, node: &Node) -> bool {
         let mut state = self.state();
         let Some(memory) = state.nodes.get_mut(&node.name) else { return false };
         let caught_up =
@@ -91,23 +93,23 @@ impl Memories {
     }
 
     /// The node changed in a way that matters: look at once, whatever was planned.
-    pub(super) fn wake(&self, node: &Node) {
+    pub(in crate::controllers) fn wake(&self, node: &Node, now: Instant) {
         if let Some(memory) = self.state().nodes.get_mut(&node.name)
             && let Some(waiting) = &mut memory.waits
         {
-            waiting.wake(Instant::now());
+            waiting.wake(now);
         }
     }
 
     /// The node is gone, or not ours.
-    pub(super) fn forget(&self, name: &NodeName) {
+    pub(in crate::controllers) fn forget(&self, name: &NodeName) {
         if let Some(memory) = self.state().nodes.remove(name) {
             self.count(&memory, -1);
         }
     }
 
     /// What comes first for a node.
-    pub(super) fn first_step(&self, node: &Node, now: Instant) -> Step {
+    pub(in crate::controllers) fn first_step(&self, node: &Node, now: Instant) -> Step {
         let mut state = self.state();
         let State { nodes, pace } = &mut *state;
         let Some(memory) = nodes.get_mut(&node.name) else { return Step::Look };
@@ -126,14 +128,20 @@ impl Memories {
     }
 
     /// Whether we said on the node that it waits.
-    pub(super) fn is_announced(&self, node: &Node) -> bool {
+    pub(in crate::controllers) fn is_announced(&self, node: &Node) -> bool {
         let state = self.state();
         let memory = state.nodes.get(&node.name).filter(|memory| memory.uid == node.uid);
         memory.and_then(|memory| memory.waits.as_ref()).is_some_and(|w| w.announced.is_some())
     }
 
     /// The node has to wait; it was first asked about at `asked`.
-    pub(super) fn waits(&self, node: &Node, wait: Wait, asked: Instant) {
+    pub(in crate::controllers) fn waits(
+        &self,
+        node: &Node,
+        wait: Wait,
+        asked: Instant,
+        now: Instant,
+    ) {
         // The lowest bits of a hash, as a number in 0..1: each node has its own.
         let bits = u32::try_from(self.spread.hash_one(&node.name) & 0xffff).unwrap_or_default();
         let spread = f64::from(bits) / f64::from(0x1_0000);
@@ -142,13 +150,13 @@ impl Memories {
             let standing = node.instance_known.as_ref().map(|known| &*known.reason);
             let waiting =
                 memory.waits.get_or_insert_with(|| Waiting::new(wait.clone(), asked, standing));
-            waiting.again(wait, pace, Instant::now(), self.slow, spread);
+            waiting.again(wait, pace, now, self.slow, spread);
             self.count(memory, 1);
         });
     }
 
     /// The node's owner was told.
-    pub(super) fn told(&self, node: &Node) {
+    pub(in crate::controllers) fn told(&self, node: &Node) {
         self.with(node, |memory, _| {
             if let Some(waiting) = &mut memory.waits {
                 waiting.told();
@@ -157,16 +165,16 @@ impl Memories {
     }
 
     /// The node's owner could not be told.
-    pub(super) fn not_told(&self, node: &Node) {
+    pub(in crate::controllers) fn not_told(&self, node: &Node, now: Instant) {
         self.with(node, |memory, _| {
             if let Some(waiting) = &mut memory.waits {
-                waiting.not_told(Instant::now());
+                waiting.not_told(now);
             }
         });
     }
 
     /// The node is as it should be.
-    pub(super) fn content(&self, node: &Node) {
+    pub(in crate::controllers) fn content(&self, node: &Node) {
         if self.state().nodes.contains_key(&node.name) {
             self.with(node, |memory, _| self.settle(memory, Vec::new()));
         }
@@ -174,7 +182,12 @@ impl Memories {
 
     /// The node was written; the last write made this version. Gives the notes that its owner has
     /// not heard.
-    pub(super) fn written(&self, node: &Node, notes: Vec<Note>, version: Version) -> Vec<Note> {
+    pub(in crate::controllers) fn written(
+        &self,
+        node: &Node,
+        notes: Vec<Note>,
+        version: Version,
+    ) -> Vec<Note> {
         self.with(node, |memory, _| {
             memory.written = Some(version);
             self.settle(memory, notes)
@@ -182,7 +195,7 @@ impl Memories {
     }
 
     /// The status was written, as this version: what it says of a wait is said.
-    pub(super) fn status_written(&self, node: &Node, version: &Version) {
+    pub(in crate::controllers) fn status_written(&self, node: &Node, version: &Version) {
         self.with(node, |memory, _| {
             memory.written = Some(version.clone());
             if let Some(waiting) = &mut memory.waits {
@@ -199,8 +212,11 @@ impl Memories {
     }
 
     /// The node could not be written: how often in a row, and how long to leave it.
-    pub(super) fn not_written(&self, node: &Node) -> (u32, Duration) {
+    pub(in crate::controllers) fn not_written(&self, node: &Node) -> (u32, Duration) {
         self.with(node, |memory, _| {
+            if let Some(waiting) = &mut memory.waits {
+                waiting.unsure();
+            }
             let pause = memory.pause_after_failure();
             (memory.failures, pause)
         })

@@ -5,12 +5,11 @@
 //! is then decided and written by itself. At most two writes and no read per node: the status
 //! first, then one patch that takes the taint away, so that no pod comes before the addresses.
 
-mod act;
+pub(super) mod act;
 mod addresses;
 pub(super) mod decide;
 mod labels;
-mod memory;
-mod progress;
+pub(super) mod memory;
 mod waiting;
 
 use std::num::NonZeroU16;
@@ -27,7 +26,7 @@ use tracing::{debug, info, warn};
 
 use self::decide::{Changes, Decision, Knowledge, StatusChange, Wait, decide};
 use self::memory::{Memories, Step};
-use self::progress::Progress;
+use super::progress::Progress;
 use super::queue::WorkQueue;
 use super::write::{WriteClient, code, refusal};
 use crate::cloud::{Batching, Belongs, CloudProvider, Needs, NodeName, Observation, Urgency};
@@ -114,7 +113,7 @@ impl Intake {
                 }
                 let urgency =
                     if new.is_uninitialized() { Urgency::Initialize } else { Urgency::Refresh };
-                self.memories.wake(new);
+                self.memories.wake(new, Instant::now());
                 self.queue.add(new.name.clone(), urgency);
             }
             // Worked on until the end, so that whoever works on it now does not have the last word.
@@ -124,7 +123,7 @@ impl Intake {
 }
 
 /// Whether a change can change a decision. Heartbeats and most conditions cannot.
-fn is_relevant(old: &Node, new: &Node) -> bool {
+pub(super) fn is_relevant(old: &Node, new: &Node) -> bool {
     old.uid != new.uid
         || old.provider_id != new.provider_id
         || old.labels != new.labels
@@ -138,7 +137,7 @@ fn is_relevant(old: &Node, new: &Node) -> bool {
 impl NodeController {
     /// The controller, fed by the watch from now on.
     pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
-        let memories = Memories::new(parts.metrics.clone(), settings.refresh);
+        let memories = Memories::new(parts.metrics.clone(), settings.refresh, Instant::now());
         let intake = Arc::new(Intake { queue: WorkQueue::default(), memories });
         let feed = Arc::clone(&intake);
         parts.nodes.on_change(move |change| feed.take(change));
@@ -343,7 +342,7 @@ impl NodeController {
 
     async fn wait(&self, node: &Node, wait: Wait, asked: Instant) {
         debug!(node = %node.name, reason = wait.known.reason, why = wait.known.message, "node waits");
-        self.intake.memories.waits(node, wait, asked);
+        self.intake.memories.waits(node, wait, asked, Instant::now());
         if let Step::Announce(wait) = self.intake.memories.first_step(node, Instant::now()) {
             self.announce(node, wait).await;
         }
@@ -363,7 +362,7 @@ impl NodeController {
             }
             Err(err) => {
                 debug!(node = %node.name, error = %Reason(&err), "condition not written");
-                self.intake.memories.not_told(node);
+                self.intake.memories.not_told(node, Instant::now());
             }
         }
     }
@@ -395,7 +394,12 @@ impl NodeController {
                 self.wait(&node, wait, asked).await;
             }
             Decision::Write(changes) => match self.carry_out(&node, &changes).await {
-                Ok(version) => self.written(&node, changes, version),
+                Ok(version) => {
+                    if sighting.replaces.is_some() {
+                        self.parts.fleet.renewed(&node.name);
+                    }
+                    self.written(&node, changes, version);
+                }
                 Err(err) => self.not_written(&node, &err),
             },
         }

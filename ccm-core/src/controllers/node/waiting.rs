@@ -11,7 +11,7 @@ use crate::cloud::{Retry, Uid};
 use crate::cluster::node::Version;
 
 /// A node that has waited this long is told so, by a condition and an event.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(in crate::controllers) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Between two nodes that are told so. Thousands may wait for one revoked token, and each answer of
 /// the cloud is the same for all.
@@ -30,37 +30,40 @@ const BEATS: u32 = 8;
 /// After a write that failed, doubled with each further failure up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE_AFTER_WRITE: Duration = Duration::from_millis(250);
 
+/// In place of a reason: nobody knows which one stands on the node.
+const UNSURE: &str = "";
+
 /// What is remembered of one node.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(in crate::controllers) struct Memory {
     /// Which node of this name.
-    pub(super) uid: Uid,
+    pub(in crate::controllers) uid: Uid,
     /// Why it waits.
-    pub(super) waits: Option<Waiting>,
+    pub(in crate::controllers) waits: Option<Waiting>,
     /// The version that our last write made. Until the cache shows it nothing is decided.
-    pub(super) written: Option<Version>,
+    pub(in crate::controllers) written: Option<Version>,
     /// What its owner heard. Said again only after it was not true for a while.
-    pub(super) said: Vec<Note>,
+    pub(in crate::controllers) said: Vec<Note>,
     /// Writes that failed in a row.
-    pub(super) failures: u32,
+    pub(in crate::controllers) failures: u32,
 }
 
 /// A node that waits.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(in crate::controllers) struct Waiting {
     /// For what.
-    pub(super) wait: Wait,
+    pub(in crate::controllers) wait: Wait,
     since: Instant,
     looks: u32,
     look_again: Instant,
     announce_at: Option<Instant>,
     /// The reason that stands on the node by our own hand.
-    pub(super) announced: Option<&'static str>,
+    pub(in crate::controllers) announced: Option<&'static str>,
 }
 
 /// What to do with a waiting node now.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(in crate::controllers) enum Next {
     /// Ask the cloud.
     Look,
     /// Tell the node's owner.
@@ -70,24 +73,24 @@ pub(super) enum Next {
 }
 
 impl Memory {
-    pub(super) fn new(uid: Uid) -> Self {
+    pub(in crate::controllers) fn new(uid: Uid) -> Self {
         Self { uid, waits: None, written: None, said: Vec::new(), failures: 0 }
     }
 
     /// Whether there is nothing left to remember.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::controllers) fn is_empty(&self) -> bool {
         self.waits.is_none() && self.written.is_none() && self.said.is_empty() && self.failures == 0
     }
 
     /// Takes the notes that were not said yet, and forgets those that are not true any more.
-    pub(super) fn news(&mut self, notes: Vec<Note>) -> Vec<Note> {
+    pub(in crate::controllers) fn news(&mut self, notes: Vec<Note>) -> Vec<Note> {
         let news = notes.iter().filter(|note| !self.said.contains(note)).cloned().collect();
         self.said = notes;
         news
     }
 
     /// The pause after a write that failed.
-    pub(super) fn pause_after_failure(&mut self) -> Duration {
+    pub(in crate::controllers) fn pause_after_failure(&mut self) -> Duration {
         let pause = growing(FIRST_PAUSE_AFTER_WRITE, self.failures);
         self.failures += 1;
         pause
@@ -98,7 +101,7 @@ impl Waiting {
     /// A node that has begun to wait: it was first looked at at `since`.
     ///
     /// `standing` is the reason that its condition gives already, from an earlier process.
-    pub(super) fn new(wait: Wait, since: Instant, standing: Option<&str>) -> Self {
+    pub(in crate::controllers) fn new(wait: Wait, since: Instant, standing: Option<&str>) -> Self {
         let announced = (standing == Some(wait.known.reason)).then_some(wait.known.reason);
         Self { wait, since, looks: 0, look_again: since, announce_at: None, announced }
     }
@@ -107,7 +110,7 @@ impl Waiting {
     ///
     /// `slow` is the time until the look that is due in any case, and `spread` a number in 0..1
     /// that keeps thousands from coming back at once.
-    pub(super) fn again(
+    pub(in crate::controllers) fn again(
         &mut self,
         wait: Wait,
         pace: &mut Pace,
@@ -140,7 +143,7 @@ impl Waiting {
     }
 
     /// What comes next.
-    pub(super) fn next(&mut self, pace: &mut Pace, now: Instant) -> Next {
+    pub(in crate::controllers) fn next(&mut self, pace: &mut Pace, now: Instant) -> Next {
         if self.look_again <= now {
             return Next::Look;
         }
@@ -161,31 +164,40 @@ impl Waiting {
     }
 
     /// The node changed: look at once.
-    pub(super) fn wake(&mut self, now: Instant) {
+    pub(in crate::controllers) fn wake(&mut self, now: Instant) {
         self.look_again = now;
     }
 
     /// The node's owner was told.
-    pub(super) fn told(&mut self) {
+    pub(in crate::controllers) fn told(&mut self) {
         self.announced = Some(self.wait.known.reason);
         self.announce_at = None;
     }
 
+    /// A write failed that would have said something else. It may stand on the node or not: whatever
+    /// is waited for next is told.
+    pub(in crate::controllers) fn unsure(&mut self) {
+        if self.announced.is_some() {
+            self.announced = Some(UNSURE);
+        }
+    }
+
     /// Telling the node's owner failed: it is tried again, but not at once.
-    pub(super) fn not_told(&mut self, now: Instant) {
+    pub(in crate::controllers) fn not_told(&mut self, now: Instant) {
+        self.unsure();
         self.announce_at = Some(now + PATIENCE);
     }
 }
 
 /// Turns at a steady pace, and beats at which many may come together.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(in crate::controllers) struct Pace {
     start: Instant,
     last: Option<Instant>,
 }
 
 impl Pace {
-    pub(super) fn new(start: Instant) -> Self {
+    pub(in crate::controllers) fn new(start: Instant) -> Self {
         Self { start, last: None }
     }
 
@@ -273,6 +285,25 @@ mod tests {
         assert_eq!(waiting.next(&mut pace, start + seconds(60)), Next::Rest(seconds(240)));
         waiting.again(wait("B", Retry::OnChange), &mut pace, start + seconds(61), SLOW, 0.0);
         assert_eq!(waiting.next(&mut pace, start + seconds(61)), Next::Announce);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_have_been_overwritten_is_told_again() {
+        type Fails = fn(&mut Waiting, Instant);
+        let failures: [Fails; 2] =
+            [|waiting, _| waiting.unsure(), |waiting, now| waiting.not_told(now)];
+        for fails in failures {
+            let (start, mut pace) = (Instant::now(), Pace::new(Instant::now()));
+            let mut waiting = Waiting::new(wait("A", Retry::OnChange), start, Some("A"));
+            waiting.again(wait("A", Retry::OnChange), &mut pace, start, SLOW, 0.0);
+            fails(&mut waiting, start);
+            let later = start + seconds(11);
+            waiting.again(wait("A", Retry::OnChange), &mut pace, later, SLOW, 0.0);
+            assert_eq!(waiting.next(&mut pace, later), Next::Announce);
+            waiting.told();
+            waiting.again(wait("A", Retry::OnChange), &mut pace, later, SLOW, 0.0);
+            assert_eq!(waiting.next(&mut pace, later), Next::Rest(SLOW));
+        }
     }
 
     #[tokio::test(start_paused = true)]

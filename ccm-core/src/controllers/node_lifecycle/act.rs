@@ -12,7 +12,7 @@ use crate::controllers::known::Known;
 use crate::controllers::write::{self, add, test};
 
 /// Sends the write. Gives the Node's new version, unless it is gone.
-pub(super) async fn carry_out(
+pub(in crate::controllers) async fn carry_out(
     client: &Client,
     node: &Node,
     write: &Write,
@@ -32,7 +32,7 @@ pub(super) async fn carry_out(
 
 /// Appends the taint. Somebody else may append the same one at the same time, another replica above
 /// all, so it must still be the version on which it was decided.
-pub(super) fn add_taint(node: &Node) -> Vec<PatchOperation> {
+pub(in crate::controllers) fn add_taint(node: &Node) -> Vec<PatchOperation> {
     let taint = json!({"key": keys::TAINT_SHUTDOWN, "effect": NO_SCHEDULE});
     let append = if node.taints.is_empty() {
         add(&["spec", "taints"], json!([taint]))
@@ -47,14 +47,14 @@ pub(super) fn add_taint(node: &Node) -> Vec<PatchOperation> {
 }
 
 /// Takes the taint away, if it is still in its place.
-pub(super) fn remove_taint(node: &Node, places: &[usize]) -> Vec<PatchOperation> {
+pub(in crate::controllers) fn remove_taint(node: &Node, places: &[usize]) -> Vec<PatchOperation> {
     let mut operations = vec![test(&["metadata", "uid"], node.uid.as_str())];
     operations.extend(write::remove_taints(places, keys::TAINT_SHUTDOWN));
     operations
 }
 
 /// A strategic merge: conditions merge by type, so other writers' stay. The UID is a precondition.
-pub(super) fn tell(node: &Node, known: &Known, now: Timestamp) -> Value {
+pub(in crate::controllers) fn tell(node: &Node, known: &Known, now: Timestamp) -> Value {
     json!({
         "metadata": {"uid": node.uid.as_str()},
         "status": {"conditions": [known.entry(node, now)]},

@@ -8,7 +8,7 @@ use crate::cluster::node::Node;
 
 /// What one budget is for: all nodes of the provider. Nothing else says so: for a budget of its own
 /// for each zone this would be `|node| node.labels.get(keys::ZONE).unwrap_or_default()`.
-pub(super) const DOMAIN: fn(&Node) -> &str = |_| "provider";
+pub(in crate::controllers) const DOMAIN: fn(&Node) -> &str = |_| "provider";
 
 /// How large a budget is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Limit {
 
 impl Limit {
     /// Nodes that may go in one window, where the domain has so many.
-    pub(super) fn capacity(&self, nodes: usize) -> u64 {
+    pub(in crate::controllers) fn capacity(&self, nodes: usize) -> u64 {
         let share = u64::try_from(nodes).unwrap_or(u64::MAX).saturating_mul(self.percent.into());
         u64::from(self.minimum).max(share / 100)
     }
@@ -31,13 +31,17 @@ impl Limit {
 
 /// What is left of a budget.
 ///
-/// It fills evenly, a full window's worth in one window and never more than that. A process begins
-/// with one token, so that a crash loop does not refill it.
+/// It fills evenly, a full window's worth in one window and never more than that. Tokens that were
+/// taken count until their use is over: otherwise those of deletions that the API server does not
+/// take for long would pile up, and all be used at once. A process begins with one token, so that a
+/// crash loop does not refill it.
 #[derive(Clone, Debug)]
-pub(super) struct Budget {
+pub(in crate::controllers) struct Budget {
     limit: Limit,
     nodes: usize,
     tokens: f64,
+    /// Taken and not used yet.
+    out: u32,
     at: Instant,
 }
 
@@ -45,48 +49,65 @@ pub(super) struct Budget {
 const ROUNDING: f64 = 1e-6;
 
 impl Budget {
-    pub(super) fn new(limit: Limit, now: Instant) -> Self {
-        Self { limit, nodes: 0, tokens: 1.0, at: now }
+    pub(in crate::controllers) fn new(limit: Limit, now: Instant) -> Self {
+        Self { limit, nodes: 0, tokens: 1.0, out: 0, at: now }
     }
 
     /// Brings it up to date, for a domain of so many nodes.
-    pub(super) fn refill(&mut self, nodes: usize, now: Instant) {
-        let capacity = self.capacity_of(nodes);
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        let gained = capacity * passed / self.limit.window.as_secs_f64().max(1.0);
-        self.tokens = (self.tokens + gained).min(capacity);
+    pub(in crate::controllers) fn refill(&mut self, nodes: usize, now: Instant) {
         self.nodes = nodes;
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        let gained = self.full() * passed / self.limit.window.as_secs_f64().max(1.0);
+        self.tokens = (self.tokens + gained).min(self.room());
         self.at = self.at.max(now);
     }
 
     /// Takes a token, if there is one.
-    pub(super) fn take(&mut self) -> bool {
+    pub(in crate::controllers) fn take(&mut self) -> bool {
         let has = self.tokens >= 1.0 - ROUNDING;
         if has {
             self.tokens = (self.tokens - 1.0).max(0.0);
+            self.out += 1;
         }
         has
     }
 
+    /// A token that was taken is used. What fills up meanwhile did not fit beside it.
+    pub(in crate::controllers) fn spend(&mut self, now: Instant) {
+        self.refill(self.nodes, now);
+        self.out = self.out.saturating_sub(1);
+    }
+
     /// Puts back a token that was not used.
-    pub(super) fn give_back(&mut self) {
-        self.tokens = (self.tokens + 1.0).min(self.capacity_of(self.nodes));
+    pub(in crate::controllers) fn give_back(&mut self) {
+        self.out = self.out.saturating_sub(1);
+        self.tokens = (self.tokens + 1.0).min(self.room());
+    }
+
+    /// Whether it fills no further.
+    pub(in crate::controllers) fn is_full(&self) -> bool {
+        self.tokens >= self.room() - ROUNDING
     }
 
     /// Tokens that can be taken now.
-    pub(super) fn left(&self) -> f64 {
+    pub(in crate::controllers) fn left(&self) -> f64 {
         self.tokens
     }
 
     /// Tokens of a full budget.
-    pub(super) fn capacity(&self) -> u64 {
+    pub(in crate::controllers) fn capacity(&self) -> u64 {
         self.limit.capacity(self.nodes)
     }
 
-    fn capacity_of(&self, nodes: usize) -> f64 {
+    /// What fits beside the tokens that are out.
+    fn room(&self) -> f64 {
+        (self.full() - f64::from(self.out)).max(0.0)
+    }
+
+    fn full(&self) -> f64 {
         // Exact below 2^52, and no cluster has more nodes.
         #[expect(clippy::cast_precision_loss, reason = "as said")]
-        let capacity = self.limit.capacity(nodes) as f64;
+        let capacity = self.capacity() as f64;
         capacity
     }
 }
@@ -118,6 +139,7 @@ mod tests {
         let mut budget = Budget::new(LIMIT, start);
         budget.refill(100, start);
         assert_eq!(taken(&mut budget), 1);
+        budget.spend(start);
         budget.refill(100, start + Duration::from_hours(5));
         assert_eq!(taken(&mut budget), 10);
     }
@@ -128,11 +150,14 @@ mod tests {
         let mut budget = Budget::new(LIMIT, start);
         budget.refill(5, start);
         assert_eq!(taken(&mut budget), 1);
+        budget.spend(start);
         // Three in ten minutes: one each 200 s.
         let times: Vec<_> = (0..=600_u32)
             .filter(|second| {
                 budget.refill(5, start + Duration::from_secs(1) * *second);
-                budget.take()
+                let took = budget.take();
+                budget.spend(start);
+                took
             })
             .collect();
         assert_eq!(times, [200, 400, 600]);
@@ -146,6 +171,22 @@ mod tests {
         assert!(!budget.take());
         budget.refill(70, start + Duration::from_hours(1));
         assert!(!budget.take());
+    }
+
+    #[test]
+    fn tokens_that_are_out_do_not_pile_up() {
+        let start = Instant::now();
+        let mut budget = Budget::new(LIMIT, start);
+        // Three whose deletions are refused for an hour.
+        for hours in 1..=3 {
+            budget.refill(5, start + Duration::from_hours(hours));
+            assert!(budget.take());
+        }
+        budget.refill(5, start + Duration::from_hours(9));
+        assert!(!budget.take());
+        budget.spend(start + Duration::from_hours(9));
+        budget.refill(5, start + Duration::from_hours(10));
+        assert_eq!(taken(&mut budget), 1);
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::fleet::Sighting;
 /// The longest pause between two looks at a node about which the cloud does not tell.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// The longest pause that a cloud can ask for here; the governor knows longer ones.
+const LONGEST_OBEYED: Duration = Duration::from_mins(5);
+
 /// After a contradiction the next direct question has to wait, doubled with each further one.
 const FIRST_CONTRADICTION: Duration = Duration::from_secs(15);
 
@@ -20,7 +23,7 @@ const LONGEST_CONTRADICTION: Duration = Duration::from_mins(5);
 
 /// What the cloud has said of the machine, as far as it was a clear word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(in crate::controllers) enum Fate {
     /// Nothing yet.
     Unasked,
     /// It is there.
@@ -32,14 +35,14 @@ pub(super) enum Fate {
     Suspected {
         /// When it was first not found.
         first: Instant,
-        /// When it was last not found.
+        /// When the question was asked to which it was last not found.
         last: Instant,
     },
     /// A look and then a direct question did not find it.
     Confirmed {
         /// When it was first not found.
         first: Instant,
-        /// When the direct answer came.
+        /// When the direct question was asked.
         at: Instant,
         /// What that answer rests on.
         evidence: Evidence,
@@ -48,16 +51,18 @@ pub(super) enum Fate {
 
 /// The cloud does not tell at the moment.
 #[derive(Clone, Debug)]
-pub(super) struct Doubt {
+pub(in crate::controllers) struct Doubt {
     /// Why, in the words of the condition.
-    pub(super) known: Known,
+    pub(in crate::controllers) known: Known,
     /// Since when.
-    pub(super) since: Instant,
+    pub(in crate::controllers) since: Instant,
+    /// A direct question was not answered.
+    is_direct: bool,
 }
 
 /// What allows a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Permit {
+pub(in crate::controllers) enum Permit {
     /// The machine was seen on its way down or terminated, or an autoscaler removes the node.
     Announced,
     /// The node's owner has said so by the annotation.
@@ -68,7 +73,7 @@ pub(super) enum Permit {
 
 impl Permit {
     /// For the metric and the log.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(in crate::controllers) fn as_str(self) -> &'static str {
         match self {
             Self::Announced => "announced",
             Self::Released => "released",
@@ -79,7 +84,7 @@ impl Permit {
 
 /// A token of the budget, on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Token {
+pub(in crate::controllers) enum Token {
     /// There is none.
     None,
     /// It was taken, and goes back if it is not used.
@@ -90,47 +95,56 @@ pub(super) enum Token {
 
 /// What is known of one node that is watched over.
 #[derive(Clone, Debug)]
-pub(super) struct Case {
+pub(in crate::controllers) struct Case {
     /// Which node of this name.
-    pub(super) uid: Uid,
+    pub(in crate::controllers) uid: Uid,
     /// Its age counts from here.
     born: Instant,
     /// The cloud's last clear word.
-    pub(super) fate: Fate,
+    pub(in crate::controllers) fate: Fate,
+    /// Since when no answer has found it.
+    pub(in crate::controllers) amiss: Option<Instant>,
     /// The newest answer was none.
-    pub(super) doubt: Option<Doubt>,
+    pub(in crate::controllers) doubt: Option<Doubt>,
     /// The machine was seen on its way down, or its record says that it was terminated.
-    pub(super) announced: bool,
+    pub(in crate::controllers) announced: bool,
     /// Whether the budget allows its deletion.
-    pub(super) token: Token,
+    pub(in crate::controllers) token: Token,
     /// Since when the budget has no token for it.
-    pub(super) held: Option<Instant>,
+    pub(in crate::controllers) held: Option<Instant>,
     /// Since when direct answers contradict looks.
-    pub(super) contradicted: Option<Instant>,
+    pub(in crate::controllers) contradicted: Option<Instant>,
     contradictions: u32,
     newest: Option<Instant>,
     doubts: u32,
     failures: u32,
     /// No look before.
-    pub(super) look_at: Instant,
+    pub(in crate::controllers) look_at: Instant,
     /// No direct question before.
-    pub(super) confirm_at: Instant,
-    /// No write before.
-    pub(super) write_at: Instant,
-    /// A question or a write is under way.
-    pub(super) busy: bool,
+    pub(in crate::controllers) confirm_at: Instant,
+    /// No write before, but for what is told.
+    pub(in crate::controllers) write_at: Instant,
+    /// Nothing is told before.
+    pub(in crate::controllers) tell_at: Instant,
+    /// Its deletion was accepted, or may have been: nothing is done before this time.
+    pub(in crate::controllers) deleted_until: Instant,
+    /// A direct question is under way.
+    pub(in crate::controllers) confirming: bool,
+    /// Whether its kubelet was heard of when the Node was last seen.
+    pub(in crate::controllers) is_ready: bool,
     /// The version that our last write made. Until the cache shows it nothing is decided.
-    pub(super) written: Option<Version>,
+    pub(in crate::controllers) written: Option<Version>,
     /// Which value of the annotation its owner was told not to understand.
-    pub(super) misread: Option<Box<str>>,
+    pub(in crate::controllers) misread: Option<Box<str>>,
 }
 
 impl Case {
-    pub(super) fn new(uid: Uid, born: Instant, now: Instant) -> Self {
+    pub(in crate::controllers) fn new(uid: Uid, born: Instant, now: Instant) -> Self {
         Self {
             uid,
             born,
             fate: Fate::Unasked,
+            amiss: None,
             doubt: None,
             announced: false,
             token: Token::None,
@@ -143,20 +157,44 @@ impl Case {
             look_at: now,
             confirm_at: now,
             write_at: now,
-            busy: false,
+            tell_at: now,
+            deleted_until: now,
+            confirming: false,
+            is_ready: false,
             written: None,
             misread: None,
         }
     }
 
+    /// Forgets what the cloud has said, and looks again. Gives the token that it had.
+    pub(in crate::controllers) fn begin_anew(&mut self, look_at: Instant) -> Token {
+        self.clear_doubt();
+        self.fate = Fate::Unasked;
+        self.amiss = None;
+        self.announced = false;
+        self.held = None;
+        self.contradicted = None;
+        self.look_at = look_at;
+        // One that is used is the business of the write that uses it.
+        if self.token == Token::Used {
+            return Token::Used;
+        }
+        std::mem::replace(&mut self.token, Token::None)
+    }
+
     /// How old the Node is.
-    pub(super) fn age(&self, now: Instant) -> Duration {
+    pub(in crate::controllers) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.born)
     }
 
     /// Takes an answer of the cloud. Gives when to look next, counted from now, if the answer says
     /// something about it.
-    pub(super) fn saw(&mut self, ask: Ask, sighting: &Sighting, now: Instant) -> Option<Duration> {
+    pub(in crate::controllers) fn saw(
+        &mut self,
+        ask: Ask,
+        sighting: &Sighting,
+        now: Instant,
+    ) -> Option<Duration> {
         // Answers may overtake each other; the newer question counts.
         if self.newest.is_some_and(|newest| sighting.asked < newest) {
             return None;
@@ -167,17 +205,26 @@ impl Case {
                 if is_end(err) {
                     return None;
                 }
-                let since = self.doubt.as_ref().map_or(now, |doubt| doubt.since);
-                self.doubt = Some(Doubt { known: Known::unknown(err), since });
+                self.amiss.get_or_insert(now);
+                let before = self.doubt.as_ref();
+                let since = before.map_or(now, |doubt| doubt.since);
+                let is_direct = ask == Ask::Confirm || before.is_some_and(|doubt| doubt.is_direct);
+                self.doubt = Some(Doubt { known: Known::unknown(err), since, is_direct });
                 let growing = Duration::from_secs(5) * 2_u32.saturating_pow(self.doubts);
                 self.doubts = self.doubts.saturating_add(1).min(8);
                 let growing = growing.min(LONGEST_PAUSE);
-                Some(match err.kind().retry() {
-                    Retry::After(pause) => pause.max(growing),
+                let pause = match err.kind().retry() {
+                    // A longer wish is a mistake, and would be forgotten after it.
+                    Retry::After(pause) => pause.min(LONGEST_OBEYED).max(growing),
                     Retry::Backoff | Retry::OnChange | Retry::Never => growing,
-                })
+                };
+                if ask == Ask::Confirm {
+                    self.confirm_at = now + pause;
+                }
+                Some(pause)
             }
             Observation::Present(instance) => {
+                self.amiss = None;
                 self.clear_doubt();
                 self.announced = instance.state == RunState::Stopping;
                 let contradicts = matches!(self.fate, Fate::Suspected { .. });
@@ -195,23 +242,41 @@ impl Case {
                 None
             }
             Observation::Gone(evidence) => {
-                self.clear_doubt();
+                self.amiss.get_or_insert(now);
+                // That a list lacks it again is no answer to the direct question.
+                if ask == Ask::Confirm || self.doubt.as_ref().is_some_and(|doubt| !doubt.is_direct)
+                {
+                    self.clear_doubt();
+                }
                 self.announced |= *evidence == Evidence::Terminated
                     || sighting.before == Some(RunState::Stopping);
                 self.fate = match (ask, self.fate) {
                     (
                         Ask::Confirm,
                         Fate::Suspected { first, .. } | Fate::Confirmed { first, .. },
-                    ) => Fate::Confirmed { first, at: now, evidence: *evidence },
+                    ) => {
+                        self.contradicted = None;
+                        Fate::Confirmed { first, at: sighting.asked, evidence: *evidence }
+                    }
                     (_, Fate::Suspected { first, .. } | Fate::Confirmed { first, .. }) => {
-                        Fate::Suspected { first, last: now }
+                        Fate::Suspected { first, last: sighting.asked }
                     }
                     (_, Fate::Unasked | Fate::Lives { .. }) => {
-                        Fate::Suspected { first: now, last: now }
+                        Fate::Suspected { first: now, last: sighting.asked }
                     }
                 };
                 None
             }
+        }
+    }
+
+    /// The budget has no token for it. It is not asked about directly until there is one, so what the
+    /// last direct question came to is not what is waited for.
+    pub(in crate::controllers) fn hold(&mut self, now: Instant) {
+        self.held.get_or_insert(now);
+        self.contradicted = None;
+        if self.doubt.as_ref().is_some_and(|doubt| doubt.is_direct) {
+            self.clear_doubt();
         }
     }
 
@@ -221,22 +286,16 @@ impl Case {
     }
 
     /// A write was done; it made this version, where it made one.
-    pub(super) fn wrote(&mut self, version: Option<Version>) {
+    pub(in crate::controllers) fn wrote(&mut self, version: Option<Version>) {
         self.written = version;
         self.failures = 0;
     }
 
     /// A write failed: no other before a growing pause. Says how often in a row.
-    pub(super) fn not_written(&mut self, now: Instant) -> u32 {
+    pub(in crate::controllers) fn not_written(&mut self, now: Instant) -> u32 {
         let pause = Duration::from_secs(1) * 2_u32.saturating_pow(self.failures);
         self.failures = self.failures.saturating_add(1).min(8);
         self.write_at = now + pause.min(LONGEST_PAUSE);
         self.failures
-    }
-
-    /// Whether it waits for something that its owner may want to know.
-    #[cfg(test)]
-    pub(super) fn waits(&self) -> bool {
-        self.doubt.is_some() || self.held.is_some() || self.contradicted.is_some()
     }
 }

@@ -15,32 +15,32 @@ use crate::cluster::node::{ConditionStatus, Node};
 use crate::controllers::known::{Known, is_settled, looked_up_by};
 
 /// `reason` of `InstanceKnown`, and of the event, when the budget is spent.
-pub(super) const DELETION_HELD: &str = "DeletionHeld";
+pub(in crate::controllers) const DELETION_HELD: &str = "DeletionHeld";
 
 /// `reason` of `InstanceKnown` when two answers of the cloud contradict each other.
-pub(super) const CONTRADICTORY_ANSWERS: &str = "ContradictoryAnswers";
+pub(in crate::controllers) const CONTRADICTORY_ANSWERS: &str = "ContradictoryAnswers";
 
 /// From the first answer that says "gone" to the direct question: long enough for a cloud whose
 /// answers lag behind each other, short enough that a dead node is gone within a minute.
-pub(super) const CONFIRM_AFTER: Duration = Duration::from_secs(5);
+pub(in crate::controllers) const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 
 /// A suspicion that is older than this is looked at again first.
-pub(super) const SUSPICION_LASTS: Duration = Duration::from_mins(1);
+pub(in crate::controllers) const SUSPICION_LASTS: Duration = Duration::from_mins(1);
 
 /// A confirmation that is older than this is asked for again.
-pub(super) const CONFIRMATION_LASTS: Duration = Duration::from_secs(15);
+pub(in crate::controllers) const CONFIRMATION_LASTS: Duration = Duration::from_secs(15);
 
 /// A node that waits this long for its fate is told why; one that is held is told at once.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(in crate::controllers) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Taints by which an autoscaler says that it removes a node: those of the cluster autoscaler and of
 /// Karpenter, present and past.
-const ANNOUNCING_TAINTS: [&str; 3] =
+pub(in crate::controllers) const ANNOUNCING_TAINTS: [&str; 3] =
     ["ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter.sh/disruption"];
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(in crate::controllers) enum Next {
     /// There is nothing to be watched over.
     Leave,
     /// Ask the cloud what it knows.
@@ -57,7 +57,7 @@ pub(super) enum Next {
 
 /// A write to a Node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Write {
+pub(in crate::controllers) enum Write {
     /// Its machine is stopped.
     AddTaint,
     /// It is ready again: the taints at these places go.
@@ -75,19 +75,19 @@ pub(super) enum Write {
 
 /// What holds for all nodes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
+pub(in crate::controllers) struct Rules {
     /// A Node is not deleted before it has this age.
-    pub(super) min_age: Duration,
+    pub(in crate::controllers) min_age: Duration,
 }
 
 /// Whether a node is to be watched over at all.
-pub(super) fn is_open(node: &Node) -> bool {
+pub(in crate::controllers) fn is_open(node: &Node) -> bool {
     let told = !node.is_uninitialized() && !is_settled(node);
     !node.deleting && (!node.is_ready() || told || shutdown_taints(node).next().is_some())
 }
 
 /// Decides about one Node of ours.
-pub(super) fn next(node: &Node, case: &Case, rules: &Rules, now: Instant) -> Next {
+pub(in crate::controllers) fn next(node: &Node, case: &Case, rules: &Rules, now: Instant) -> Next {
     if !is_open(node) {
         return Next::Leave;
     }
@@ -148,10 +148,15 @@ fn shutdown_taints(node: &Node) -> impl Iterator<Item = usize> + '_ {
 }
 
 /// Effect of the shutdown taint.
-pub(super) const NO_SCHEDULE: &str = "NoSchedule";
+pub(in crate::controllers) const NO_SCHEDULE: &str = "NoSchedule";
 
 /// What the node's owner should hear now and does not read on the node yet.
-pub(super) fn news(node: &Node, case: &Case, rules: &Rules, now: Instant) -> Option<Known> {
+pub(in crate::controllers) fn news(
+    node: &Node,
+    case: &Case,
+    rules: &Rules,
+    now: Instant,
+) -> Option<Known> {
     // A node that is not initialised waits for the node controller, which says why.
     if node.is_uninitialized() {
         return None;
@@ -163,6 +168,8 @@ pub(super) fn news(node: &Node, case: &Case, rules: &Rules, now: Instant) -> Opt
         _ if known.reason == DELETION_HELD || !is_settled(node) => Duration::ZERO,
         ConditionStatus::True | ConditionStatus::False => PATIENCE,
     };
+    // Who was not told anything yet has waited since before the newest answer.
+    let since = case.amiss.filter(|_| is_settled(node)).map_or(since, |amiss| amiss.min(since));
     let is_time = since + patience <= now;
     let is_news = match known.status {
         ConditionStatus::True => !is_settled(node),
@@ -200,10 +207,16 @@ fn wanted(node: &Node, case: &Case, rules: &Rules, now: Instant) -> Option<(Know
         );
         return Some((known, since));
     }
-    match case.contradicted {
-        Some(since) => Some((contradictory(), since)),
-        None => case.held.map(|since| (held(node), since)),
+    if let Some(since) = case.contradicted {
+        return Some((contradictory(), since));
     }
+    if let Some(since) = case.held.filter(|_| permit(node, case).is_none()) {
+        return Some((held(node), since));
+    }
+    // It is on its way to be deleted, and something is slow, or refuses.
+    let mut known = Known::not_found(node);
+    known.message = format!("{}; the Node is about to be deleted", known.message);
+    is_settled(node).then_some((known, since))
 }
 
 fn contradictory() -> Known {

@@ -4,11 +4,11 @@
 //! Everything is decided by the [`ward`], which is pure; here it is fed by the watch, and what it
 //! wants asked and written is asked and written.
 
-mod act;
+pub(super) mod act;
 mod budget;
-mod case;
-mod decide;
-mod ward;
+pub(super) mod case;
+pub(super) mod decide;
+pub(super) mod ward;
 
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,7 @@ use tracing::{debug, info, warn};
 pub use self::budget::Limit;
 use self::decide::{Rules, Write};
 use self::ward::{Outcome, Plan, Terms, Ward};
+use super::progress::Progress;
 use super::write::{WriteClient, code, refusal};
 use crate::cloud::{
     Ask, Batching, Belongs, CloudProvider, Evidence, Needs, NodeIdentity, Observation, Urgency,
@@ -43,6 +44,10 @@ const CONFIRMED_TOGETHER: usize = 20;
 
 /// Between two plans, so that nodes which change together are planned for together.
 const BREATH: Duration = Duration::from_millis(50);
+
+/// For each node that is watched over, so that going through thousands of them is never more than a
+/// small share of the time.
+const EFFORT: Duration = Duration::from_micros(50);
 
 /// What the controller is told by flags and by the provider.
 #[derive(Clone, Debug)]
@@ -84,6 +89,7 @@ pub struct NodeLifecycleController {
     intake: Arc<Intake>,
     batch: usize,
     writers: Semaphore,
+    progress: Progress,
 }
 
 /// What the watch feeds.
@@ -124,7 +130,7 @@ impl Intake {
 
 /// Whether a change can change a decision. Heartbeats and most conditions cannot; any new version
 /// does while we wait for our own write to come back.
-fn is_relevant(old: &Node, new: &Node) -> bool {
+pub(super) fn is_relevant(old: &Node, new: &Node) -> bool {
     !new.is_ready()
         || old.is_ready() != new.is_ready()
         || old.uid != new.uid
@@ -160,7 +166,7 @@ impl NodeLifecycleController {
             feed.take(change, is_listed);
         });
         let writers = Semaphore::new(settings.writers.get().into());
-        Arc::new(Self { parts, settings, intake, batch, writers })
+        Arc::new(Self { parts, settings, intake, batch, writers, progress: Progress::default() })
     }
 
     /// Works until stopped; then finishes the writes that are under way.
@@ -172,16 +178,17 @@ impl NodeLifecycleController {
         }
         let mut work = JoinSet::new();
         loop {
-            let plan = {
+            let (plan, open) = {
                 let mut ward = self.intake.ward();
                 let plan = ward.plan(|name| self.parts.nodes.get(name), Instant::now());
                 let figures = ward.figures();
                 self.parts.metrics.budget(figures.held, figures.left, figures.capacity);
-                plan
+                (plan, u32::try_from(figures.open).unwrap_or(u32::MAX))
             };
             let again = plan.again;
             self.begin(plan, &stop, &mut work);
-            let breath = Instant::now() + BREATH;
+            self.progress.step(!work.is_empty());
+            let breath = Instant::now() + BREATH + EFFORT * open;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -196,6 +203,11 @@ impl NodeLifecycleController {
         while let Some(ended) = work.join_next().await {
             propagate(ended);
         }
+    }
+
+    /// Whether it gets on, for the health check of its name.
+    pub fn check(&self) -> Result<(), String> {
+        self.progress.check()
     }
 
     /// Waits until there may be something to plan.
@@ -263,6 +275,10 @@ impl NodeLifecycleController {
         self.parts.metrics.looked(began.elapsed());
         for (node, sighting) in nodes.iter().zip(sightings) {
             self.saw(node, ask, &sighting);
+            if self.parts.nodes.get(&node.name).is_none() {
+                // Gone while we asked: nothing is to be kept of it.
+                self.parts.fleet.forget(&node.name);
+            }
         }
     }
 
@@ -343,26 +359,39 @@ impl NodeLifecycleController {
     fn failed(&self, node: &Node, write: &Write, err: &kube::Error) -> Outcome {
         let (code, what) = (code(err), word(write));
         if is_closed(err) {
-            return Outcome::NotSent;
+            // Where the lease was lost on the way, the request may have arrived.
+            let deletes = matches!(write, Write::Delete { .. });
+            return if deletes { Outcome::Unanswered } else { Outcome::NotSent };
         }
-        if code == 404 {
-            return Outcome::Gone;
+        let outcome = outcome(code);
+        if outcome == Outcome::Gone {
+            return outcome;
         }
         self.parts.metrics.refused(refusal(code));
         if matches!(code, 409 | 422) {
             debug!(node = %node.name, write = what, error = %Reason(err), "node changed meanwhile");
-            return Outcome::Refused;
+            return outcome;
         }
         warn!(node = %node.name, write = what, error = %Reason(err), "node not written");
         if matches!(write, Write::Delete { .. }) {
             let message = format!("the Node could not be deleted: {}", Reason(err));
             self.say(node, EventType::Warning, "DeletingNodeFailed", message);
         }
-        if code == 0 { Outcome::Unanswered } else { Outcome::Refused }
+        outcome
     }
 
     fn say(&self, node: &Node, kind: EventType, reason: &'static str, message: String) {
         self.parts.recorder.event(&node.involved(), kind, reason, message);
+    }
+}
+
+/// What a write came to that was not accepted with this code; 0 where there was no answer.
+pub(super) fn outcome(code: u16) -> Outcome {
+    match code {
+        404 => Outcome::Gone,
+        // A server that fails, or waits for etcd in vain, may have done it all the same.
+        0 | 408 | 500.. => Outcome::Unanswered,
+        _ => Outcome::Refused,
     }
 }
 
@@ -380,5 +409,21 @@ fn why(evidence: Evidence) -> &'static str {
     match evidence {
         Evidence::Terminated => "the cloud says that its instance was terminated",
         Evidence::Absent => "its instance does not exist in the cloud any more",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_failed_may_have_done_it() {
+        for code in [0, 408, 500, 503, 504] {
+            assert_eq!(outcome(code), Outcome::Unanswered, "{code}");
+        }
+        for code in [403, 409, 422, 429] {
+            assert_eq!(outcome(code), Outcome::Refused, "{code}");
+        }
+        assert_eq!(outcome(404), Outcome::Gone);
     }
 }

@@ -1,7 +1,7 @@
 //! Everything that is watched over, and what is due: cases, budgets, and the pace of telling. Pure:
 //! time and nodes are handed in, and what comes out is to be asked and written by others.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,26 +33,41 @@ const PACE: Duration = Duration::from_millis(100);
 /// A Node whose deletion was accepted, and is still there, is deleted again after this time.
 const DELETED_BY_THEN: Duration = Duration::from_secs(30);
 
+/// The same, where nobody knows whether it was accepted.
+const PERHAPS_DELETED_BY_THEN: Duration = Duration::from_secs(5);
+
+/// A node that could not be told something is told again after this time.
+const TELL_AGAIN: Duration = Duration::from_secs(30);
+
+/// Direct questions under way at once. Some clouds answer them one by one, and each has its deadline.
+const MOST_ASKED: usize = 200;
+
+/// Between two looks at budgets that fill while there is nothing else to do.
+const IDLE: Duration = Duration::from_secs(10);
+
 /// What does not change while the process runs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
-    pub(super) rules: Rules,
+pub(in crate::controllers) struct Terms {
+    pub(in crate::controllers) rules: Rules,
     /// From one look at a node that is not ready to the next.
-    pub(super) period: Duration,
+    pub(in crate::controllers) period: Duration,
     /// How many deletions nobody announced may be; `None` for as many as there are.
-    pub(super) limit: Option<Limit>,
+    pub(in crate::controllers) limit: Option<Limit>,
     /// Nodes that one call is about.
-    pub(super) batch: usize,
+    pub(in crate::controllers) batch: usize,
 }
 
 /// All cases.
 #[derive(Debug)]
-pub(super) struct Ward {
+pub(in crate::controllers) struct Ward {
     terms: Terms,
     start: Instant,
     /// All nodes: for their age, and to be counted.
     nodes: HashMap<NodeName, Entry>,
     cases: HashMap<NodeName, Case>,
+    /// Nodes about which a question or a write is under way. Not a matter of the case: one that was
+    /// closed and opened again meanwhile must not take the end of the old thing for that of a new one.
+    under_way: HashSet<Uid>,
     domains: HashMap<Arc<str>, Domain>,
     tell_at: Instant,
 }
@@ -73,22 +88,22 @@ struct Domain {
 
 /// What is to be done now.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(in crate::controllers) struct Plan {
     /// To be looked at.
-    pub(super) looks: Vec<Arc<Node>>,
+    pub(in crate::controllers) looks: Vec<Arc<Node>>,
     /// To be asked about directly.
-    pub(super) confirms: Vec<Arc<Node>>,
+    pub(in crate::controllers) confirms: Vec<Arc<Node>>,
     /// To be written.
-    pub(super) writes: Vec<(Arc<Node>, Write)>,
+    pub(in crate::controllers) writes: Vec<(Arc<Node>, Write)>,
     /// Nodes whose annotation is not understood, to be told once.
-    pub(super) misread: Vec<Arc<Node>>,
+    pub(in crate::controllers) misread: Vec<Arc<Node>>,
     /// When to plan again, if nothing happens before.
-    pub(super) again: Option<Instant>,
+    pub(in crate::controllers) again: Option<Instant>,
 }
 
 /// How a write ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(in crate::controllers) enum Outcome {
     /// It was done, and made this version, if it made one.
     Done(Option<Version>),
     /// There is no such Node any more.
@@ -103,22 +118,25 @@ pub(super) enum Outcome {
 
 /// What the metrics say.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Figures {
+pub(in crate::controllers) struct Figures {
+    /// Nodes that are watched over.
+    pub(in crate::controllers) open: usize,
     /// Nodes that the budget holds.
-    pub(super) held: usize,
+    pub(in crate::controllers) held: usize,
     /// Tokens that can be taken.
-    pub(super) left: f64,
+    pub(in crate::controllers) left: f64,
     /// Tokens of full budgets.
-    pub(super) capacity: u64,
+    pub(in crate::controllers) capacity: u64,
 }
 
 impl Ward {
-    pub(super) fn new(terms: Terms, now: Instant) -> Self {
+    pub(in crate::controllers) fn new(terms: Terms, now: Instant) -> Self {
         Self {
             terms,
             start: now,
             nodes: HashMap::new(),
             cases: HashMap::new(),
+            under_way: HashSet::new(),
             domains: HashMap::new(),
             tell_at: now,
         }
@@ -127,7 +145,13 @@ impl Ward {
     /// A Node is there or has changed; `age` is how old it is if it was not known before.
     ///
     /// So the wall clock, which may jump, is looked at no more than once for each.
-    pub(super) fn seen(&mut self, node: &Node, is_ours: bool, age: Duration, now: Instant) {
+    pub(in crate::controllers) fn seen(
+        &mut self,
+        node: &Node,
+        is_ours: bool,
+        age: Duration,
+        now: Instant,
+    ) {
         if self.nodes.get(&node.name).is_some_and(|entry| entry.uid != node.uid) {
             self.gone(&node.name);
         }
@@ -146,9 +170,20 @@ impl Ward {
             return self.close(&node.name);
         }
         let beat = self.beat(now);
-        self.cases
+        let case = self
+            .cases
             .entry(node.name.clone())
             .or_insert_with(|| Case::new(node.uid.clone(), born, beat));
+        let was_ready = std::mem::replace(&mut case.is_ready, node.is_ready());
+        let came_back = node.is_ready() && !was_ready;
+        if came_back {
+            // It is watched over for what stands on it. What the cloud said before is of the past.
+            let token = case.begin_anew(beat);
+            if token == Token::Held {
+                let budget = budget_of(&self.nodes, &mut self.domains, &node.name);
+                budget.into_iter().for_each(Budget::give_back);
+            }
+        }
     }
 
     fn domain(&mut self, name: &str) -> Arc<str> {
@@ -168,7 +203,7 @@ impl Ward {
     }
 
     /// A Node is gone.
-    pub(super) fn gone(&mut self, name: &NodeName) {
+    pub(in crate::controllers) fn gone(&mut self, name: &NodeName) {
         self.close(name);
         if let Some(entry) = self.nodes.remove(name) {
             self.count(entry.domain.as_ref(), false);
@@ -200,7 +235,7 @@ impl Ward {
     }
 
     /// What is due now. Whatever is handed out is under way until its end is told.
-    pub(super) fn plan(
+    pub(in crate::controllers) fn plan(
         &mut self,
         find: impl Fn(&NodeName) -> Option<Arc<Node>>,
         now: Instant,
@@ -213,54 +248,76 @@ impl Ward {
         }
         let mut plan = Plan::default();
         let mut closed = Vec::new();
+        // Domains in which a token may come back in a moment: nobody is told yet that there is none.
+        let asking = |case: &Case| case.token == Token::Held && self.under_way.contains(&case.uid);
+        let asked_now = self.cases.iter().filter(|(_, case)| asking(case)).map(|(name, _)| name);
+        let mut lent: HashSet<_> =
+            asked_now.filter_map(|name| domain_of(&self.nodes, name)).collect();
+        let mut asking = self.cases.values().filter(|case| case.confirming).count();
         for name in self.in_order() {
             let node = find(&name);
             let Some(case) = self.cases.get_mut(&name) else { continue };
             // Its end, or its successor, is on its way to us.
             let Some(node) = node.filter(|node| node.uid == case.uid) else { continue };
-            if case.busy || waits_for_cache(case, &node) {
+            let is_busy = self.under_way.contains(&case.uid);
+            if is_busy || case.deleted_until > now || waits_for_cache(case, &node) {
                 continue;
             }
-            if let Some(known) = news(&node, case, &self.terms.rules, now)
-                && case.write_at <= now
+            let action = next(&node, case, &self.terms.rules, now);
+            if let Next::Write(write) = &action
+                && is_due(case, write, now)
+            {
+                if is_budgeted(write) {
+                    case.token = Token::Used;
+                }
+                plan.writes.push((node, write.clone()));
+                continue;
+            }
+            if case.tell_at <= now
                 && self.tell_at <= now
+                && let Some(known) = news(&node, case, &self.terms.rules, now)
             {
                 self.tell_at = now + PACE;
-                case.busy = true;
                 plan.writes.push((node, Write::Tell(known)));
                 continue;
             }
-            match next(&node, case, &self.terms.rules, now) {
+            match action {
                 Next::Leave => closed.push(name),
-                Next::Write(write) if case.write_at <= now => {
-                    case.busy = true;
-                    if is_budgeted(&write) {
-                        case.token = Token::Used;
-                    }
-                    plan.writes.push((node, write));
-                }
-                Next::Confirm { wants_token } if case.confirm_at <= now => {
+                Next::Confirm { wants_token }
+                    if case.confirm_at <= now && case.write_at <= now && asking < MOST_ASKED =>
+                {
                     let budget = budget_of(&self.nodes, &mut self.domains, &name);
                     if wants_token && !budget.is_none_or(Budget::take) {
-                        hold(case, &node, now, &mut plan);
+                        if domain_of(&self.nodes, &name)
+                            .is_none_or(|domain| !lent.contains(&domain))
+                        {
+                            hold(case, &node, now, &mut plan);
+                        }
                         look_if_due(case, node, now, &mut plan);
                         continue;
                     }
                     if wants_token {
                         case.token = Token::Held;
+                        lent.extend(domain_of(&self.nodes, &name));
                     }
+                    asking += 1;
                     case.held = None;
-                    case.busy = true;
+                    case.confirming = true;
                     plan.confirms.push(node);
                 }
-                Next::Look | Next::Confirm { .. } => look_if_due(case, node, now, &mut plan),
-                Next::Write(_) => {}
+                // What the API server does not take may not be right any more by the time it does.
+                Next::Look | Next::Confirm { .. } | Next::Write(_) => {
+                    look_if_due(case, node, now, &mut plan);
+                }
             }
         }
         for name in closed {
             self.close(&name);
         }
-        plan.again = (!self.cases.is_empty()).then(|| self.again(now));
+        let written = plan.writes.iter().map(|(node, _)| node);
+        let begun = plan.looks.iter().chain(&plan.confirms).chain(written);
+        self.under_way.extend(begun.map(|node| node.uid.clone()));
+        plan.again = self.again(now);
         plan
     }
 
@@ -275,18 +332,30 @@ impl Ward {
         order.into_iter().map(|(_, name)| name.clone()).collect()
     }
 
-    fn again(&self, now: Instant) -> Instant {
-        if self.tell_at > now { self.tell_at } else { self.beat(now) }
+    fn again(&self, now: Instant) -> Option<Instant> {
+        if !self.cases.is_empty() {
+            return Some(if self.tell_at > now { self.tell_at } else { self.beat(now) });
+        }
+        // So that the metric does not stop at what it was when the last case was closed.
+        let mut budgets = self.domains.values().filter_map(|domain| domain.budget.as_ref());
+        budgets.any(|budget| !budget.is_full()).then(|| now + IDLE)
     }
 
     /// The cloud has answered about a node.
-    pub(super) fn saw(&mut self, node: &Node, ask: Ask, sighting: &Sighting, now: Instant) {
+    pub(in crate::controllers) fn saw(
+        &mut self,
+        node: &Node,
+        ask: Ask,
+        sighting: &Sighting,
+        now: Instant,
+    ) {
         let period = if node.is_ready() { UNHURRIED } else { self.period() };
         let beat = self.beat(now);
+        self.under_way.remove(&node.uid);
         let Some(case) = self.cases.get_mut(&node.name).filter(|case| case.uid == node.uid) else {
             return;
         };
-        case.busy = false;
+        case.confirming = false;
         let wished = case.saw(ask, sighting, now);
         let pause = wished.map_or(period, |pause| pause.max(period));
         // The beat before the one after it.
@@ -300,7 +369,12 @@ impl Ward {
     }
 
     /// Whether a write that was planned is still right, for the Node as it is now.
-    pub(super) fn is_still_right(&self, node: &Node, write: &Write, now: Instant) -> bool {
+    pub(in crate::controllers) fn is_still_right(
+        &self,
+        node: &Node,
+        write: &Write,
+        now: Instant,
+    ) -> bool {
         let Some(case) = self.cases.get(&node.name).filter(|case| case.uid == node.uid) else {
             return false;
         };
@@ -312,34 +386,51 @@ impl Ward {
     }
 
     /// A write has ended. Says how often in a row it has failed.
-    pub(super) fn wrote(
+    pub(in crate::controllers) fn wrote(
         &mut self,
         node: &Node,
         write: &Write,
         outcome: Outcome,
         now: Instant,
     ) -> u32 {
+        self.under_way.remove(&node.uid);
         let deletes = matches!(write, Write::Delete { .. });
         let unused = is_budgeted(write)
             && matches!(outcome, Outcome::Gone | Outcome::NotSent | Outcome::Refused);
-        let Some(case) = self.cases.get_mut(&node.name).filter(|case| case.uid == node.uid) else {
-            if unused {
-                let budget = budget_of(&self.nodes, &mut self.domains, &node.name);
-                budget.into_iter().for_each(Budget::give_back);
-            }
-            return 0;
-        };
-        case.busy = false;
+        let mut case = self.cases.get_mut(&node.name).filter(|case| case.uid == node.uid);
         if is_budgeted(write) {
-            case.token = if unused { Token::Held } else { Token::None };
+            // A case that was closed and opened again meanwhile knows nothing of this token.
+            let owner = case.as_mut().filter(|case| case.token == Token::Used);
+            let budget = self.domains.get_mut(DOMAIN(node)).and_then(|it| it.budget.as_mut());
+            match (unused, owner) {
+                (true, Some(case)) => case.token = Token::Held,
+                (true, None) => budget.into_iter().for_each(Budget::give_back),
+                (false, owner) => {
+                    if let Some(budget) = budget {
+                        budget.spend(now);
+                    }
+                    if let Some(case) = owner {
+                        case.token = Token::None;
+                    }
+                }
+            }
         }
+        let Some(case) = case else { return 0 };
         match outcome {
             Outcome::Done(version) => {
                 case.wrote(version);
                 if deletes {
-                    case.write_at = now + DELETED_BY_THEN;
+                    case.deleted_until = now + DELETED_BY_THEN;
                 }
                 0
+            }
+            Outcome::Refused | Outcome::Unanswered if matches!(write, Write::Tell(_)) => {
+                case.tell_at = now + TELL_AGAIN;
+                0
+            }
+            Outcome::Unanswered if deletes => {
+                case.deleted_until = now + PERHAPS_DELETED_BY_THEN;
+                case.not_written(now)
             }
             Outcome::Gone | Outcome::NotSent => {
                 // The watch says the rest.
@@ -351,9 +442,10 @@ impl Ward {
     }
 
     /// What the metrics say.
-    pub(super) fn figures(&self) -> Figures {
+    pub(in crate::controllers) fn figures(&self) -> Figures {
         let budgets = self.domains.values().filter_map(|domain| domain.budget.as_ref());
         let mut figures = Figures {
+            open: self.cases.len(),
             held: self.cases.values().filter(|case| case.held.is_some()).count(),
             ..Figures::default()
         };
@@ -366,7 +458,7 @@ impl Ward {
 
     /// What is known of a node, for tests.
     #[cfg(test)]
-    pub(super) fn case(&self, name: &NodeName) -> Option<&Case> {
+    pub(in crate::controllers) fn case(&self, name: &NodeName) -> Option<&Case> {
         self.cases.get(name)
     }
 }
@@ -377,7 +469,17 @@ fn budget_of<'a>(
     domains: &'a mut HashMap<Arc<str>, Domain>,
     name: &NodeName,
 ) -> Option<&'a mut Budget> {
-    domains.get_mut(nodes.get(name)?.domain.as_ref()?)?.budget.as_mut()
+    domains.get_mut(&domain_of(nodes, name)?)?.budget.as_mut()
+}
+
+fn domain_of(nodes: &HashMap<NodeName, Entry>, name: &NodeName) -> Option<Arc<str>> {
+    nodes.get(name)?.domain.clone()
+}
+
+/// Whether the time for a write has come. Whether a machine is still stopped is looked at first, if it
+/// was not for long.
+fn is_due(case: &Case, write: &Write, now: Instant) -> bool {
+    case.write_at <= now && !(*write == Write::AddTaint && case.look_at <= now)
 }
 
 /// Whether the write costs a token.
@@ -396,7 +498,7 @@ fn waits_for_cache(case: &mut Case, node: &Node) -> bool {
 
 /// The budget has nothing left for it.
 fn hold(case: &mut Case, node: &Arc<Node>, now: Instant, plan: &mut Plan) {
-    case.held.get_or_insert(now);
+    case.hold(now);
     // Had it been right, the node would not be held.
     let given = node.annotations.get(keys::ALLOW_DELETION);
     if given != case.misread.as_deref() {
@@ -409,7 +511,9 @@ fn hold(case: &mut Case, node: &Arc<Node>, now: Instant, plan: &mut Plan) {
 
 fn look_if_due(case: &mut Case, node: Arc<Node>, now: Instant, plan: &mut Plan) {
     if case.look_at <= now {
-        case.busy = true;
         plan.looks.push(node);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,10 @@ use ccm_core::cluster::rights;
 use ccm_envtest::binaries::KUBERNETES_VERSION;
 use ccm_envtest::kubelet::{self, Kubelet};
 use ccm_envtest::{Binary, ControlPlane, Grant, Options};
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
 use simcloud::api::Instance;
 use simcloud::console::Console;
 use tokio::sync::watch;
@@ -222,6 +226,15 @@ impl Stage {
     /// Plays the kubelet that is back.
     pub(super) async fn wake(&self, machine: &Instance) -> Result<(), Error> {
         kubelet::set_ready(&self.control_plane.admin_client(), &machine.name, true).await?;
+        Ok(())
+    }
+
+    /// Releases the deletion of a Node, as its owner would with kubectl.
+    pub(super) async fn release(&self, name: &str) -> Result<(), Error> {
+        let nodes = Api::<Node>::all(self.control_plane.admin_client());
+        let uid = nodes.get(name).await?.metadata.uid;
+        let patch = json!({"metadata": {"annotations": {keys::ALLOW_DELETION: uid}}});
+        nodes.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
         Ok(())
     }
 

@@ -8,10 +8,11 @@ use ccm_core::cluster::keys;
 use ccm_envtest::audit::{Event, Stage as AuditStage};
 use simcloud::api::{
     CreateInstance, FaultKind, FaultSpec, Instance, Nic, Operation, OperationFilter, Outcome,
+    SettingsPatch,
 };
 use tokio::time::sleep;
 
-use super::picture::Picture;
+use super::picture::{NodeView, Picture};
 use super::stage::{CALLER, Stage, TOKEN, is_initialized};
 use crate::Error;
 use crate::out::{Out, took};
@@ -55,6 +56,7 @@ pub(super) async fn tell(stage: &mut Stage, teller: Teller) -> Result<(), Error>
     stopped(stage, teller, &machines[1]).await?;
     terminated(stage, teller, &machines[0]).await?;
     vanished(stage, teller, &machines[1..]).await?;
+    lost(stage, teller, &machines[1..3]).await?;
     summary(stage, teller.out, &machines).await
 }
 
@@ -224,6 +226,41 @@ async fn vanished(stage: &mut Stage, teller: Teller, machines: &[Instance]) -> R
         "{} nodes were silent and missing from the cloud's answers; none was deleted",
         half.len()
     ));
+    Ok(())
+}
+
+async fn lost(stage: &mut Stage, teller: Teller, machines: &[Instance]) -> Result<(), Error> {
+    let text = "\
+        Somebody removes two machines behind everybody's back, without a trace. The cloud says twice that \
+         they do not exist, and so it would if it lied. What nobody announced has a budget, which is one \
+         node for a process that has just begun: one Node goes, the other is held and says so. Its owner \
+         releases it by its UID.";
+    teller.chapter("8. Two machines are lost", text).await;
+    let settings = SettingsPatch {
+        terminated_retention_ms: Some(0),
+        transition_delay_ms: Some(0),
+        ..SettingsPatch::default()
+    };
+    stage.console.change_settings(&settings).await?;
+    for machine in machines {
+        stage.console.terminate_instance(&machine.id).await?;
+        stage.silence(machine).await?;
+    }
+    let names: Vec<_> = machines.iter().map(|it| it.name.clone()).collect();
+    let held = |picture: &Picture| {
+        let there: Vec<_> = names.iter().filter_map(|name| picture.nodes.get(name)).collect();
+        let is_held = |node: &&NodeView| {
+            node.known.as_ref().is_some_and(|known| known.reason == "DeletionHeld")
+        };
+        there.len() == 1 && there.iter().all(is_held)
+    };
+    stage.expect("one node is deleted and the other is held", SOON, held).await?;
+    let left = names.iter().find(|name| stage.picture().nodes.contains_key(*name));
+    let left = left.ok_or("both nodes are gone")?.clone();
+    stage.release(&left).await?;
+    let gone = |picture: &Picture| !picture.nodes.contains_key(&left);
+    stage.expect("the released node is deleted", SOON, gone).await?;
+    teller.out.ok(format_args!("one was deleted, {left} was held until it was released"));
     Ok(())
 }
 

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use ccm_e2e::{Account, Ccm, Options, SOON, Setup, Signal, World, run, wait_until};
 use ccm_envtest::kubelet::Kubelet;
-use simcloud::api::FaultKind;
-use tokio::time::Instant;
+use kube::api::DeleteParams;
+use simcloud::api::{FaultKind, Operation};
+use tokio::time::{Instant, sleep};
+
+use crate::lifecycle::{live, names, nearly_deleted};
 
 /// The duration of [`Setup::short_lease`].
 const LEASE_DURATION: Duration = Duration::from_secs(4);
 
 /// A leader and a standby that watches.
-async fn replicas(world: &World, setup: &Setup) -> (Ccm, Ccm, String) {
+pub(crate) async fn replicas(world: &World, setup: &Setup) -> (Ccm, Ccm, String) {
     let first = world.ccm(&setup.clone());
     let leader = world.holder_other_than("", SOON).await;
     let mut second = world.ccm(&setup.clone().account(Account::Second).serving());
@@ -108,6 +111,89 @@ fn a_leader_that_was_frozen_past_its_lease_writes_nothing_and_exits() {
 
         world.cloud.clear_faults().await.unwrap();
         world.all_initialized(SOON).await;
+    });
+}
+
+#[test]
+fn a_leader_that_was_frozen_past_its_lease_deletes_nothing_that_it_had_decided_to() {
+    run(async {
+        let world = World::start().await;
+        let proxy = world.proxy().await;
+        let setup = Setup::new().quick().short_lease();
+        let mut first = world.ccm_behind(&proxy, &setup);
+        let leader = world.holder_other_than("", SOON).await;
+        let _second = world.ccm(&setup.account(Account::Second));
+        live(&world, &names(4)).await;
+        nearly_deleted(&world, &names(2), Duration::from_secs(1)).await;
+
+        // When it wakes it finds the cloud's last word, and has not heard that the nodes are back.
+        first.signal(Signal::STOP);
+        proxy.hold_answers();
+        for name in names(2) {
+            world.set_ready(&name, true).await;
+        }
+        let uids = world.uids().await;
+        wait_until("the cloud's answers", SOON, async || {
+            let answers = world.cloud.calls_of(Operation::GetInstance).await.len();
+            if answers == 2 { Ok(()) } else { Err(answers) }
+        })
+        .await;
+        world.holder_other_than(&leader, SOON).await;
+        let before = world.traffic().await.mutations().len();
+        first.signal(Signal::CONT);
+        let status = first.end(SOON).await;
+        assert_eq!(status.code(), Some(1), "{status}");
+        let after = world.traffic().await.mutations().after(before);
+        assert!(after.is_empty(), "it wrote after its time:\n{after}");
+        world.barrier("later").await;
+        for (name, uid) in uids {
+            assert_eq!(world.node(&name).await.uid, uid);
+        }
+    });
+}
+
+#[test]
+fn a_deletion_that_was_on_the_wire_when_its_leader_died_harms_nobody() {
+    run(async {
+        let world = World::start().await;
+        let proxy = world.proxy().await;
+        let setup = Setup::new().quick();
+        let mut first = world.ccm_behind(&proxy, &setup);
+        let leader = world.holder_other_than("", SOON).await;
+        let _second = world.ccm(&setup.account(Account::Second));
+        // Many at once, so that there are connections to spare.
+        live(&world, &names(10)).await;
+        let dying = names(2);
+        nearly_deleted(&world, &dying, Duration::from_secs(2)).await;
+        proxy.hold_questions();
+        wait_until("both deletions begun", SOON, async || {
+            let log = first.log();
+            let begun = log.lines().filter(|line| line.contains("deleting the Node")).count();
+            if begun == 2 { Ok(()) } else { Err(begun) }
+        })
+        .await;
+        // From the log to the wire.
+        sleep(Duration::from_secs(1)).await;
+        first.signal(Signal::KILL);
+        first.end(SOON).await;
+
+        // One is back, and one is another.
+        world.set_ready("n0", true).await;
+        world.cloud.instance_named("n1").await;
+        world.nodes().delete("n1", &DeleteParams::default()).await.unwrap();
+        world.register(Kubelet::new("n1")).await;
+        world.holder_other_than(&leader, SOON * 2).await;
+        world.initialized("n1").await;
+        let uids = world.uids().await;
+        assert!(world.traffic().await.node_deletions().is_empty(), "held until now");
+        proxy.let_go();
+        let deletions = wait_until("the late deletions", SOON, async || {
+            let deletions = world.traffic().await.node_deletions();
+            if deletions.len() == 2 { Ok(deletions) } else { Err(deletions.lines()) }
+        })
+        .await;
+        assert_eq!(deletions.lines(), ["delete nodes 409"; 2]);
+        assert_eq!(world.uids().await, uids);
     });
 }
 

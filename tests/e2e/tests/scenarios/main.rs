@@ -7,6 +7,8 @@ mod doubt;
 mod follow;
 mod initialise;
 mod lease;
+mod lifecycle;
+mod matrix;
 mod outage;
 mod process;
 mod provided_ip;

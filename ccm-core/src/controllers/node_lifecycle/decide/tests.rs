@@ -186,7 +186,7 @@ fn what_allows_a_deletion(
 #[rstest]
 #[case::ready(ready(), OLD, 10, Next::Leave)]
 #[case::being_deleted(Node { deleting: true, ..silent() }, OLD, 10, Next::Leave)]
-#[case::too_young(silent(), Duration::from_secs(60), 10, Next::Look)]
+#[case::too_young(silent(), Duration::from_mins(1), 10, Next::Look)]
 #[case::confirmed_too_long_ago(silent(), OLD, 30, Next::Confirm { wants_token: false })]
 fn no_deletion(#[case] node: Node, #[case] age: Duration, #[case] second: u64, #[case] want: Next) {
     let start = Instant::now();
@@ -228,8 +228,8 @@ fn the_taint_is_not_put_twice_and_somebody_elses_effect_is_not_ours() {
     told(silent(), ConditionStatus::Unknown, "PermissionDenied"), OLD,
     vec![At(1, Look, denied())], 90, None,
 )]
-#[case::too_young(silent(), Duration::from_secs(60), vec![At(1, Look, ABSENT)], 31, Some("InstanceNotFound"))]
-#[case::too_young_for_a_moment(silent(), Duration::from_secs(60), vec![At(1, Look, ABSENT)], 30, None)]
+#[case::too_young(silent(), Duration::from_mins(1), vec![At(1, Look, ABSENT)], 31, Some("InstanceNotFound"))]
+#[case::too_young_for_a_moment(silent(), Duration::from_mins(1), vec![At(1, Look, ABSENT)], 30, None)]
 #[case::known_again(
     told(silent(), ConditionStatus::False, DELETION_HELD), OLD,
     vec![At(1, Look, is(RunState::Running))], 1, Some(INSTANCE_FOUND),
@@ -253,6 +253,21 @@ fn the_taint_is_not_put_twice_and_somebody_elses_effect_is_not_ours() {
 #[case::not_initialised_yet(
     tainted(silent(), &[keys::TAINT_UNINITIALIZED]), OLD, vec![At(1, Look, denied())], 99, None,
 )]
+#[case::not_told_directly(
+    silent(), OLD,
+    vec![At(1, Look, ABSENT), At(7, Confirm, denied()), At(12, Look, ABSENT)],
+    31, Some("PermissionDenied"),
+)]
+#[case::not_deleted_though_it_is_gone(
+    silent(), OLD, vec![At(1, Look, ABSENT), At(7, Confirm, ABSENT)], 31, Some("InstanceNotFound"),
+)]
+#[case::about_to_be_deleted(
+    silent(), OLD, vec![At(1, Look, ABSENT), At(7, Confirm, ABSENT)], 30, None,
+)]
+#[case::first_in_doubt_and_then_too_young(
+    silent(), Duration::from_mins(1), vec![At(1, Look, denied()), At(29, Look, ABSENT)],
+    31, Some("InstanceNotFound"),
+)]
 fn what_is_said(
     #[case] node: Node,
     #[case] age: Duration,
@@ -264,6 +279,18 @@ fn what_is_said(
     let case = case(start, age, answers);
     let said = news(&node, &case, &RULES, seconds(start, second));
     assert_eq!(said.map(|known| known.reason), want);
+}
+
+#[test]
+fn who_is_held_does_not_speak_of_an_earlier_direct_question() {
+    for direct in [denied(), is(RunState::Running)] {
+        let start = Instant::now();
+        let answers = vec![At(1, Look, ABSENT), At(7, Confirm, direct), At(12, Look, ABSENT)];
+        let mut case = case(start, OLD, answers);
+        case.hold(seconds(start, 13));
+        let said = news(&silent(), &case, &RULES, seconds(start, 99));
+        assert_eq!(said.map(|known| known.reason), Some(DELETION_HELD));
+    }
 }
 
 #[test]
