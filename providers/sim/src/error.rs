@@ -64,6 +64,7 @@ fn kind_of_code(code: ErrorCode, status: StatusCode, retry_after: Option<Duratio
         // Nodes are deleted on this word, so both must say it.
         ErrorCode::NotFound if status == StatusCode::NOT_FOUND => Kind::NotFound,
         ErrorCode::Conflict => Kind::Conflict,
+        ErrorCode::QuotaExceeded => Kind::QuotaExceeded,
         ErrorCode::Throttled => Kind::RateLimited { retry_after },
         ErrorCode::Unavailable | ErrorCode::Internal => Kind::Unavailable,
         // What users write is checked before it is sent, so this is a mistake of ours.
@@ -116,6 +117,7 @@ mod tests {
     #[case(ErrorCode::InvalidArgument, 413, Kind::Internal)]
     #[case(ErrorCode::BatchTooLarge, 400, Kind::Internal)]
     #[case(ErrorCode::Conflict, 409, Kind::Conflict)]
+    #[case(ErrorCode::QuotaExceeded, 403, Kind::QuotaExceeded)]
     #[case(ErrorCode::Throttled, 429, RATE_LIMITED)]
     #[case(ErrorCode::Unavailable, 503, Kind::Unavailable)]
     #[case(ErrorCode::Unavailable, 504, Kind::Unavailable)]

@@ -21,13 +21,23 @@ pub(crate) struct CallBook {
 }
 
 /// A call that has begun.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Begun {
     operation: Operation,
     caller: String,
     instances: u64,
+    resource: Option<String>,
     received_at: Timestamp,
     era: u64,
+}
+
+/// What a call is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct About<'a> {
+    /// How many instances.
+    pub(crate) instances: u64,
+    /// The one thing.
+    pub(crate) resource: Option<&'a str>,
 }
 
 /// How a call ended.
@@ -38,6 +48,7 @@ pub(crate) struct End {
     pub(crate) status: Option<u16>,
     pub(crate) outcome: Outcome,
     pub(crate) fault: Option<StruckBy>,
+    pub(crate) changed: bool,
 }
 
 impl CallBook {
@@ -58,7 +69,7 @@ impl CallBook {
         &mut self,
         operation: Operation,
         caller: &str,
-        instances: u64,
+        about: About<'_>,
         now: Timestamp,
     ) -> Begun {
         let caller = self.known_caller(caller);
@@ -67,15 +78,32 @@ impl CallBook {
             caller: caller.clone(),
             calls: 0,
             instances: 0,
+            mutations: 0,
             in_flight: 0,
             outcomes: BTreeMap::new(),
             faults: BTreeMap::new(),
         });
         count.calls += 1;
         count.in_flight += 1;
-        count.instances += instances;
+        count.instances += about.instances;
         self.total += 1;
-        Begun { operation, caller, instances, received_at: now, era: self.era }
+        Begun {
+            operation,
+            caller,
+            instances: about.instances,
+            resource: about.resource.map(str::to_owned),
+            received_at: now,
+            era: self.era,
+        }
+    }
+
+    /// Counts that a call has changed something.
+    pub(crate) fn changed(&mut self, begun: &Begun) {
+        if begun.era == self.era
+            && let Some(count) = self.counts.get_mut(&(begun.operation, begun.caller.clone()))
+        {
+            count.mutations += 1;
+        }
     }
 
     /// Counts a call out and enters it in the log.
@@ -100,6 +128,8 @@ impl CallBook {
             operation: begun.operation,
             caller: begun.caller,
             instances: begun.instances,
+            resource: begun.resource,
+            changed: end.changed,
             status: end.status,
             outcome: end.outcome,
             fault: end.fault,
@@ -143,11 +173,21 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(5_000);
 
     fn ok() -> End {
-        End { at: NOW.after(3), status: Some(200), outcome: Outcome::Ok, fault: None }
+        End {
+            at: NOW.after(3),
+            status: Some(200),
+            outcome: Outcome::Ok,
+            fault: None,
+            changed: false,
+        }
+    }
+
+    fn about(instances: u64) -> About<'static> {
+        About { instances, resource: None }
     }
 
     fn call(book: &mut CallBook, caller: &str) {
-        let begun = book.begin(Operation::DescribeInstances, caller, 7, NOW);
+        let begun = book.begin(Operation::DescribeInstances, caller, about(7), NOW);
         book.end(begun, ok());
     }
 
@@ -157,7 +197,7 @@ mod tests {
         call(&mut book, "a");
         call(&mut book, "a");
         call(&mut book, "b");
-        let flying = book.begin(Operation::ListInstances, "b", 0, NOW);
+        let flying = book.begin(Operation::ListInstances, "b", about(0), NOW);
 
         let calls = book.calls();
 
@@ -192,15 +232,31 @@ mod tests {
     #[test]
     fn a_call_from_before_does_not_end_after() {
         let mut book = CallBook::new(3);
-        let begun = book.begin(Operation::GetInstance, "a", 1, NOW);
+        let begun = book.begin(Operation::GetInstance, "a", about(1), NOW);
         book.clear();
-        let again = book.begin(Operation::GetInstance, "a", 1, NOW);
+        let again = book.begin(Operation::GetInstance, "a", about(1), NOW);
         book.end(begun, ok());
 
         assert_eq!(book.calls().counts[0].in_flight, 1);
         book.end(again, ok());
         assert_eq!(book.calls().counts[0].in_flight, 0);
         assert_eq!(book.log(0, 10).entries.len(), 2);
+    }
+
+    #[test]
+    fn changes_are_counted_when_they_are_made() {
+        let mut book = CallBook::new(3);
+        let begun = book.begin(Operation::CreateInstance, "a", about(1), NOW);
+        book.changed(&begun);
+        let calls = book.calls();
+        assert_eq!(
+            (calls.mutations(), calls.mutations_by("a"), calls.mutations_by("b")),
+            (1, 1, 0)
+        );
+        assert_eq!(calls.mutations_of(Operation::CreateInstance), 1);
+        book.clear();
+        book.changed(&begun);
+        assert_eq!(book.calls().mutations(), 0, "those of before the clearing do not count after");
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(crate) struct Strike {
     pub(crate) id: String,
     pub(crate) kind: FaultKind,
     pub(crate) instance: Option<String>,
+    pub(crate) resource: Option<String>,
 }
 
 /// All faults, in the order of their making.
@@ -49,7 +50,7 @@ impl FaultBook {
         check(&spec)?;
         self.made += 1;
         let id = format!("f-{}", self.made);
-        let fault = Fault { id, spec, created_at: now, uses: 0, spent: false };
+        let fault = Fault { id, spec, created_at: now, skipped: 0, uses: 0, spent: false };
         self.faults.push(fault.clone());
         Ok(fault)
     }
@@ -88,27 +89,36 @@ impl FaultBook {
 
     /// The first fault that fits the call and fires; counts the use.
     ///
-    /// `is_about` says whether the call is about the instance of this name or ID.
+    /// `is_about` says whether the call is about the instance and the piece that a script names.
     pub(crate) fn strike(
         &mut self,
         victim: &Victim<'_>,
         now: Timestamp,
         rng: &mut Rng,
-        is_about: impl Fn(&str) -> bool,
+        is_about: impl Fn(&FaultSpec) -> bool,
     ) -> Option<Strike> {
-        let fault = self.faults.iter_mut().find(|fault| {
-            !is_spent(fault, now)
-                && fits(&fault.spec, victim)
-                && fault.spec.instance.as_deref().is_none_or(&is_about)
-                && fault.spec.extent.share.is_none_or(|share| rng.happens(share))
+        let fault = self.faults.iter_mut().find_map(|fault| {
+            let fits = !is_spent(fault, now) && fits(&fault.spec, victim) && is_about(&fault.spec);
+            let fires = fits
+                && !skips(fault)
+                && fault.spec.extent.share.is_none_or(|share| rng.happens(share));
+            fires.then_some(fault)
         })?;
         fault.uses += 1;
         Some(Strike {
             id: fault.id.clone(),
             kind: fault.spec.kind,
             instance: fault.spec.instance.clone(),
+            resource: fault.spec.resource.clone(),
         })
     }
+}
+
+/// Whether the fault lets this call pass because it skips some; counts it.
+fn skips(fault: &mut Fault) -> bool {
+    let skips = fault.spec.extent.skip.is_some_and(|skip| fault.skipped < skip);
+    fault.skipped += u64::from(skips);
+    skips
 }
 
 fn shown(fault: &Fault, now: Timestamp) -> Fault {
@@ -158,7 +168,8 @@ fn check(spec: &FaultSpec) -> Result<(), BadFault> {
         | FaultKind::DropPageToken
         | FaultKind::EmptyPage
         | FaultKind::LoseResponse
-        | FaultKind::Reset => {}
+        | FaultKind::Reset
+        | FaultKind::FailProvisioning => {}
     }
 
     let extent = &spec.extent;
@@ -185,6 +196,9 @@ fn check(spec: &FaultSpec) -> Result<(), BadFault> {
     if spec.instance.as_deref() == Some("") {
         return bad("instance", "must not be empty; leave it out for every instance");
     }
+    if spec.resource.as_deref() == Some("") {
+        return bad("resource", "must not be empty; leave it out for every piece");
+    }
     Ok(())
 }
 
@@ -207,7 +221,9 @@ mod tests {
     }
 
     fn strikes(book: &mut FaultBook, victim: &Victim<'_>, now: Timestamp) -> bool {
-        book.strike(victim, now, &mut Rng::new(0), |name| name == "node-1").is_some()
+        let is_about =
+            |spec: &FaultSpec| spec.instance.as_deref().is_none_or(|name| name == "node-1");
+        book.strike(victim, now, &mut Rng::new(0), is_about).is_some()
     }
 
     #[test]
@@ -220,6 +236,23 @@ mod tests {
         assert_eq!(struck, 2);
         let fault = book.get(&fault.id, SOON).unwrap();
         assert_eq!((fault.uses, fault.spent), (2, true));
+    }
+
+    #[test]
+    fn a_fault_strikes_after_those_that_it_skips() {
+        let mut book = FaultBook::default();
+        let mut spec = FaultSpec::next_calls(READS, FaultKind::Reset, 1);
+        spec.extent.skip = Some(2);
+        let id = book.add(spec, SOON).unwrap().id;
+        let write = Victim { operation: Operation::CreateInstance, caller: "ccm" };
+
+        assert!(!strikes(&mut book, &write, SOON), "and what it does not fit does not count");
+        let struck: Vec<_> =
+            (0..4).map(|_| strikes(&mut book, &describe_by("ccm"), SOON)).collect();
+
+        assert_eq!(struck, [false, false, true, false]);
+        let fault = book.get(&id, SOON).unwrap();
+        assert_eq!((fault.skipped, fault.uses, fault.spent), (2, 1, true));
     }
 
     #[test]
@@ -292,10 +325,46 @@ mod tests {
     #[rstest]
     #[case::anything(FaultKind::Reset, &Operation::ALL)]
     #[case::answers_of_many(
-        FaultKind::EmptyPage, &[Operation::DescribeInstances, Operation::ListInstances],
+        FaultKind::EmptyPage,
+        &[
+            Operation::DescribeInstances,
+            Operation::ListInstances,
+            Operation::ListAddresses,
+            Operation::ListTargetGroups,
+            Operation::ListTargets,
+            Operation::ListLoadBalancers,
+            Operation::ListListeners,
+            Operation::ListFirewalls,
+            Operation::ListRules,
+        ],
     )]
-    #[case::pages(FaultKind::DropPageToken, &[Operation::ListInstances])]
-    #[case::a_direct_question(FaultKind::NotFound, &[Operation::GetInstance])]
+    #[case::pages(
+        FaultKind::DropPageToken,
+        &[
+            Operation::ListInstances,
+            Operation::ListAddresses,
+            Operation::ListTargetGroups,
+            Operation::ListTargets,
+            Operation::ListLoadBalancers,
+            Operation::ListListeners,
+            Operation::ListFirewalls,
+            Operation::ListRules,
+        ],
+    )]
+    #[case::a_direct_question(
+        FaultKind::NotFound,
+        &[
+            Operation::GetInstance,
+            Operation::GetAddress,
+            Operation::GetTargetGroup,
+            Operation::GetLoadBalancer,
+            Operation::GetListener,
+            Operation::GetFirewall,
+        ],
+    )]
+    #[case::what_takes_long_to_make(
+        FaultKind::FailProvisioning, &[Operation::CreateLoadBalancer],
+    )]
     fn kinds_strike_where_they_can(#[case] kind: FaultKind, #[case] want: &[Operation]) {
         let mut book = FaultBook::default();
         book.add(FaultSpec::always(OperationFilter::Any, kind), SOON).unwrap();

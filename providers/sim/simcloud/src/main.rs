@@ -1,5 +1,6 @@
 //! The `simcloud` program.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io;
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use simcloud::api::{Latency, RateLimit, Settings};
+use simcloud::api::{Latency, PieceKind, RateLimit, Settings};
 use simcloud::{Config, SimCloud, StartError, StateFileError, Token};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,11 +50,11 @@ struct Flags {
     #[arg(long, value_name = "FILE")]
     state_file: Option<PathBuf>,
 
-    /// IDs and names that one describe may carry
+    /// IDs and names that one describe may carry, and targets that one call may change
     #[arg(long, default_value_t = 100, value_name = "COUNT")]
     batch_limit: usize,
 
-    /// Instances on one page of the list
+    /// Instances or pieces of load balancers on one page of a list
     #[arg(long, default_value_t = 100, value_name = "COUNT")]
     page_limit: usize,
 
@@ -84,6 +85,14 @@ struct Flags {
     /// How long a terminated instance stays visible; 0s: it vanishes at once
     #[arg(long, default_value = "1h", value_name = "DURATION", value_parser = millis)]
     terminated_retention: u64,
+
+    /// How long a load balancer is provisioning, or deleting
+    #[arg(long, default_value = "0ms", value_name = "DURATION", value_parser = millis)]
+    load_balancer_delay: u64,
+
+    /// How long a target is registering, or draining
+    #[arg(long, default_value = "0ms", value_name = "DURATION", value_parser = millis)]
+    target_delay: u64,
 
     /// What chance is drawn from: jitter, shares of faults, UUIDs
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
@@ -162,6 +171,8 @@ fn run(flags: Flags) -> Result<(), Failure> {
 
 fn config(flags: Flags) -> Result<Config, Failure> {
     let rate = RateLimit { per_second: flags.rate, burst: flags.burst };
+    let load_balancer_delay =
+        BTreeMap::from([(PieceKind::LoadBalancer, flags.load_balancer_delay)]);
     let settings = Settings {
         batch_limit: flags.batch_limit,
         page_limit: flags.page_limit,
@@ -171,6 +182,9 @@ fn config(flags: Flags) -> Result<Config, Failure> {
         consistency_delay_ms: flags.consistency_delay,
         transition_delay_ms: flags.transition_delay,
         terminated_retention_ms: flags.terminated_retention,
+        creation_delay_ms: load_balancer_delay.clone(),
+        deletion_delay_ms: load_balancer_delay,
+        target_delay_ms: flags.target_delay,
         ..Settings::default()
     };
     let tokens = match &flags.token_file {

@@ -124,12 +124,12 @@ mod tests {
         let scratch = Scratch::new("roundtrip");
         let moment = Moment { now: Timestamp::now(), pace: Pace::default() };
         let mut cloud = Cloud::new(1);
-        let made = cloud.create(moment, vec![CreateInstance::named("node-1")]).unwrap();
+        let made = cloud.fleet.create(moment, vec![CreateInstance::named("node-1")]).unwrap();
 
         save(&scratch.file(), &cloud.snapshot()).unwrap();
         let loaded = load(&scratch.file(), 1).unwrap();
 
-        assert_eq!(loaded.get(moment, &made[0].id).unwrap(), made[0]);
+        assert_eq!(loaded.fleet.get(moment, &made[0].id).unwrap(), made[0]);
         assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 1, "nothing is left beside it");
     }
 
@@ -138,7 +138,7 @@ mod tests {
         let scratch = Scratch::new("older");
         let moment = Moment { now: Timestamp::now(), pace: Pace::default() };
         let mut cloud = Cloud::new(1);
-        let made = cloud.create(moment, vec![CreateInstance::named("node-1")]).unwrap();
+        let made = cloud.fleet.create(moment, vec![CreateInstance::named("node-1")]).unwrap();
         save(&scratch.file(), &cloud.snapshot()).unwrap();
         let text = fs::read_to_string(scratch.file()).unwrap();
         let older = text.replace("\"incarnation\":1,", "");
@@ -147,13 +147,30 @@ mod tests {
 
         let loaded = load(&scratch.file(), 1).unwrap();
 
-        assert_eq!(loaded.get(moment, &made[0].id).unwrap(), made[0]);
+        assert_eq!(loaded.fleet.get(moment, &made[0].id).unwrap(), made[0]);
+    }
+
+    #[test]
+    fn a_file_from_before_there_were_load_balancers_is_read() {
+        let scratch = Scratch::new("oldest");
+        let moment = Moment { now: Timestamp::now(), pace: Pace::default() };
+        let mut cloud = Cloud::new(1);
+        let made = cloud.fleet.create(moment, vec![CreateInstance::named("node-1")]).unwrap();
+        save(&scratch.file(), &cloud.snapshot()).unwrap();
+        let text = fs::read_to_string(scratch.file()).unwrap();
+        let (before, _) = text.split_once(",\"load_balancers\":").unwrap();
+        let older = format!("{}}}}}", before.replace("\"value\":", "\"instance\":"));
+        fs::write(scratch.file(), older).unwrap();
+
+        let loaded = load(&scratch.file(), 1).unwrap();
+
+        assert_eq!(loaded.fleet.get(moment, &made[0].id).unwrap(), made[0]);
     }
 
     #[test]
     fn without_a_file_the_cloud_is_new() {
         let scratch = Scratch::new("new");
-        assert_eq!(load(&scratch.file(), 1).unwrap().len(), 0);
+        assert_eq!(load(&scratch.file(), 1).unwrap().fleet.len(), 0);
     }
 
     #[rstest]

@@ -9,7 +9,7 @@ const MAX_LIMIT: usize = 100_000;
 /// The longest wait of a call, and the longest that reads look back: ten minutes.
 const MAX_CALL_MS: u64 = 600_000;
 
-/// The longest transition: a day.
+/// The longest transition, creation or deletion: a day.
 const MAX_TRANSITION_MS: u64 = 86_400_000;
 
 /// The longest that a terminated instance stays: a year.
@@ -20,6 +20,7 @@ pub(crate) fn patched(settings: &Settings, patch: SettingsPatch) -> Result<Setti
     let changed = Settings {
         batch_limit: patch.batch_limit.unwrap_or(settings.batch_limit),
         page_limit: patch.page_limit.unwrap_or(settings.page_limit),
+        member_page_limit: patch.member_page_limit.unwrap_or(settings.member_page_limit),
         latency: patch.latency.unwrap_or(settings.latency),
         operation_latency: patch
             .operation_latency
@@ -31,6 +32,14 @@ pub(crate) fn patched(settings: &Settings, patch: SettingsPatch) -> Result<Setti
         terminated_retention_ms: patch
             .terminated_retention_ms
             .unwrap_or(settings.terminated_retention_ms),
+        creation_delay_ms: patch
+            .creation_delay_ms
+            .unwrap_or_else(|| settings.creation_delay_ms.clone()),
+        deletion_delay_ms: patch
+            .deletion_delay_ms
+            .unwrap_or_else(|| settings.deletion_delay_ms.clone()),
+        target_delay_ms: patch.target_delay_ms.unwrap_or(settings.target_delay_ms),
+        quotas: patch.quotas.unwrap_or_else(|| settings.quotas.clone()),
     };
     check(&changed)?;
     Ok(changed)
@@ -40,6 +49,7 @@ pub(crate) fn patched(settings: &Settings, patch: SettingsPatch) -> Result<Setti
 pub(crate) fn check(settings: &Settings) -> Result<(), Refusal> {
     check_range("batch_limit", settings.batch_limit as u64, 1, MAX_LIMIT as u64)?;
     check_range("page_limit", settings.page_limit as u64, 1, MAX_LIMIT as u64)?;
+    check_range("member_page_limit", settings.member_page_limit as u64, 1, MAX_LIMIT as u64)?;
     check_latency("latency", settings.latency)?;
     for (operation, latency) in &settings.operation_latency {
         check_latency(&format!("operation_latency.{operation}"), *latency)?;
@@ -48,7 +58,14 @@ pub(crate) fn check(settings: &Settings) -> Result<(), Refusal> {
     check_rate("write_rate", settings.write_rate)?;
     check_range("consistency_delay_ms", settings.consistency_delay_ms, 0, MAX_CALL_MS)?;
     check_range("transition_delay_ms", settings.transition_delay_ms, 0, MAX_TRANSITION_MS)?;
-    check_range("terminated_retention_ms", settings.terminated_retention_ms, 0, MAX_RETENTION_MS)
+    check_range("terminated_retention_ms", settings.terminated_retention_ms, 0, MAX_RETENTION_MS)?;
+    for (kind, delay) in &settings.creation_delay_ms {
+        check_range(&format!("creation_delay_ms.{kind}"), *delay, 0, MAX_TRANSITION_MS)?;
+    }
+    for (kind, delay) in &settings.deletion_delay_ms {
+        check_range(&format!("deletion_delay_ms.{kind}"), *delay, 0, MAX_TRANSITION_MS)?;
+    }
+    check_range("target_delay_ms", settings.target_delay_ms, 0, MAX_TRANSITION_MS)
 }
 
 fn check_latency(field: &str, latency: Latency) -> Result<(), Refusal> {
@@ -79,7 +96,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::api::Operation;
+    use crate::api::{Operation, PieceKind};
 
     const LONG: Latency = Latency { fixed_ms: 0, jitter_ms: MAX_CALL_MS + 1 };
 
@@ -106,6 +123,17 @@ mod tests {
             ..SettingsPatch::default()
         },
         "operation_latency.GetInstance.jitter_ms: must be from 0 to 600000, not 600001",
+    )]
+    #[case::a_long_creation(
+        SettingsPatch {
+            creation_delay_ms: Some(BTreeMap::from([(PieceKind::LoadBalancer, u64::MAX)])),
+            ..SettingsPatch::default()
+        },
+        "creation_delay_ms.load_balancer: must be from 0 to 86400000, not 18446744073709551615",
+    )]
+    #[case::no_members(
+        SettingsPatch { member_page_limit: Some(0), ..SettingsPatch::default() },
+        "member_page_limit: must be from 1 to 100000, not 0",
     )]
     #[case::a_negative_rate(
         SettingsPatch {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Json;
@@ -10,15 +11,15 @@ use axum::http::header;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 
 use super::app::{App, Core};
 use super::problem::Problem;
 use super::wire::Wire;
-use crate::api::{FaultKind, Instance, Operation, OperationClass, Outcome, StruckBy};
-use crate::calls::{Begun, End};
+use crate::api::{FaultKind, Operation, OperationClass, Outcome, StruckBy};
+use crate::calls::{About, Begun, End};
 use crate::faults::{MAX_WAIT_MS, Strike, Victim};
 use crate::request::{Answer, Request, serve, spoil};
+use crate::state::Cx;
 
 /// The longest name of a caller in the log.
 const MAX_CALLER: usize = 64;
@@ -69,7 +70,7 @@ enum Fate {
     /// It is refused.
     Refused(Problem),
     /// It is let through, after a time, with a fault or without one.
-    Passed { work: Work, latency: Duration, strike: Option<Strike> },
+    Passed { work: Box<Work>, latency: Duration, strike: Option<Strike> },
 }
 
 /// The work of a call.
@@ -125,11 +126,12 @@ impl Caller {
 
         let loses_answer =
             strike.as_ref().is_some_and(|strike| strike.kind == FaultKind::LoseResponse);
+        let trace = call.trace.clone();
         let work = async move {
-            match work {
+            match *work {
                 Work::Ahead(request) => {
                     app.pause(delay).await;
-                    let done = perform(&mut app.core(), operation, request, strike.as_ref());
+                    let done = perform(&mut app.core(), &trace, request, strike.as_ref());
                     saved(&app, done).await
                 }
                 Work::Done(done) => {
@@ -157,12 +159,17 @@ impl Caller {
         let token = self.secret.as_deref().and_then(|secret| core.tokens.name_of(secret));
         let is_known = token.is_some();
         let caller = self.product.as_deref().or(token).unwrap_or("unknown").to_owned();
-        let instances = request.as_ref().map_or(0, Request::instances);
-        let begun = core.calls.begin(operation, &caller, instances, now);
+        let about = request.as_ref().map_or_else(
+            |_| About::default(),
+            |request| About { instances: request.instances(), resource: request.resource() },
+        );
+        let begun = core.calls.begin(operation, &caller, about, now);
+        let trace = Trace { operation, begun, changed: Arc::default() };
         let mut call = Call {
             app: Arc::clone(&self.app),
             wire: self.wire.clone(),
-            begun: Some(begun),
+            trace: trace.clone(),
+            has_ended: false,
             fault: None,
         };
 
@@ -174,8 +181,18 @@ impl Caller {
         }
         let core = &mut *core;
         let victim = Victim { operation, caller: &caller };
-        let strike = core.faults.strike(&victim, now, &mut core.rng, |instance| {
-            request.as_ref().is_ok_and(|request| request.is_about(&core.cloud, instance))
+        let cx = Cx::new(now, &core.settings, false);
+        let strike = core.faults.strike(&victim, now, &mut core.rng, |spec| {
+            let is_about_instance =
+                |request: &Request, name: &String| request.is_about_instance(&core.cloud, name);
+            let is_about_piece =
+                |request: &Request, name: &String| request.is_about_piece(&core.cloud, &cx, name);
+            let request = request.as_ref().ok();
+            let is = |name: &Option<String>, is_about: &dyn Fn(&Request, &String) -> bool| {
+                let Some(name) = name else { return true };
+                request.is_some_and(|request| is_about(request, name))
+            };
+            is(&spec.instance, &is_about_instance) && is(&spec.resource, &is_about_piece)
         });
         if let Some(strike) = &strike {
             let kind = strike.kind.as_str().to_owned();
@@ -187,11 +204,11 @@ impl Caller {
             .is_some_and(|one| matches!(one.kind, FaultKind::Slow { stale: true, .. }));
         let work = if is_done_now {
             // Under the same lock: whoever sees the call in flight knows what it has seen.
-            Work::Done(perform(core, operation, request, strike.as_ref()))
+            Work::Done(perform(core, &trace, request, strike.as_ref()))
         } else {
             Work::Ahead(request)
         };
-        (call, Fate::Passed { work, latency, strike })
+        (call, Fate::Passed { work: Box::new(work), latency, strike })
     }
 }
 
@@ -215,24 +232,31 @@ fn denial(kind: FaultKind) -> Option<Problem> {
         | FaultKind::DropPageToken
         | FaultKind::EmptyPage
         | FaultKind::LoseResponse
-        | FaultKind::Reset => None,
+        | FaultKind::Reset
+        | FaultKind::FailProvisioning => None,
     }
 }
 
 /// Does what is asked, as far as the fault lets it.
 fn perform(
     core: &mut Core,
-    operation: Operation,
+    trace: &Trace,
     request: Result<Request, Problem>,
     strike: Option<&Strike>,
 ) -> Result<Done, Problem> {
     let now = core.now();
-    let answer = serve(&mut core.cloud, request?, now, &core.settings)?;
+    let fails = strike.is_some_and(|strike| strike.kind == FaultKind::FailProvisioning);
+    let changes = core.cloud.changes();
+    let answer = serve(&mut core.cloud, request?, &Cx::new(now, &core.settings, fails))?;
+    if core.cloud.changes() > changes {
+        core.calls.changed(&trace.begun);
+        trace.changed.store(true, Ordering::Relaxed);
+    }
     let answer = match strike {
-        Some(strike) => spoil(answer, strike, &mut core.rng)?,
+        Some(strike) => spoil(answer, strike, &core.cloud, &mut core.rng)?,
         None => answer,
     };
-    let revision = match operation.class() {
+    let revision = match trace.operation.class() {
         OperationClass::Read => None,
         OperationClass::Write => {
             core.revision += 1;
@@ -261,9 +285,17 @@ async fn saved(app: &App, done: Result<Done, Problem>) -> Result<Answer, Problem
 struct Call {
     app: Arc<App>,
     wire: Wire,
-    /// Absent once it has ended.
-    begun: Option<Begun>,
+    trace: Trace,
+    has_ended: bool,
     fault: Option<StruckBy>,
+}
+
+/// What the log is told of a call, also by work that outlives it.
+#[derive(Clone, Debug)]
+struct Trace {
+    operation: Operation,
+    begun: Begun,
+    changed: Arc<AtomicBool>,
 }
 
 impl Call {
@@ -294,10 +326,14 @@ impl Call {
     }
 
     fn end(&mut self, status: Option<u16>, outcome: Outcome) {
-        let Some(begun) = self.begun.take() else { return };
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
+        let changed = self.trace.changed.load(Ordering::Relaxed);
         let mut core = self.app.core();
         let at = core.now();
-        core.calls.end(begun, End { at, status, outcome, fault: self.fault.take() });
+        let end = End { at, status, outcome, fault: self.fault.take(), changed };
+        core.calls.end(self.trace.begun.clone(), end);
     }
 }
 
@@ -310,22 +346,9 @@ impl Drop for Call {
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         match self {
-            Self::One(instance) => Json(instance).into_response(),
-            Self::Made(instance) => (StatusCode::CREATED, Json(instance)).into_response(),
-            Self::Many(instances) => {
-                Json(Shared { instances, next_page_token: None }).into_response()
-            }
-            Self::Page { instances, next_page_token } => {
-                Json(Shared { instances, next_page_token }).into_response()
-            }
+            Self::One(shown) => Json(shown).into_response(),
+            Self::Made(shown) => (StatusCode::CREATED, Json(shown)).into_response(),
+            Self::List(list) => Json(list).into_response(),
         }
     }
-}
-
-/// `Instances` and `InstancePage` of the API, without copying the instances.
-#[derive(Serialize)]
-struct Shared {
-    instances: Vec<Arc<Instance>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
 }

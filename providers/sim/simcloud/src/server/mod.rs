@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::api::{Settings, path};
+use crate::api::{PieceKind, Settings, path};
 use crate::calls::CallBook;
 use crate::persist;
 use crate::persist::StateFileError;
@@ -172,7 +172,8 @@ fn build(config: &Config) -> Result<App, StartError> {
             let cloud = persist::load(path, config.seed)?;
             // A file that cannot be written is better found now than after the first change.
             persist::save(path, &cloud.snapshot())?;
-            tracing::info!(instances = cloud.len(), "state loaded");
+            let load_balancers = cloud.pieces.len(PieceKind::LoadBalancer);
+            tracing::info!(instances = cloud.fleet.len(), load_balancers, "state loaded");
             cloud
         }
     };

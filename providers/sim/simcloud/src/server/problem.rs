@@ -84,11 +84,14 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let message = refusal.to_string();
         match refusal {
-            Refusal::NotFound(_) => Self::not_found(message),
-            Refusal::Conflict { .. } => Self::conflict(message),
+            Refusal::NotFound { .. } => Self::not_found(message),
+            Refusal::Conflict(_) => Self::conflict(message),
             Refusal::Invalid { .. } => Self::invalid(message),
             Refusal::BatchTooLarge { .. } => {
                 Self::new(StatusCode::BAD_REQUEST, ErrorCode::BatchTooLarge, message)
+            }
+            Refusal::QuotaExceeded { .. } => {
+                Self::new(StatusCode::FORBIDDEN, ErrorCode::QuotaExceeded, message)
             }
         }
     }

@@ -6,5 +6,6 @@ mod behaviour;
 mod controls;
 mod faults;
 mod instances;
+mod load_balancers;
 mod process;
 mod support;

@@ -1,5 +1,7 @@
 //! The control API: `/control`. Nothing here is limited, delayed, struck by faults or logged.
 
+mod pieces;
+
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -36,6 +38,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route(path::TOKENS, get(list_tokens).post(add_token))
         .route(&path::revoke_token("{name}"), post(revoke_token))
         .route(&path::restore_token("{name}"), post(restore_token))
+        .merge(pieces::router())
 }
 
 /// Somebody with the control token.

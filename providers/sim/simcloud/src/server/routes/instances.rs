@@ -1,25 +1,20 @@
-//! The cloud's API: `/v1`.
+//! Instances.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{Path, Query};
 use axum::http::Uri;
 use axum::response::Response;
 use axum::routing::{get, post};
 
-use super::app::App;
-use super::call::Caller;
-use super::problem::{Problem, json};
+use super::{Body, Id, known as known_id, pairs};
 use crate::api::{InstanceId, Operation, path};
-use crate::request::{Request, parse_list};
+use crate::request::{Request, parse_instances};
+use crate::server::app::App;
+use crate::server::call::Caller;
+use crate::server::problem::{Problem, json};
 
-type Body = Result<Bytes, BytesRejection>;
-type Id = Result<Path<String>, PathRejection>;
-
-pub(crate) fn router() -> Router<Arc<App>> {
+pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
         .route(path::INSTANCES, get(list).post(create))
         .route(path::DESCRIBE_INSTANCES, post(describe))
@@ -36,10 +31,7 @@ async fn describe(caller: Caller, body: Body) -> Response {
 }
 
 async fn list(caller: Caller, uri: Uri) -> Response {
-    let query = match Query::<Vec<(String, String)>>::try_from_uri(&uri) {
-        Ok(Query(pairs)) => parse_list(pairs).map_err(Problem::from),
-        Err(rejection) => Err(Problem::invalid(rejection.body_text())),
-    };
+    let query = pairs(&uri).and_then(|pairs| Ok(parse_instances(pairs)?));
     caller.call(Operation::ListInstances, query.map(Request::List)).await
 }
 
@@ -79,9 +71,5 @@ async fn terminate(caller: Caller, id: Id) -> Response {
 }
 
 fn known(id: Id) -> Result<InstanceId, Problem> {
-    match id {
-        Ok(Path(id)) if id.is_empty() => Err(Problem::invalid("id: must not be empty")),
-        Ok(Path(id)) => Ok(InstanceId::new(id)),
-        Err(rejection) => Err(Problem::invalid(rejection.body_text())),
-    }
+    known_id(id).map(InstanceId::new)
 }

@@ -1,0 +1,66 @@
+//! IDs that the cloud gives.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Declares IDs: strings that are compared and not taken apart.
+macro_rules! ids {
+    ($($(#[$doc:meta])+ $name:ident;)+) => {$(
+        $(#[$doc])+
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes the ID as it was written.
+            pub fn new(id: impl Into<String>) -> Self {
+                Self(id.into())
+            }
+
+            /// The ID as it is written.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(id: &str) -> Self {
+                Self(id.to_owned())
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(id: String) -> Self {
+                Self(id)
+            }
+        }
+    )+};
+}
+
+ids! {
+    /// The ID that the cloud gave an instance, for example `i-0000000000000001`.
+    ///
+    /// Unique in the whole cloud and never given again: an instance that is made under the name of
+    /// another has another ID. The machine behind it may change all the same, see
+    /// [`Instance::incarnation`](super::Instance::incarnation). To be compared, not taken apart.
+    InstanceId;
+    /// The ID of an address, for example `addr-0000000000000001`. Never given again.
+    AddressId;
+    /// The ID of a target group, for example `tg-0000000000000001`. Never given again.
+    TargetGroupId;
+    /// The ID of a load balancer, for example `lb-0000000000000001`. Never given again.
+    LoadBalancerId;
+    /// The ID of a listener, for example `lsn-0000000000000001`. Never given again.
+    ListenerId;
+    /// The ID of a firewall, for example `fw-0000000000000001`. Never given again.
+    FirewallId;
+    /// The ID of a rule of a firewall, for example `r-0000000000000001`. Never given again.
+    RuleId;
+}
