@@ -1,7 +1,7 @@
 //! The node lifecycle controller: taints Nodes whose machines are stopped, and deletes Nodes whose
 //! machines are gone.
 //!
-//! Everything is decided by the [`ward`], which is pure; here it is fed by the watch, and what it
+//! Everything is decided by the ward, which is pure; here it is fed by the watch, and what it
 //! wants asked and written is asked and written.
 
 pub(super) mod act;

@@ -535,12 +535,12 @@ impl World {
             Truth::Present { .. } if !is_quiet => "says something that is not so any more",
             Truth::Present { state: RunState::Stopped, .. } if !tainted => "has no shutdown taint",
             Truth::Present { state: RunState::Running, .. } if tainted => "has the shutdown taint",
-            Truth::Present { incarnation, state: RunState::Running, .. }
+            Truth::Present { incarnation, .. }
                 if node.addresses[0].address != address(place, incarnation).into() =>
             {
                 "has the addresses of another machine"
             }
-            Truth::Present { incarnation, state: RunState::Running, .. }
+            Truth::Present { incarnation, .. }
                 if node.labels.get(keys::INSTANCE_TYPE) != Some(instance_type(incarnation)) =>
             {
                 "has the labels of another machine"

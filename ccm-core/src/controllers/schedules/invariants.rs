@@ -115,7 +115,7 @@ impl Deletion<'_> {
         let Some(place) = self.place else { return false };
         let Some(incarnation) = place.at(self.now).lives() else { return false };
         let since = place.since(incarnation);
-        since + s(45) < self.sent || self.node.served_by == Some(incarnation)
+        since + s(16) < self.sent || self.node.served_by == Some(incarnation)
     }
 }
 
@@ -317,8 +317,9 @@ pub(super) fn who_waits_says_why(
     if node.deleting || says || matches!(super::process::belongs(node), Belongs::Foreign(_)) {
         return Ok(());
     }
-    // What a call may take, what a write may take, and a plan that comes late.
-    let slack = setup.longest_answer() + s(15);
+    // What a call may take, and one before it that was about an earlier Node of the same name; what a
+    // write may take; and a plan that comes late.
+    let slack = 2 * setup.longest_answer() + s(15);
     let (since, patience, what) = match (record.new_since, record.trouble, record.down_since) {
         (Some(since), _, _) => (since, s(10), "is not initialised"),
         (None, Some(trouble), Some(down)) if node.provider_id.is_some() => {
