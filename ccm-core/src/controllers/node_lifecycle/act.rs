@@ -46,9 +46,13 @@ pub(in crate::controllers) fn add_taint(node: &Node) -> Vec<PatchOperation> {
     ]
 }
 
-/// Takes the taint away, if it is still in its place.
+/// Takes the taint away, if it is still in its place. With another effect it is somebody else's.
 pub(in crate::controllers) fn remove_taint(node: &Node, places: &[usize]) -> Vec<PatchOperation> {
     let mut operations = vec![test(&["metadata", "uid"], node.uid.as_str())];
+    operations.extend(places.iter().map(|place| {
+        let place = place.to_string();
+        test(&["spec", "taints", &place, "effect"], NO_SCHEDULE)
+    }));
     operations.extend(write::remove_taints(places, keys::TAINT_SHUTDOWN));
     operations
 }
@@ -93,6 +97,7 @@ mod tests {
             patch,
             json!([
                 {"op": "test", "path": "/metadata/uid", "value": "u1"},
+                {"op": "test", "path": "/spec/taints/1/effect", "value": "NoSchedule"},
                 {"op": "test", "path": "/spec/taints/1/key", "value": keys::TAINT_SHUTDOWN},
                 {"op": "remove", "path": "/spec/taints/1"},
             ])
