@@ -1,0 +1,308 @@
+//! One pass over one unit: observe, plan, carry out the first stage, look again.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tracing::{Instrument, debug, info, info_span};
+
+use crate::cloud::{
+    AnyChange, AnyObserved, CloudError, Converger, Kind, Learnt, ObjectId, Plan, Report, Spec,
+    Step, Unit, Want, World, Write,
+};
+
+/// Stages of one pass. No unit of any cloud we know needs a dozen; more is a plan that goes in circles
+/// without repeating itself.
+const MOST_STAGES: usize = 100;
+
+/// Times that somebody else may have been quicker in one pass.
+const MOST_CONFLICTS: u32 = 5;
+
+/// What is done around a pass.
+pub trait Around<S: Spec>: Send + Sync {
+    /// Leave to look and to change, from now on.
+    fn leave(&self) -> Write;
+
+    /// Publishes what the objects are told; called before the first stage and after each.
+    fn publish(&self, unit: &Unit, world: &World<S>, reports: Vec<Report>);
+
+    /// A change is about to be sent. Tests cut the process off here.
+    fn before(&self, _change: &AnyChange) {}
+
+    /// A change was answered.
+    fn after(&self, _change: &AnyChange, _outcome: Result<(), &CloudError>) {}
+}
+
+/// How a pass ended.
+#[derive(Debug)]
+pub struct Passed {
+    /// Changes that were sent and took effect, as far as we know.
+    pub changes: usize,
+    /// What tolerated failures left to be said, with who is concerned.
+    pub notes: Vec<(Vec<ObjectId>, String)>,
+    /// Wants whose own mistake it is that they cannot be had. They stay as they are until they change.
+    pub refused: Vec<(ObjectId, CloudError)>,
+    /// How it ended for the others.
+    pub end: End,
+}
+
+/// How a pass ended for those that were not refused.
+#[derive(Debug)]
+pub enum End {
+    /// Nothing is left to do.
+    Done,
+    /// Something has to be waited for.
+    Later {
+        /// When to look again.
+        again: Duration,
+        /// For what, for people.
+        waits_for: Vec<String>,
+    },
+    /// It could not be finished.
+    Failed(CloudError),
+}
+
+/// The plan of a unit as it is, without its last step: for those who want to know what would be done.
+pub async fn dry<S: Spec>(
+    converger: &Converger<S>,
+    unit: &Unit,
+    world: &World<S>,
+    cx: &Write,
+) -> Result<Plan<AnyChange>, CloudError> {
+    let observed = converger.observe(cx, unit, world).await?;
+    Ok(converger.plan(unit, world, &observed))
+}
+
+/// Brings one unit to where its wants have it, as far as that goes now.
+///
+/// An error that is the fault of what was asked is tried again one want at a time, the others kept as
+/// they are: so one user's mistake stays theirs.
+pub async fn pass<S: Spec>(
+    converger: &Converger<S>,
+    unit: &Unit,
+    world: World<S>,
+    around: &dyn Around<S>,
+) -> Passed {
+    let mut attempt = Attempt { converger, unit, around, changes: 0, notes: Vec::new() };
+    let mut refused = Vec::new();
+    let end = match attempt.run(&world).await {
+        Ok(end) => end,
+        Err(Stop::Failed(err)) => End::Failed(err),
+        Err(Stop::Blamed { suspects, err }) => {
+            let (wants, last) = attempt.one_by_one(world, &suspects, err, &mut refused).await;
+            // Whoever was not refused gets what all of them together still need.
+            match last {
+                Some(err) => End::Failed(err),
+                None => match attempt.run(&wants).await {
+                    Ok(end) => end,
+                    Err(Stop::Failed(err) | Stop::Blamed { err, .. }) => End::Failed(err),
+                },
+            }
+        }
+    };
+    Passed { changes: attempt.changes, notes: attempt.notes, refused, end }
+}
+
+/// Why an attempt ended early.
+enum Stop {
+    /// Not to be blamed on anybody's wishes, or on one who is alone.
+    Failed(CloudError),
+    /// What was asked for cannot be had; one of these asked.
+    Blamed { suspects: Vec<ObjectId>, err: CloudError },
+}
+
+struct Attempt<'a, S: Spec> {
+    converger: &'a Converger<S>,
+    unit: &'a Unit,
+    around: &'a dyn Around<S>,
+    changes: usize,
+    notes: Vec<(Vec<ObjectId>, String)>,
+}
+
+impl<S: Spec> Attempt<'_, S> {
+    /// Observe, plan, first stage, until nothing is left.
+    async fn run(&mut self, world: &World<S>) -> Result<End, Stop> {
+        let mut sent: HashSet<AnyChange> = HashSet::new();
+        let mut tolerated: HashSet<AnyChange> = HashSet::new();
+        let mut conflicts = 0;
+        let mut known: Option<AnyObserved> = None;
+        for _ in 0..MOST_STAGES {
+            let cx = self.around.leave();
+            let observed = match known.take() {
+                Some(observed) => observed,
+                None => {
+                    self.converger.observe(&cx, self.unit, world).await.map_err(Stop::Failed)?
+                }
+            };
+            let plan = self.converger.plan(self.unit, world, &observed);
+            let Plan { stages, later, reports } = plan;
+            self.around.publish(self.unit, world, reports);
+            let open = |stage: Vec<Step<AnyChange>>| -> Vec<_> {
+                stage.into_iter().filter(|step| !tolerated.contains(&step.change)).collect()
+            };
+            let Some(stage) = stages.into_iter().map(open).find(|stage| !stage.is_empty()) else {
+                return Ok(match later.iter().map(|later| later.look_again).min() {
+                    None => End::Done,
+                    Some(again) => {
+                        let waits_for = later.into_iter().map(|later| later.waits_for).collect();
+                        End::Later { again, waits_for }
+                    }
+                });
+            };
+            if let Some(again) = stage.iter().find(|step| sent.contains(&step.change)) {
+                let message = format!("does not converge: \"{}\" was planned twice", again.change);
+                return Err(Stop::Failed(CloudError::new(Kind::Internal, message)));
+            }
+            let alone = stage.len() == 1;
+            let outcomes = self.carry_out(&cx, &stage, &observed).await;
+            let mut stop = None;
+            for (step, outcome) in stage.into_iter().zip(outcomes) {
+                match outcome {
+                    Ok(learnt) => {
+                        self.changes += 1;
+                        sent.insert(step.change);
+                        if let (Learnt::Now(now), true) = (learnt, alone) {
+                            known = Some(now);
+                        }
+                    }
+                    Err(err) if is_tolerated(&step, &err) => {
+                        let note = step.tolerate.map(|tolerate| tolerate.note);
+                        self.notes.push((step.wanted_by, note.unwrap_or_default()));
+                        tolerated.insert(step.change);
+                    }
+                    Err(err) if err.kind() == Kind::Conflict && conflicts < MOST_CONFLICTS => {
+                        conflicts += 1;
+                        debug!(unit = %self.unit.name, change = %step.change, "changed meanwhile");
+                    }
+                    Err(err) => {
+                        let worse = worst(stop, blamed(world, &step, err));
+                        stop = Some(worse);
+                    }
+                }
+            }
+            if let Some(stop) = stop {
+                return Err(stop);
+            }
+        }
+        let message = format!("does not converge: {MOST_STAGES} stages were not enough");
+        Err(Stop::Failed(CloudError::new(Kind::Internal, message)))
+    }
+
+    /// Sends the steps of one stage together.
+    async fn carry_out(
+        &self,
+        cx: &Write,
+        stage: &[Step<AnyChange>],
+        observed: &AnyObserved,
+    ) -> Vec<Result<Learnt<AnyObserved>, CloudError>> {
+        let send = |step: &Step<AnyChange>| {
+            let change = step.change.clone();
+            let span = info_span!("change", unit = %self.unit.name, change = %change);
+            async move {
+                self.around.before(&change);
+                let outcome = self.converger.apply(cx, &change, observed).await;
+                self.around.after(&change, outcome.as_ref().map(|_| ()));
+                match &outcome {
+                    Ok(_) => info!("done"),
+                    Err(err) => info!(error = %err, "not done"),
+                }
+                outcome
+            }
+            .instrument(span)
+        };
+        join_all(stage.iter().map(send)).await
+    }
+
+    /// Tries each suspect alone, the others kept. Gives the world without those whose mistake it is,
+    /// and an error that ended all of it.
+    async fn one_by_one(
+        &mut self,
+        world: World<S>,
+        suspects: &[ObjectId],
+        first: CloudError,
+        refused: &mut Vec<(ObjectId, CloudError)>,
+    ) -> (World<S>, Option<CloudError>) {
+        if let [suspect] = suspects {
+            refused.push((suspect.clone(), first));
+        } else {
+            for suspect in suspects {
+                let is_kept = |id: &ObjectId| id != suspect && suspects.contains(id);
+                let alone = keeping(&world, is_kept);
+                match self.run(&alone).await {
+                    Ok(_) => {}
+                    Err(Stop::Failed(err)) => return (world, Some(err)),
+                    Err(Stop::Blamed { err, .. }) => refused.push((suspect.clone(), err)),
+                }
+            }
+        }
+        let is_refused = |id: &ObjectId| refused.iter().any(|(other, _)| other == id);
+        (keeping(&world, is_refused), None)
+    }
+}
+
+/// The same world, with some of its wants kept.
+fn keeping<S: Spec>(world: &World<S>, is_kept: impl Fn(&ObjectId) -> bool) -> World<S> {
+    let turn = |want: &Want<S>| if is_kept(want.id()) { want.kept() } else { want.clone() };
+    World { wants: world.wants.iter().map(turn).collect(), nodes: world.nodes.clone() }
+}
+
+/// What a rate limit asks for does not matter in the comparison.
+fn is_tolerated(step: &Step<AnyChange>, err: &CloudError) -> bool {
+    let Some(tolerate) = &step.tolerate else { return false };
+    match (tolerate.kind, err.kind()) {
+        (Kind::RateLimited { .. }, Kind::RateLimited { .. }) => true,
+        (tolerated, kind) => tolerated == kind,
+    }
+}
+
+/// Whose fault a failed step is.
+fn blamed<S: Spec>(world: &World<S>, step: &Step<AnyChange>, err: CloudError) -> Stop {
+    if !is_their_fault(err.kind()) {
+        return Stop::Failed(err);
+    }
+    let active = |want: &&Want<S>| {
+        !matches!(want, Want::Keep(_))
+            && (step.wanted_by.is_empty() || step.wanted_by.contains(want.id()))
+    };
+    let suspects: Vec<_> = world.wants.iter().filter(active).map(|w| w.id().clone()).collect();
+    if suspects.is_empty() { Stop::Failed(err) } else { Stop::Blamed { suspects, err } }
+}
+
+/// Whether what was asked for is to blame, and not that the cloud is away, busy, or was changed by
+/// somebody else.
+fn is_their_fault(kind: Kind) -> bool {
+    match kind {
+        Kind::NotFound
+        | Kind::InvalidConfiguration
+        | Kind::PermissionDenied
+        | Kind::QuotaExceeded
+        | Kind::Unsupported
+        | Kind::Internal => true,
+        Kind::RateLimited { .. } | Kind::Conflict | Kind::Unavailable | Kind::Stopped => false,
+    }
+}
+
+/// Of two failures of one stage: that nothing may be sent any more goes before everything, and what is
+/// nobody's fault before what is somebody's.
+fn worst(one: Option<Stop>, other: Stop) -> Stop {
+    let rank = |stop: &Stop| match stop {
+        Stop::Failed(err) if err.kind() == Kind::Stopped => 0,
+        Stop::Failed(_) => 1,
+        Stop::Blamed { .. } => 2,
+    };
+    match one {
+        None => other,
+        Some(one) if rank(&other) < rank(&one) => other,
+        Some(Stop::Blamed { mut suspects, err }) => {
+            if let Stop::Blamed { suspects: more, .. } = other {
+                let new: Vec<_> = more.into_iter().filter(|id| !suspects.contains(id)).collect();
+                suspects.extend(new);
+            }
+            Stop::Blamed { suspects, err }
+        }
+        Some(one) => one,
+    }
+}
+
+#[cfg(test)]
+mod tests;

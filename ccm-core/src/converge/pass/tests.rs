@@ -1,0 +1,255 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::cloud::{
+    Bucket, Change, CloudError, Converge, Effect, Freshness, Holds, Identity, LoadBalancerSpec,
+    Operation, Owned, Protocol, Read, ServicePort, Urgency, Verdict,
+};
+use crate::cluster::gate::Gate;
+use crate::governor::Governor;
+use crate::telemetry::CloudMetrics;
+
+type Wanted = Want<LoadBalancerSpec>;
+
+/// A firewall that all Services share, and whose cloud refuses some ports.
+#[derive(Clone, Debug, Default)]
+struct Wall {
+    open: Arc<Mutex<BTreeSet<u16>>>,
+    refuses: Arc<Mutex<BTreeMap<u16, Kind>>>,
+    /// Says that a port is not open though it is.
+    is_blind: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum WallChange {
+    Open(u16),
+    Close(u16),
+}
+
+impl fmt::Display for WallChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(port) => write!(f, "open {port}"),
+            Self::Close(port) => write!(f, "close {port}"),
+        }
+    }
+}
+
+impl Change for WallChange {
+    fn effect(&self) -> Effect {
+        match self {
+            Self::Open(_) => Effect::Update,
+            Self::Close(_) => Effect::Delete,
+        }
+    }
+}
+
+fn ports(want: &Wanted) -> BTreeSet<u16> {
+    match want {
+        Want::Present(spec) => spec.ports.iter().map(|port| port.port.get()).collect(),
+        Want::Absent(_) | Want::Keep(_) => BTreeSet::new(),
+    }
+}
+
+#[async_trait]
+impl Converge<LoadBalancerSpec> for Wall {
+    type Observed = BTreeSet<u16>;
+    type Change = WallChange;
+
+    fn units(&self, _: &Wanted) -> Vec<Unit> {
+        vec![Unit::shared("wall")]
+    }
+
+    async fn observe(
+        &self,
+        _: &Read,
+        _: &Unit,
+        _: &World<LoadBalancerSpec>,
+    ) -> Result<BTreeSet<u16>, CloudError> {
+        let open = self.open.lock().unwrap().clone();
+        Ok(if self.is_blind { BTreeSet::new() } else { open })
+    }
+
+    fn plan(
+        &self,
+        _: &Unit,
+        world: &World<LoadBalancerSpec>,
+        open: &BTreeSet<u16>,
+    ) -> Plan<WallChange> {
+        let missing = |want: &Wanted| -> Vec<_> {
+            let step = |port: &u16| {
+                let step = Step::new(WallChange::Open(*port)).wanted_by(want.id());
+                // 99 is a port that nobody needs.
+                if *port == 99 {
+                    step.tolerating(Kind::Unsupported, "99 stays closed")
+                } else {
+                    step
+                }
+            };
+            ports(want).difference(open).map(step).collect()
+        };
+        let wanted: BTreeSet<u16> = world.wants.iter().flat_map(ports).collect();
+        let keeps = world.wants.iter().any(|want| matches!(want, Want::Keep(_)));
+        let close = open.difference(&wanted).filter(|_| !keeps);
+        let close = close.map(|port| Step::new(WallChange::Close(*port))).collect();
+        let report = |want: &Wanted| Report::new(want.id(), Holds::Something, Verdict::Done);
+        Plan {
+            stages: vec![world.wants.iter().flat_map(missing).collect(), close],
+            later: Vec::new(),
+            reports: world.wants.iter().map(report).collect(),
+        }
+    }
+
+    async fn apply(
+        &self,
+        cx: &Write,
+        change: &WallChange,
+        _: &BTreeSet<u16>,
+    ) -> Result<Learnt<BTreeSet<u16>>, CloudError> {
+        let send = async {
+            let mut open = self.open.lock().unwrap();
+            match change {
+                WallChange::Open(port) => {
+                    let mut refuses = self.refuses.lock().unwrap();
+                    match refuses.get(port).copied() {
+                        // Somebody else was quicker, once.
+                        Some(Kind::Conflict) => {
+                            refuses.remove(port);
+                            return Err(CloudError::new(Kind::Conflict, "changed"));
+                        }
+                        Some(kind) => return Err(CloudError::new(kind, format!("not {port}"))),
+                        None => drop(open.insert(*port)),
+                    }
+                }
+                WallChange::Close(port) => drop(open.remove(port)),
+            }
+            Ok(Learnt::Now(open.clone()))
+        };
+        cx.call(Operation("Change"), Bucket("writes"), send).await
+    }
+
+    async fn inventory(&self, _: &Read) -> Result<Vec<Owned>, CloudError> {
+        Ok(Vec::new())
+    }
+}
+
+/// Writes down what is sent and published.
+#[derive(Default)]
+struct Log {
+    sent: Mutex<Vec<String>>,
+    published: Mutex<usize>,
+}
+
+impl Around<LoadBalancerSpec> for Log {
+    fn leave(&self) -> Write {
+        let governor = Governor::new(Gate::always_open(), CloudMetrics::unread());
+        Write::new(governor.read(Urgency::Refresh, Freshness::Live, Duration::from_secs(30)))
+    }
+
+    fn publish(&self, _: &Unit, _: &World<LoadBalancerSpec>, _: Vec<Report>) {
+        *self.published.lock().unwrap() += 1;
+    }
+
+    fn before(&self, change: &AnyChange) {
+        self.sent.lock().unwrap().push(change.to_string());
+    }
+}
+
+fn present(uid: &str, ports: &[u16]) -> Wanted {
+    let id = ObjectId { namespace: "shop".into(), name: uid.into(), uid: uid.into() };
+    let (annotations, finalizers) = (BTreeMap::new(), BTreeSet::new());
+    let identity = Identity { id, annotations, finalizers, ingress: Vec::new() };
+    let port = |port: &u16| ServicePort {
+        name: String::new(),
+        protocol: Protocol::Tcp,
+        port: NonZeroU16::new(*port).unwrap(),
+        node_port: None,
+        app_protocol: None,
+    };
+    let ports = ports.iter().map(port).collect();
+    Want::Present(Arc::new(LoadBalancerSpec { ports, ..LoadBalancerSpec::new(identity) }))
+}
+
+async fn passed(wall: &Wall, wants: Vec<Wanted>) -> (Passed, Vec<String>) {
+    let log = Log::default();
+    let world = World { wants, nodes: Vec::new() };
+    let passed = pass(&Converger::new(wall.clone()), &Unit::shared("wall"), world, &log).await;
+    assert!(*log.published.lock().unwrap() > 0);
+    (passed, log.sent.into_inner().unwrap())
+}
+
+fn open(wall: &Wall) -> Vec<u16> {
+    wall.open.lock().unwrap().iter().copied().collect()
+}
+
+fn refusing(port: u16, kind: Kind) -> Wall {
+    let wall = Wall::default();
+    wall.refuses.lock().unwrap().insert(port, kind);
+    wall
+}
+
+#[tokio::test]
+async fn a_pass_ends_when_nothing_differs_and_the_next_sends_nothing() {
+    let wall = Wall::default();
+    let wants = || vec![present("a", &[80, 443]), present("b", &[22])];
+    let (passed, sent) = self::passed(&wall, wants()).await;
+    assert!(matches!(passed.end, End::Done));
+    assert_eq!(sent, ["open 80", "open 443", "open 22"]);
+    let (passed, sent) = self::passed(&wall, wants()).await;
+    assert!(matches!(passed.end, End::Done) && sent.is_empty());
+}
+
+#[tokio::test]
+async fn one_users_mistake_stays_theirs() {
+    let wall = refusing(1, Kind::InvalidConfiguration);
+    let wants = vec![present("a", &[80]), present("bad", &[1]), present("c", &[443])];
+    let (passed, _) = self::passed(&wall, wants).await;
+    assert!(matches!(passed.end, End::Done), "{passed:?}");
+    let refused: Vec<_> = passed.refused.iter().map(|(id, err)| (&*id.name, err.kind())).collect();
+    assert_eq!(refused, [("bad", Kind::InvalidConfiguration)]);
+    assert_eq!(open(&wall), [80, 443]);
+}
+
+#[tokio::test]
+async fn a_cloud_that_is_away_is_nobodys_mistake() {
+    let wall = refusing(1, Kind::Unavailable);
+    let (passed, sent) = self::passed(&wall, vec![present("a", &[80]), present("b", &[1])]).await;
+    assert!(matches!(&passed.end, End::Failed(err) if err.kind() == Kind::Unavailable));
+    assert!(passed.refused.is_empty());
+    // The others of its stage were sent all the same.
+    assert_eq!(sent, ["open 80", "open 1"]);
+    assert_eq!(open(&wall), [80]);
+}
+
+#[tokio::test]
+async fn who_was_not_quick_enough_looks_again() {
+    let wall = refusing(80, Kind::Conflict);
+    let (passed, sent) = self::passed(&wall, vec![present("a", &[80])]).await;
+    assert!(matches!(passed.end, End::Done));
+    assert_eq!(sent, ["open 80", "open 80"]);
+}
+
+#[tokio::test]
+async fn a_tolerated_failure_leaves_a_note_and_the_rest_goes_on() {
+    let wall = refusing(99, Kind::Unsupported);
+    wall.open.lock().unwrap().insert(7);
+    let (passed, sent) = self::passed(&wall, vec![present("a", &[99])]).await;
+    assert!(matches!(passed.end, End::Done), "{passed:?}");
+    assert_eq!(passed.notes.len(), 1);
+    assert_eq!(passed.notes[0].1, "99 stays closed");
+    assert_eq!(sent, ["open 99", "close 7"]);
+}
+
+#[tokio::test]
+async fn a_plan_that_goes_in_circles_is_caught() {
+    let wall = Wall { is_blind: true, ..Wall::default() };
+    // Two steps, so that what an answer taught is not relied on.
+    let (passed, sent) = self::passed(&wall, vec![present("a", &[80, 443])]).await;
+    assert!(matches!(&passed.end, End::Failed(err) if err.kind() == Kind::Internal), "{passed:?}");
+    assert_eq!(sent.len(), 2);
+}
