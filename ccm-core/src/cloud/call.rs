@@ -156,7 +156,6 @@ pub struct Write {
 
 impl Write {
     /// Made by the framework alone, and only by the engine.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the engine that applies plans is to come"))]
     pub(crate) fn new(read: Read) -> Self {
         Self { read }
     }

@@ -197,8 +197,8 @@ pub struct World<S> {
     /// One want for each object that uses the unit, in the order of their IDs.
     pub wants: Vec<Want<S>>,
     /// All nodes that may be members, with what the cloud says of their machines. `Unknown` means:
-    /// leave the member as it is.
-    pub nodes: Vec<Member>,
+    /// leave the member as it is. One list for all units, in the order of the nodes' names.
+    pub nodes: Arc<[Member]>,
 }
 
 /// A node that may be a member of a load balancer, or the target of a route.

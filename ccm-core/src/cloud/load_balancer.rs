@@ -34,7 +34,7 @@ pub struct LoadBalancerSpec {
     pub source_ranges: Vec<SourceRange>,
     /// The annotations, as the provider's own type.
     pub annotations: Detail,
-    /// `metadata.labels`: some clouds place a Service by them.
+    /// The labels that the provider declared it reads, and no others.
     pub labels: BTreeMap<String, String>,
     /// Labels of its namespace. `None` unless the provider declared that it needs namespaces.
     pub namespace_labels: Option<BTreeMap<String, String>>,

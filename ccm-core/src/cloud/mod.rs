@@ -10,6 +10,7 @@
 //! framework carries out, so that every provider has a dry run, survives a crash between any two
 //! calls, and needs no thought about leases.
 
+pub mod annotations;
 mod call;
 mod converge;
 mod erased;
@@ -23,6 +24,7 @@ mod route;
 mod trial;
 mod volume;
 
+pub use annotations::{Annotated, AnnotationError, Annotations};
 pub use call::{
     Admitted, Bucket, Conduct, Freshness, Operation, REQUEST_LIMIT, Read, Request, Urgency, Write,
 };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::annotations::Annotations;
 use super::call::Read;
 use super::erased::Converger;
 use super::error::CloudError;
@@ -69,6 +70,8 @@ pub struct Registration {
     pub name: &'static str,
     /// What it needs of the cluster.
     pub needs: Needs,
+    /// The annotations of Services that it reads.
+    pub service_annotations: Annotations,
     /// Values that differ from cloud to cloud.
     pub policy: Policy,
     /// Builds the provider from its configuration.
@@ -90,6 +93,8 @@ pub struct Needs {
     /// Prefixes of the Node labels that are its own (`example.com` for `example.com/rack`): there
     /// it may change a label after initialisation; any other label is only ever added.
     pub own_label_prefixes: &'static [&'static str],
+    /// The Service labels that it reads: some clouds place a Service by them.
+    pub service_labels: Labels,
     /// Namespaces of the Services that it handles, and their labels.
     pub namespaces: bool,
     /// Endpoints of the Services that it handles.

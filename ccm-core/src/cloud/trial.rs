@@ -274,7 +274,7 @@ impl Engine {
             for unit in &units {
                 let uses = |want: &&Wanted| self.converger.units(want).contains(unit);
                 let wants = wants.iter().filter(uses).map(|want| self.turn(want, unit)).collect();
-                waiting |= self.pass(unit, &World { wants, nodes: Vec::new() }).await?;
+                waiting |= self.pass(unit, &World { wants, nodes: Arc::default() }).await?;
             }
             if self.dry_run || (!waiting && before == (self.lines.len(), self.finished.len())) {
                 return Ok(());

@@ -1,6 +1,7 @@
 //! One pass over one unit: observe, plan, carry out the first stage, look again.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -243,7 +244,7 @@ impl<S: Spec> Attempt<'_, S> {
 /// The same world, with some of its wants kept.
 fn keeping<S: Spec>(world: &World<S>, is_kept: impl Fn(&ObjectId) -> bool) -> World<S> {
     let turn = |want: &Want<S>| if is_kept(want.id()) { want.kept() } else { want.clone() };
-    World { wants: world.wants.iter().map(turn).collect(), nodes: world.nodes.clone() }
+    World { wants: world.wants.iter().map(turn).collect(), nodes: Arc::clone(&world.nodes) }
 }
 
 /// What a rate limit asks for does not matter in the comparison.

@@ -18,6 +18,7 @@ use tracing::debug;
 use self::lane::{Lane, Ticket, Turn};
 use crate::cloud::{
     Admitted, Bucket, CloudError, Conduct, Freshness, Kind, Operation, Read, Request, Urgency,
+    Write,
 };
 use crate::cluster::gate::Gate;
 use crate::report::Chain;
@@ -60,6 +61,13 @@ impl Governor {
     pub fn read(&self, urgency: Urgency, freshness: Freshness, patience: Duration) -> Read {
         let conduct: Arc<dyn Conduct> = Arc::clone(&self.0) as _;
         Read::new(conduct, urgency, freshness, Instant::now() + patience)
+    }
+
+    /// Leave to change something, until `deadline` and while the gate is open. For the engine, and
+    /// for tests of providers; a provider never makes its own.
+    pub fn write(&self, urgency: Urgency, freshness: Freshness, deadline: Instant) -> Write {
+        let conduct: Arc<dyn Conduct> = Arc::clone(&self.0) as _;
+        Write::new(Read::new(conduct, urgency, freshness, deadline))
     }
 }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ccm_core::cloud::{
-    Belongs, CloudProvider, ConfigError, Instances, Needs, NodeIdentity, Policy, Registration,
-    Setup,
+    Annotations, Belongs, CloudProvider, ConfigError, Instances, Needs, NodeIdentity, Policy,
+    Registration, Setup,
 };
 
 use self::client::Client;
@@ -24,6 +24,7 @@ pub fn registration() -> Registration {
     Registration {
         name: SCHEME,
         needs: Needs { own_label_prefixes: &["node.sim.ccm.rs"], ..Needs::default() },
+        service_annotations: Annotations::NONE,
         // Its answers lag behind only where a test asks for it.
         policy: Policy { absence_grace: Duration::ZERO, ..Policy::default() },
         build,

@@ -148,7 +148,8 @@ struct Log {
 impl Around<LoadBalancerSpec> for Log {
     fn leave(&self) -> Write {
         let governor = Governor::new(Gate::always_open(), CloudMetrics::unread());
-        Write::new(governor.read(Urgency::Refresh, Freshness::Live, Duration::from_secs(30)))
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        governor.write(Urgency::Refresh, Freshness::Live, deadline)
     }
 
     fn publish(&self, _: &Unit, _: &World<LoadBalancerSpec>, _: Vec<Report>) {
@@ -177,7 +178,7 @@ fn present(uid: &str, ports: &[u16]) -> Wanted {
 
 async fn passed(wall: &Wall, wants: Vec<Wanted>) -> (Passed, Vec<String>) {
     let log = Log::default();
-    let world = World { wants, nodes: Vec::new() };
+    let world = World { wants, nodes: Arc::default() };
     let passed = pass(&Converger::new(wall.clone()), &Unit::shared("wall"), world, &log).await;
     assert!(*log.published.lock().unwrap() > 0);
     (passed, log.sent.into_inner().unwrap())
