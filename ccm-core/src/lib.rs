@@ -11,5 +11,6 @@ pub mod controllers;
 pub mod converge;
 pub mod fleet;
 pub mod governor;
+pub mod queue;
 pub mod report;
 pub mod telemetry;

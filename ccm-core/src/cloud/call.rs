@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Instrument, debug_span};
 
 use super::error::{CloudError, Kind};
@@ -20,6 +20,11 @@ use super::error::{CloudError, Kind};
 /// How long one request may take, once it is sent. Every cloud we know answers a describe call in
 /// a few seconds, or not at all.
 pub const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// After how long a request that is not answered gives its place to others.
+///
+/// Hardly any cloud takes as long when it is well; those that hang must not hold up everybody.
+const OVERDUE: Duration = Duration::from_secs(2);
 
 /// An API operation in the cloud's own spelling, e.g. `DescribeInstances`. A metric label: there
 /// are as many as the source names.
@@ -75,6 +80,9 @@ pub trait Conduct: fmt::Debug + Send + Sync {
 /// A request under way. Dropping it without [`done`](Admitted::done) gives its permit back and
 /// teaches nothing.
 pub trait Admitted: Send {
+    /// The answer is overdue: others may go meanwhile.
+    fn overdue(&mut self);
+
     /// Says how the request ended; the permit is given back.
     fn done(self: Box<Self>, outcome: Result<(), &CloudError>);
 }
@@ -133,10 +141,18 @@ impl Read {
     ) -> Result<T, CloudError> {
         let deadline = self.deadline;
         let about = Request { operation, bucket, urgency: self.urgency, mutates, deadline };
-        let admitted = self.conduct.admit(&about).await?;
+        let mut admitted = self.conduct.admit(&about).await?;
         let limit = deadline.min(Instant::now() + REQUEST_LIMIT);
         let span = debug_span!("cloud_call", operation = operation.0, bucket = bucket.0);
-        let answer = timeout_at(limit, request.instrument(span)).await.unwrap_or_else(|_| {
+        let answer = timeout_at(limit, request.instrument(span));
+        tokio::pin!(answer);
+        let answer = if let Ok(answer) = timeout(OVERDUE, &mut answer).await {
+            answer
+        } else {
+            admitted.overdue();
+            answer.await
+        };
+        let answer = answer.unwrap_or_else(|_| {
             let message = format!("the cloud did not answer {} in time", operation.0);
             Err(CloudError::new(Kind::Unavailable, message))
         });

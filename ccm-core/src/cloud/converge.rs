@@ -21,7 +21,7 @@ use super::names::Uid;
 /// What a Kubernetes object asks for, read and checked: a load balancer or a route.
 pub trait Spec: fmt::Debug + Send + Sync + 'static {
     /// The object that asks.
-    fn identity(&self) -> &Identity;
+    fn identity(&self) -> &Arc<Identity>;
 }
 
 /// Which object. The UID tells it from a later one of the same name.
@@ -82,7 +82,7 @@ impl<S> Clone for Want<S> {
 
 impl<S: Spec> Want<S> {
     /// What is known of the object in any case.
-    pub fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> &Arc<Identity> {
         match self {
             Self::Present(spec) => spec.identity(),
             Self::Absent(identity) | Self::Keep(identity) => identity,
@@ -98,8 +98,8 @@ impl<S: Spec> Want<S> {
     #[must_use]
     pub fn kept(&self) -> Self {
         match self {
-            Self::Present(spec) => Self::Keep(Arc::new(spec.identity().clone())),
-            Self::Absent(identity) | Self::Keep(identity) => Self::Keep(Arc::clone(identity)),
+            Self::Present(_) | Self::Absent(_) => Self::Keep(Arc::clone(self.identity())),
+            Self::Keep(identity) => Self::Keep(Arc::clone(identity)),
         }
     }
 }
@@ -322,7 +322,7 @@ pub struct Later {
 /// report from each: it holds something while one of them says so, is as far as the least of them,
 /// and has the addresses that the last of them in building order sets. What is said of a
 /// [`Want::Keep`] is not published.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Report {
     /// Which object.
     pub id: ObjectId,
@@ -406,7 +406,7 @@ pub struct Note {
 /// nobody waits for another's operation. A unit hands over what is [`Present`](Want::Present) to
 /// the unit behind it once that is `Done`, and what is [`Absent`](Want::Absent) to the unit before
 /// it once it holds [`Nothing`](Holds::Nothing).
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// As it should be. Clearing away what is left of an earlier form of the object may go on.
     Done,

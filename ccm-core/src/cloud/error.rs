@@ -131,6 +131,15 @@ impl CloudError {
     }
 }
 
+/// What people are told; the cause is for the log.
+impl PartialEq for CloudError {
+    fn eq(&self, other: &Self) -> bool {
+        (self.kind, &self.message) == (other.kind, &other.message)
+    }
+}
+
+impl Eq for CloudError {}
+
 impl fmt::Display for CloudError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroUsize};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -15,7 +16,7 @@ use super::names::NodeName;
 #[derive(Debug)]
 pub struct LoadBalancerSpec {
     /// Which Service.
-    pub identity: Identity,
+    pub identity: Arc<Identity>,
     /// `spec.loadBalancerClass`.
     pub class: Option<String>,
     /// `spec.ports`, in their order.
@@ -46,9 +47,9 @@ pub struct LoadBalancerSpec {
 
 impl LoadBalancerSpec {
     /// A Service without ports that asks for nothing in particular: what reading one starts from.
-    pub fn new(identity: Identity) -> Self {
+    pub fn new(identity: impl Into<Arc<Identity>>) -> Self {
         Self {
-            identity,
+            identity: identity.into(),
             class: None,
             ports: Vec::new(),
             families: vec![IpFamily::V4],
@@ -66,7 +67,7 @@ impl LoadBalancerSpec {
 }
 
 impl Spec for LoadBalancerSpec {
-    fn identity(&self) -> &Identity {
+    fn identity(&self) -> &Arc<Identity> {
         &self.identity
     }
 }

@@ -1,5 +1,7 @@
 //! What a node's pod ranges ask for.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 
 use super::converge::{Identity, Spec};
@@ -12,7 +14,7 @@ use super::instance::NodeIdentity;
 #[derive(Debug)]
 pub struct RouteSpec {
     /// The node as the object that asks.
-    pub identity: Identity,
+    pub identity: Arc<Identity>,
     /// The node, with its addresses.
     pub node: NodeIdentity,
     /// `spec.podCIDRs`, in their order; at most one of each family.
@@ -20,7 +22,7 @@ pub struct RouteSpec {
 }
 
 impl Spec for RouteSpec {
-    fn identity(&self) -> &Identity {
+    fn identity(&self) -> &Arc<Identity> {
         &self.identity
     }
 }

@@ -6,7 +6,6 @@ mod known;
 pub mod node;
 pub mod node_lifecycle;
 mod progress;
-pub mod queue;
 #[cfg(test)]
 mod schedules;
 mod write;

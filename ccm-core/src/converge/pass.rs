@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use async_trait::async_trait;
+use futures::{FutureExt, StreamExt, stream};
 use tracing::{Instrument, debug, info, info_span};
 
 use crate::cloud::{
-    AnyChange, AnyObserved, CloudError, Converger, Kind, Learnt, ObjectId, Plan, Report, Spec,
-    Step, Unit, Want, World, Write,
+    AnyChange, AnyObserved, CloudError, Converger, Effect, Kind, Learnt, ObjectId, Plan, Report,
+    Spec, Step, Unit, Want, World, Write,
 };
 
 /// Stages of one pass. No unit of any cloud we know needs a dozen; more is a plan that goes in circles
@@ -19,7 +20,16 @@ const MOST_STAGES: usize = 100;
 /// Times that somebody else may have been quicker in one pass.
 const MOST_CONFLICTS: u32 = 5;
 
+/// Steps of one stage under way at once: half of what a bucket lets through, so that one unit's large
+/// stage leaves room for others.
+const STEPS_AT_ONCE: usize = 4;
+
+/// Wants that are tried alone, one after the other, with the same outcome, before it is the cloud's
+/// answer to all of them: an account without rights is not every user's own mistake.
+const ALIKE: usize = 8;
+
 /// What is done around a pass.
+#[async_trait]
 pub trait Around<S: Spec>: Send + Sync {
     /// Leave to look and to change, from now on.
     fn leave(&self) -> Write;
@@ -27,18 +37,28 @@ pub trait Around<S: Spec>: Send + Sync {
     /// Publishes what the objects are told; called before the first stage and after each.
     fn publish(&self, unit: &Unit, world: &World<S>, reports: Vec<Report>);
 
-    /// A change is about to be sent. Tests cut the process off here.
-    fn before(&self, _change: &AnyChange) {}
+    /// A step is about to be taken; an error leaves it out and ends the pass. Tests cut the pass off
+    /// here, by never returning.
+    async fn before(&self, _unit: &Unit, _step: &Step<AnyChange>) -> Result<(), CloudError> {
+        Ok(())
+    }
 
-    /// A change was answered.
-    fn after(&self, _change: &AnyChange, _outcome: Result<(), &CloudError>) {}
+    /// A step was answered. Tests cut the pass off here, with the answer unheard.
+    async fn after(
+        &self,
+        _unit: &Unit,
+        _step: &Step<AnyChange>,
+        _outcome: Result<(), &CloudError>,
+        _took: Duration,
+    ) {
+    }
 }
 
 /// How a pass ended.
 #[derive(Debug)]
 pub struct Passed {
     /// Changes that were sent and took effect, as far as we know.
-    pub changes: usize,
+    pub changes: Vec<Changed>,
     /// What tolerated failures left to be said, with who is concerned.
     pub notes: Vec<(Vec<ObjectId>, String)>,
     /// Wants whose own mistake it is that they cannot be had. They stay as they are until they change.
@@ -47,8 +67,19 @@ pub struct Passed {
     pub end: End,
 }
 
+/// A change that took effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The change's line.
+    pub line: String,
+    /// What it did.
+    pub effect: Effect,
+    /// Who asked for it; empty for all users of the unit.
+    pub wanted_by: Vec<ObjectId>,
+}
+
 /// How a pass ended for those that were not refused.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum End {
     /// Nothing is left to do.
     Done,
@@ -84,16 +115,18 @@ pub async fn pass<S: Spec>(
     world: World<S>,
     around: &dyn Around<S>,
 ) -> Passed {
-    let mut attempt = Attempt { converger, unit, around, changes: 0, notes: Vec::new() };
+    let mut attempt = Attempt { converger, unit, around, changes: Vec::new(), notes: Vec::new() };
     let mut refused = Vec::new();
     let end = match attempt.run(&world).await {
         Ok(end) => end,
         Err(Stop::Failed(err)) => End::Failed(err),
         Err(Stop::Blamed { suspects, err }) => {
             let (wants, last) = attempt.one_by_one(world, &suspects, err, &mut refused).await;
+            let is_anybody_left = wants.wants.iter().any(|want| !matches!(want, Want::Keep(_)));
             // Whoever was not refused gets what all of them together still need.
             match last {
                 Some(err) => End::Failed(err),
+                None if !is_anybody_left => End::Done,
                 None => match attempt.run(&wants).await {
                     Ok(end) => end,
                     Err(Stop::Failed(err) | Stop::Blamed { err, .. }) => End::Failed(err),
@@ -116,7 +149,7 @@ struct Attempt<'a, S: Spec> {
     converger: &'a Converger<S>,
     unit: &'a Unit,
     around: &'a dyn Around<S>,
-    changes: usize,
+    changes: Vec<Changed>,
     notes: Vec<(Vec<ObjectId>, String)>,
 }
 
@@ -160,7 +193,11 @@ impl<S: Spec> Attempt<'_, S> {
             for (step, outcome) in stage.into_iter().zip(outcomes) {
                 match outcome {
                     Ok(learnt) => {
-                        self.changes += 1;
+                        self.changes.push(Changed {
+                            line: step.change.to_string(),
+                            effect: step.change.effect(),
+                            wanted_by: step.wanted_by,
+                        });
                         sent.insert(step.change);
                         if let (Learnt::Now(now), true) = (learnt, alone) {
                             known = Some(now);
@@ -189,29 +226,39 @@ impl<S: Spec> Attempt<'_, S> {
         Err(Stop::Failed(CloudError::new(Kind::Internal, message)))
     }
 
-    /// Sends the steps of one stage together.
+    /// Sends the steps of one stage together, a few at once. The outcomes come in their order.
     async fn carry_out(
         &self,
         cx: &Write,
         stage: &[Step<AnyChange>],
         observed: &AnyObserved,
     ) -> Vec<Result<Learnt<AnyObserved>, CloudError>> {
-        let send = |step: &Step<AnyChange>| {
-            let change = step.change.clone();
-            let span = info_span!("change", unit = %self.unit.name, change = %change);
-            async move {
-                self.around.before(&change);
-                let outcome = self.converger.apply(cx, &change, observed).await;
-                self.around.after(&change, outcome.as_ref().map(|_| ()));
-                match &outcome {
-                    Ok(_) => info!("done"),
-                    Err(err) => info!(error = %err, "not done"),
-                }
-                outcome
+        let steps: Vec<_> =
+            stage.iter().map(|step| self.take(cx, step, observed).boxed()).collect();
+        stream::iter(steps).buffered(STEPS_AT_ONCE).collect().await
+    }
+
+    async fn take(
+        &self,
+        cx: &Write,
+        step: &Step<AnyChange>,
+        observed: &AnyObserved,
+    ) -> Result<Learnt<AnyObserved>, CloudError> {
+        let span = info_span!("change", unit = %self.unit.name, change = %step.change);
+        async {
+            self.around.before(self.unit, step).await?;
+            let began = tokio::time::Instant::now();
+            let outcome = self.converger.apply(cx, &step.change, observed).await;
+            let took = began.elapsed();
+            self.around.after(self.unit, step, outcome.as_ref().map(|_| ()), took).await;
+            match &outcome {
+                Ok(_) => info!(?took, "done"),
+                Err(err) => info!(?took, error = %err, "not done"),
             }
-            .instrument(span)
-        };
-        join_all(stage.iter().map(send)).await
+            outcome
+        }
+        .instrument(span)
+        .await
     }
 
     /// Tries each suspect alone, the others kept. Gives the world without those whose mistake it is,
@@ -232,7 +279,13 @@ impl<S: Spec> Attempt<'_, S> {
                 match self.run(&alone).await {
                     Ok(_) => {}
                     Err(Stop::Failed(err)) => return (world, Some(err)),
-                    Err(Stop::Blamed { err, .. }) => refused.push((suspect.clone(), err)),
+                    Err(Stop::Blamed { err, .. }) => {
+                        refused.push((suspect.clone(), err));
+                        if let Some(err) = all_alike(refused, suspects) {
+                            refused.clear();
+                            return (world, Some(err));
+                        }
+                    }
                 }
             }
         }
@@ -241,12 +294,19 @@ impl<S: Spec> Attempt<'_, S> {
     }
 }
 
+/// The answer that the first [`ALIKE`] suspects got, where none has got another.
+fn all_alike(refused: &[(ObjectId, CloudError)], suspects: &[ObjectId]) -> Option<CloudError> {
+    let (_, err) = refused.first()?;
+    let are_the_first = refused.iter().zip(suspects).all(|((one, _), other)| one == other);
+    let are_alike = refused.iter().all(|(_, other)| other.kind() == err.kind());
+    (refused.len() == ALIKE && are_the_first && are_alike).then(|| err.repeat())
+}
+
 /// The same world, with some of its wants kept.
 fn keeping<S: Spec>(world: &World<S>, is_kept: impl Fn(&ObjectId) -> bool) -> World<S> {
     let turn = |want: &Want<S>| if is_kept(want.id()) { want.kept() } else { want.clone() };
     World { wants: world.wants.iter().map(turn).collect(), nodes: Arc::clone(&world.nodes) }
 }
-
 /// What a rate limit asks for does not matter in the comparison.
 fn is_tolerated(step: &Step<AnyChange>, err: &CloudError) -> bool {
     let Some(tolerate) = &step.tolerate else { return false };

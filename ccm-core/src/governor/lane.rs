@@ -14,6 +14,9 @@ use crate::cloud::{Kind, Urgency};
 /// any cloud we know, and a complaint halves it.
 pub(super) const MAX_IN_FLIGHT: usize = 8;
 
+/// Overdue requests beside those that count, so that a cloud which hangs altogether is not buried.
+const MOST_OVERDUE: usize = 32;
+
 /// The first pause after a complaint that does not say how long to wait; it doubles with each
 /// further complaint, up to [`LONGEST_PAUSE`].
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -47,6 +50,7 @@ pub(super) enum Turn {
 #[derive(Debug)]
 pub(super) struct Lane {
     in_flight: usize,
+    overdue: usize,
     limit: usize,
     held_until: Option<Instant>,
     complaints: u32,
@@ -58,6 +62,7 @@ impl Default for Lane {
     fn default() -> Self {
         Self {
             in_flight: 0,
+            overdue: 0,
             limit: MAX_IN_FLIGHT,
             held_until: None,
             complaints: 0,
@@ -98,9 +103,25 @@ impl Lane {
         }
     }
 
+    /// A request's answer is overdue: says whether it counts no longer among those under way.
+    pub(super) fn step_aside(&mut self) -> bool {
+        let may = self.overdue < MOST_OVERDUE;
+        if may {
+            self.in_flight = self.in_flight.saturating_sub(1);
+            self.overdue += 1;
+        }
+        may
+    }
+
     /// A request has ended; `None` if nobody waited for its answer.
-    pub(super) fn leave(&mut self, outcome: Option<Result<(), Kind>>, now: Instant) {
-        self.in_flight = self.in_flight.saturating_sub(1);
+    pub(super) fn leave(
+        &mut self,
+        was_aside: bool,
+        outcome: Option<Result<(), Kind>>,
+        now: Instant,
+    ) {
+        let count = if was_aside { &mut self.overdue } else { &mut self.in_flight };
+        *count = count.saturating_sub(1);
         match outcome {
             Some(Ok(())) => {
                 self.complaints = 0;
@@ -168,7 +189,11 @@ mod tests {
         let mut lane = Lane::default();
         let one = lane.queue(Urgency::Refresh);
         assert_eq!(lane.turn(one, now), Turn::Go);
-        lane.leave(Some(Err(Kind::RateLimited { retry_after: Some(Duration::from_secs(7)) })), now);
+        lane.leave(
+            false,
+            Some(Err(Kind::RateLimited { retry_after: Some(Duration::from_secs(7)) })),
+            now,
+        );
 
         let tickets: Vec<_> = (0..MAX_IN_FLIGHT).map(|_| lane.queue(Urgency::Refresh)).collect();
         assert_eq!(lane.turn(tickets[0], now), Turn::HeldUntil(now + Duration::from_secs(7)));
@@ -183,7 +208,7 @@ mod tests {
         let mut lane = Lane::default();
         let one = lane.queue(Urgency::Refresh);
         assert_eq!(lane.turn(one, now), Turn::Go);
-        lane.leave(Some(Err(Kind::RateLimited { retry_after: Some(Duration::MAX) })), now);
+        lane.leave(false, Some(Err(Kind::RateLimited { retry_after: Some(Duration::MAX) })), now);
         assert_eq!(lane.held_until, Some(now + LONGEST_OBEYED));
     }
 
@@ -199,13 +224,32 @@ mod tests {
                 at = until;
                 assert_eq!(lane.turn(ticket, at), Turn::Go);
             }
-            lane.leave(LIMITED, at);
+            lane.leave(false, LIMITED, at);
             pauses.push(lane.held_until.unwrap() - at);
         }
         let seconds: Vec<_> = pauses.iter().map(Duration::as_secs).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(lane.limit, 1);
-        lane.leave(Some(Ok(())), at);
+        lane.leave(false, Some(Ok(())), at);
         assert_eq!((lane.limit, lane.complaints), (2, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_holds_nobody_up_for_long() {
+        let now = Instant::now();
+        let mut lane = Lane::default();
+        let mut through = 0;
+        for _ in 0..MAX_IN_FLIGHT + MOST_OVERDUE + 1 {
+            let ticket = lane.queue(Urgency::Refresh);
+            if lane.turn(ticket, now) == Turn::Go {
+                through += 1;
+                lane.step_aside();
+            }
+        }
+        assert_eq!(through, MAX_IN_FLIGHT + MOST_OVERDUE);
+        lane.leave(true, None, now);
+        assert!(lane.step_aside());
+        let ticket = lane.queue(Urgency::Initialize);
+        assert_eq!(lane.turn(ticket, now), Turn::Go);
     }
 }

@@ -124,6 +124,7 @@ impl Conduct for Shared {
             bucket: request.bucket,
             sent: Instant::now(),
             outcome: None,
+            is_aside: false,
         };
         // Others behind us may go too.
         slot.left.notify_waiters();
@@ -191,9 +192,16 @@ struct UnderWay {
     bucket: Bucket,
     sent: Instant,
     outcome: Option<Result<(), Kind>>,
+    /// Its answer is overdue, and it does not count any more.
+    is_aside: bool,
 }
 
 impl Admitted for UnderWay {
+    fn overdue(&mut self) {
+        self.is_aside = self.is_aside || self.slot.lane().step_aside();
+        self.slot.left.notify_waiters();
+    }
+
     fn done(mut self: Box<Self>, outcome: Result<(), &CloudError>) {
         let took = self.sent.elapsed();
         match outcome {
@@ -213,7 +221,7 @@ impl Drop for UnderWay {
         let now = Instant::now();
         let (permits, paused) = {
             let mut lane = self.slot.lane();
-            lane.leave(self.outcome.take(), now);
+            lane.leave(self.is_aside, self.outcome.take(), now);
             (lane.permits(), lane.paused(now))
         };
         self.metrics.bucket(self.bucket, permits, paused);

@@ -3,6 +3,8 @@
 //! Names are upstream's where upstream has one. prometheus-client adds `_total` to counters by
 //! itself; the tests look at the names on the wire.
 
+mod converge;
+
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+pub use self::converge::ConvergeMetrics;
 use crate::cloud::{Bucket, Kind, Operation};
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;

@@ -27,7 +27,6 @@ use tracing::{debug, info, warn};
 use self::decide::{Changes, Decision, Knowledge, StatusChange, Wait, decide};
 use self::memory::{Memories, Step};
 use super::progress::Progress;
-use super::queue::WorkQueue;
 use super::write::{WriteClient, code, refusal};
 use crate::cloud::{Batching, Belongs, CloudProvider, Needs, NodeName, Observation, Urgency};
 use crate::cluster::client::{Reason, is_closed};
@@ -35,6 +34,7 @@ use crate::cluster::events::{EventType, Recorder};
 use crate::cluster::node::{Node, Version};
 use crate::cluster::nodes::{NodeChange, Nodes};
 use crate::fleet::{Fleet, Sighting};
+use crate::queue::WorkQueue;
 use crate::report::propagate;
 use crate::telemetry::NodeMetrics;
 

@@ -20,9 +20,10 @@ use crate::controllers::node::memory::Memories;
 use crate::controllers::node_lifecycle::case::{Fate, Permit};
 use crate::controllers::node_lifecycle::decide::{Rules, Write};
 use crate::controllers::node_lifecycle::ward::{Terms, Ward};
-use crate::controllers::{node, node_lifecycle, queue};
+use crate::controllers::{node, node_lifecycle};
 use crate::fleet::Sighting;
 use crate::fleet::kept::Kept;
+use crate::queue;
 use crate::telemetry::NodeMetrics;
 
 /// Which process of a schedule: answers to an earlier one reach nobody.

@@ -145,6 +145,7 @@ struct Log {
     published: Mutex<usize>,
 }
 
+#[async_trait]
 impl Around<LoadBalancerSpec> for Log {
     fn leave(&self) -> Write {
         let governor = Governor::new(Gate::always_open(), CloudMetrics::unread());
@@ -156,8 +157,9 @@ impl Around<LoadBalancerSpec> for Log {
         *self.published.lock().unwrap() += 1;
     }
 
-    fn before(&self, change: &AnyChange) {
-        self.sent.lock().unwrap().push(change.to_string());
+    async fn before(&self, _: &Unit, step: &Step<AnyChange>) -> Result<(), CloudError> {
+        self.sent.lock().unwrap().push(step.change.to_string());
+        Ok(())
     }
 }
 
@@ -214,6 +216,19 @@ async fn one_users_mistake_stays_theirs() {
     let refused: Vec<_> = passed.refused.iter().map(|(id, err)| (&*id.name, err.kind())).collect();
     assert_eq!(refused, [("bad", Kind::InvalidConfiguration)]);
     assert_eq!(open(&wall), [80, 443]);
+}
+
+#[tokio::test]
+async fn what_all_are_refused_alike_is_nobodys_own_mistake() {
+    let wall = Wall::default();
+    let wants: Vec<_> = (1..=20).map(|n| present(&format!("s{n:02}"), &[n])).collect();
+    for port in 1..=20 {
+        wall.refuses.lock().unwrap().insert(port, Kind::PermissionDenied);
+    }
+    let (passed, sent) = self::passed(&wall, wants).await;
+    assert!(matches!(&passed.end, End::Failed(err) if err.kind() == Kind::PermissionDenied));
+    assert!(passed.refused.is_empty());
+    assert_eq!(sent.len(), 20 + ALIKE);
 }
 
 #[tokio::test]

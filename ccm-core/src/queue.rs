@@ -23,7 +23,7 @@ pub struct WorkQueue<K> {
 
 /// What is wanted, and when. Pure: time is handed in.
 #[derive(Debug)]
-pub(super) struct State<K> {
+pub(crate) struct State<K> {
     entries: HashMap<K, Entry>,
     ready: BTreeSet<(Urgency, u64, K)>,
     later: BTreeSet<(Instant, u64, K)>,
@@ -121,7 +121,7 @@ impl<K: Clone + Eq + Ord + Hash> WorkQueue<K> {
 }
 
 impl<K: Clone + Eq + Ord + Hash> State<K> {
-    pub(super) fn want(&mut self, key: K, urgency: Urgency, due: Option<Instant>) {
+    pub(crate) fn want(&mut self, key: K, urgency: Urgency, due: Option<Instant>) {
         let number = self.next_number;
         self.next_number += 1;
         let entry = self.entries.entry(key.clone()).or_default();
@@ -159,12 +159,12 @@ impl<K: Clone + Eq + Ord + Hash> State<K> {
     }
 
     /// When the first of those that are not due yet will be.
-    pub(super) fn next_due(&self) -> Option<Instant> {
+    pub(crate) fn next_due(&self) -> Option<Instant> {
         self.later.first().map(|(due, _, _)| *due)
     }
 
     /// Moves what has become due among what is ready.
-    pub(super) fn wake(&mut self, now: Instant) {
+    pub(crate) fn wake(&mut self, now: Instant) {
         while self.later.first().is_some_and(|(due, _, _)| *due <= now) {
             let Some((_, number, key)) = self.later.pop_first() else { return };
             let Some(entry) = self.entries.get_mut(&key) else { continue };
@@ -174,7 +174,7 @@ impl<K: Clone + Eq + Ord + Hash> State<K> {
         }
     }
 
-    pub(super) fn take(&mut self, most: usize) -> Vec<K> {
+    pub(crate) fn take(&mut self, most: usize) -> Vec<K> {
         let mut keys = Vec::new();
         while keys.len() < most
             && let Some((_, _, key)) = self.ready.pop_first()
@@ -185,7 +185,7 @@ impl<K: Clone + Eq + Ord + Hash> State<K> {
         keys
     }
 
-    pub(super) fn done(&mut self, key: &K) {
+    pub(crate) fn done(&mut self, key: &K) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.running = false;
         match entry.wanted {

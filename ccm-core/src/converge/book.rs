@@ -1,0 +1,402 @@
+//! Who wants what, which units that makes, and when each is looked at next. Pure: time is handed in.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::cause::Cause;
+use super::entry::Entry;
+use super::pass::{End, Passed};
+use super::progress::Progress;
+use crate::cloud::{
+    CloudError, Member, ObjectId, Report, Retry, Spec, Unit, UnitName, Urgency, Want, World,
+};
+
+/// How long to wait between looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// After a first failure; doubled with each further one.
+    pub retry_first: Duration,
+    /// The longest pause after failures.
+    pub retry_last: Duration,
+    /// From one look at a unit where nothing is known to be wrong to the next; up to a tenth more
+    /// or less, so that not all are due together.
+    pub drift: Duration,
+}
+
+impl Default for Timing {
+    /// Upstream's back-off, and an hour for what it never looks at again.
+    fn default() -> Self {
+        Self {
+            retry_first: Duration::from_secs(5),
+            retry_last: Duration::from_mins(5),
+            drift: Duration::from_hours(1),
+        }
+    }
+}
+
+/// However soon a plan wants to look again: a slip of a provider's must not become a hot loop.
+const SHORTEST_WAIT: Duration = Duration::from_millis(50);
+
+/// A unit that wants to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wake {
+    pub(super) unit: UnitName,
+    pub(super) urgency: Urgency,
+    pub(super) after: Duration,
+}
+
+/// What became of an object's want, or of what is known of it.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Objects about which something new is known.
+    pub(super) about: BTreeSet<ObjectId>,
+    /// Units to be looked at.
+    pub(super) wakes: Vec<Wake>,
+}
+
+/// One pass to be made.
+#[derive(Debug)]
+pub(super) struct Job<S> {
+    pub(super) unit: Unit,
+    pub(super) world: World<S>,
+    pub(super) cause: Cause,
+    pub(super) urgency: Urgency,
+    /// Counts the passes.
+    number: u64,
+    /// Which of its wants each object had when the pass began.
+    generations: HashMap<ObjectId, u64>,
+}
+
+/// What is to be done about a unit that is due.
+#[derive(Debug)]
+pub(super) enum Turn<S> {
+    /// A pass.
+    Pass(Box<Job<S>>),
+    /// Whoever uses it was refused, and is tried again by then.
+    Wait(Duration),
+    /// Nobody uses it any more, or it is nobody's turn.
+    Nothing,
+}
+
+/// A unit, and who uses it.
+#[derive(Debug)]
+struct Seat {
+    unit: Unit,
+    users: BTreeSet<ObjectId>,
+    /// Why it is to be looked at. `None` between looks.
+    cause: Option<Cause>,
+    /// Passes that failed in a row.
+    failures: u32,
+    /// Users who asked for what cannot be had.
+    held: HashMap<ObjectId, Held>,
+}
+
+/// A user whose want is kept as it is, because it was refused.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    generation: u64,
+    until: Instant,
+    failures: u32,
+}
+
+/// Who wants what, and how far it is.
+#[derive(Debug)]
+pub(super) struct Book<S> {
+    timing: Timing,
+    entries: BTreeMap<ObjectId, Entry<S>>,
+    seats: HashMap<UnitName, Seat>,
+    members: Arc<[Member]>,
+    looks: u64,
+}
+
+impl<S: Spec> Book<S> {
+    pub(super) fn new(timing: Timing) -> Self {
+        let (entries, seats, members) = (BTreeMap::new(), HashMap::new(), Arc::default());
+        Self { timing, entries, seats, members, looks: 0 }
+    }
+
+    /// Takes what is wanted for an object. `digest` tells one form of its spec from another.
+    pub(super) fn want(&mut self, want: Want<S>, digest: u64, units: Vec<Unit>) -> News {
+        let id = want.id().clone();
+        let mut cause = Cause::Changed;
+        let mut before: Vec<UnitName> = Vec::new();
+        match self.entries.get_mut(&id) {
+            None => {
+                cause = Cause::New;
+                self.entries.insert(id.clone(), Entry::new(want, digest, units));
+            }
+            Some(entry) => {
+                before.extend(entry.places.iter().map(|place| place.unit.name.clone()));
+                if !entry.change(want, digest, units) {
+                    return News::default();
+                }
+            }
+        }
+        let Some(entry) = self.entries.get(&id) else { return News::default() };
+        for place in &entry.places {
+            let unit = &place.unit;
+            let seat = self.seats.entry(unit.name.clone()).or_insert_with(|| Seat::new(unit));
+            // Whoever names a unit describes it alike; the last word counts.
+            seat.unit = unit.clone();
+            seat.users.insert(id.clone());
+        }
+        before.retain(|unit| !entry.has_place(unit));
+        let first = entry.first().map(|place| place.unit.name.clone());
+        for unit in before {
+            self.leave(&unit, &id);
+        }
+        let mut news = News::default();
+        news.about.insert(id);
+        if let Some(unit) = first {
+            news.wakes.extend(self.wake(&unit, cause));
+        }
+        news
+    }
+
+    /// Forgets an object of which nothing is left, or for which nothing is wanted any more.
+    pub(super) fn forget(&mut self, id: &ObjectId) {
+        let Some(entry) = self.entries.remove(id) else { return };
+        for place in entry.places {
+            self.leave(&place.unit.name, id);
+        }
+    }
+
+    fn leave(&mut self, unit: &UnitName, id: &ObjectId) {
+        let Some(seat) = self.seats.get_mut(unit) else { return };
+        seat.users.remove(id);
+        seat.held.remove(id);
+        if seat.users.is_empty() {
+            self.seats.remove(unit);
+        }
+    }
+
+    /// Takes the nodes that may be members, and wakes the units that are made from them.
+    pub(super) fn members(&mut self, members: Arc<[Member]>) -> Vec<Wake> {
+        self.members = members;
+        let concerned = self.seats.values().filter(|seat| seat.unit.inputs.nodes);
+        let units: Vec<_> = concerned.map(|seat| seat.unit.name.clone()).collect();
+        units.iter().filter_map(|unit| self.wake(unit, Cause::Nodes)).collect()
+    }
+
+    /// How many nodes may be members.
+    pub(super) fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
+    fn wake(&mut self, unit: &UnitName, cause: Cause) -> Option<Wake> {
+        let urgency = self.urgency(unit, cause);
+        let seat = self.seats.get_mut(unit)?;
+        seat.cause = seat.cause.max(Some(cause));
+        Some(Wake { unit: unit.clone(), urgency, after: seat.unit.settle })
+    }
+
+    /// Who waits for an address goes first, whatever it is that wakes the unit.
+    fn urgency(&self, unit: &UnitName, cause: Cause) -> Urgency {
+        let Some(seat) = self.seats.get(unit) else { return cause.urgency() };
+        let waits = |id: &ObjectId| {
+            self.entries.get(id).is_some_and(|entry| {
+                matches!(&entry.want, Want::Present(spec) if spec.identity().ingress.is_empty())
+            })
+        };
+        if cause > Cause::Drift && seat.users.iter().any(waits) {
+            Urgency::Initialize
+        } else {
+            cause.urgency()
+        }
+    }
+
+    /// Wakes every unit of this object, because somebody asks for it.
+    pub(super) fn again(&mut self, id: &ObjectId) -> Vec<Wake> {
+        let Some(entry) = self.entries.get(id) else { return Vec::new() };
+        let units: Vec<_> = entry.places.iter().map(|place| place.unit.name.clone()).collect();
+        units.iter().filter_map(|unit| self.wake(unit, Cause::Retry)).collect()
+    }
+
+    /// Begins a pass over a unit.
+    pub(super) fn begin(&mut self, unit: &UnitName, now: Instant) -> Turn<S> {
+        let Some(due) = self.seats.get_mut(unit) else { return Turn::Nothing };
+        let cause = due.cause.take().unwrap_or(Cause::Drift);
+        let urgency = self.urgency(unit, cause);
+        let Some(seat) = self.seats.get(unit) else { return Turn::Nothing };
+        let mut held_until: Option<Instant> = None;
+        let mut wants = Vec::with_capacity(seat.users.len());
+        let mut generations = HashMap::new();
+        for id in &seat.users {
+            let Some(entry) = self.entries.get(id) else { continue };
+            let held = seat
+                .held
+                .get(id)
+                .filter(|held| held.generation == entry.generation && now < held.until);
+            let want = match held {
+                None => entry.turn(unit),
+                Some(held) => {
+                    held_until = Some(held_until.map_or(held.until, |until| until.min(held.until)));
+                    entry.want.kept()
+                }
+            };
+            if !matches!(want, Want::Keep(_)) {
+                generations.insert(id.clone(), entry.generation);
+            }
+            wants.push(want);
+        }
+        if generations.is_empty() {
+            return held_until.map_or(Turn::Nothing, |until| Turn::Wait(until - now));
+        }
+        self.looks += 1;
+        for id in generations.keys() {
+            if let Some(entry) = self.entries.get_mut(id) {
+                entry.begun(unit);
+            }
+        }
+        let (unit, nodes) = (seat.unit.clone(), Arc::clone(&self.members));
+        let (world, number) = (World { wants, nodes }, self.looks);
+        Turn::Pass(Box::new(Job { unit, world, cause, urgency, number, generations }))
+    }
+
+    /// Takes what a pass reports. What is said of what is kept, or of a want that is not wanted any
+    /// more, counts for nothing.
+    pub(super) fn reported(&mut self, job: &Job<S>, reports: Vec<Report>) -> News {
+        let mut news = News::default();
+        let unit = &job.unit.name;
+        for report in reports {
+            let Some(generation) = job.generations.get(&report.id) else { continue };
+            let Some(entry) = self.entries.get_mut(&report.id) else { continue };
+            if entry.generation != *generation {
+                continue;
+            }
+            let id = report.id.clone();
+            let (is_news, next) = entry.reported(unit, report, job.number);
+            let next = next.and_then(|at| entry.places.get(at)).map(|it| it.unit.name.clone());
+            if is_news {
+                news.about.insert(id);
+            }
+            if let Some(next) = next.filter(|next| next != unit) {
+                news.wakes.extend(self.wake(&next, Cause::Changed));
+            }
+        }
+        news
+    }
+
+    /// A pass has ended: who is concerned, and when the unit is looked at next.
+    pub(super) fn ended(&mut self, job: &Job<S>, passed: &Passed, now: Instant) -> News {
+        let mut news = News::default();
+        let unit = &job.unit.name;
+        let failed = match &passed.end {
+            End::Failed(err) => Some(err),
+            End::Done | End::Later { .. } => None,
+        };
+        let drift = jittered(self.timing.drift, unit, job.number);
+        let mut next = Next { after: drift, cause: Cause::Drift };
+        let Some(seat) = self.seats.get_mut(unit) else { return news };
+        match &passed.end {
+            End::Done => seat.failures = 0,
+            End::Later { again, .. } => {
+                seat.failures = 0;
+                next.sooner((*again).max(SHORTEST_WAIT), Cause::Waited);
+            }
+            End::Failed(err) => {
+                seat.failures = seat.failures.saturating_add(1);
+                next.retry(err, seat.failures, &self.timing);
+            }
+        }
+        for (id, generation) in &job.generations {
+            let Some(entry) = self.entries.get_mut(id) else { continue };
+            let blamed = passed.refused.iter().find(|(other, _)| other == id).map(|(_, err)| err);
+            if entry.generation != *generation {
+                entry.ended(unit, None, job.cause);
+                continue;
+            }
+            // A failed pass says nothing against whoever was as they should be in its last look.
+            let theirs = blamed.or_else(|| failed.filter(|_| !entry.is_settled(unit, job.number)));
+            entry.ended(unit, theirs, job.cause);
+            news.about.insert(id.clone());
+            let by_plan = entry.refused(unit).map(CloudError::repeat);
+            let Some(err) = blamed.or(by_plan.as_ref()) else {
+                seat.held.remove(id);
+                continue;
+            };
+            let failures = seat.held.get(id).filter(|held| held.generation == *generation);
+            let failures = failures.map_or(1, |held| held.failures.saturating_add(1));
+            let mut theirs = Next { after: drift, cause: Cause::Drift };
+            theirs.retry(err, failures, &self.timing);
+            // What the plan itself refuses needs no keeping: it sends nothing for it.
+            let until = if blamed.is_some() { now + theirs.after } else { now };
+            seat.held.insert(id.clone(), Held { generation: *generation, until, failures });
+            next.sooner(theirs.after, theirs.cause);
+        }
+        if seat.cause.is_none() && next.cause > Cause::Drift {
+            seat.cause = Some(next.cause);
+        }
+        let urgency = self.urgency(unit, next.cause);
+        news.wakes.push(Wake { unit: unit.clone(), urgency, after: next.after });
+        news
+    }
+
+    /// All that is known of an object.
+    pub(super) fn progress(&self, id: &ObjectId) -> Option<Progress> {
+        self.entries.get(id).map(Entry::progress)
+    }
+
+    /// How many units there are.
+    pub(super) fn unit_count(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Every object for which something is wanted.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &ObjectId> {
+        self.entries.keys()
+    }
+
+    /// All units, in the order of their names, as they would be looked at now.
+    pub(super) fn units(&self) -> Vec<UnitName> {
+        let mut units: Vec<_> = self.seats.keys().cloned().collect();
+        units.sort();
+        units
+    }
+}
+
+impl Seat {
+    fn new(unit: &Unit) -> Self {
+        let (users, held) = (BTreeSet::new(), HashMap::new());
+        Self { unit: unit.clone(), users, cause: None, failures: 0, held }
+    }
+}
+
+/// When a unit is looked at next, and why.
+struct Next {
+    after: Duration,
+    cause: Cause,
+}
+
+impl Next {
+    fn sooner(&mut self, after: Duration, cause: Cause) {
+        if after < self.after {
+            *self = Self { after, cause };
+        }
+    }
+
+    fn retry(&mut self, err: &CloudError, failures: u32, timing: &Timing) {
+        match err.kind().retry() {
+            Retry::Backoff => {
+                let factor = 2_u32.saturating_pow(failures.saturating_sub(1));
+                let pause = timing.retry_first.saturating_mul(factor).min(timing.retry_last);
+                self.sooner(pause, Cause::Retry);
+            }
+            Retry::After(pause) => self.sooner(pause.max(SHORTEST_WAIT), Cause::Retry),
+            // At the slow look at everything.
+            Retry::OnChange | Retry::Never => {}
+        }
+    }
+}
+
+/// Up to a tenth more or less, by the unit and how often it was looked at.
+fn jittered(interval: Duration, unit: &UnitName, looks: u64) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    (unit, looks).hash(&mut hasher);
+    let share = f64::from(u32::try_from(hasher.finish() >> 32).unwrap_or(u32::MAX));
+    interval.mul_f64(0.9 + 0.2 * share / f64::from(u32::MAX))
+}

@@ -1,0 +1,400 @@
+//! The engine: passes over units, a few at a time, each unit by one pass at a time.
+
+use std::fmt;
+use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use super::book::{Book, Job, News, Timing, Turn, Wake};
+use super::cause::Cause;
+use super::pass::{self, Around, Changed, End, Passed};
+use super::progress::Progress;
+use crate::cloud::{
+    AnyChange, CloudError, Converger, Freshness, Kind, Member, ObjectId, Owned, Plan, Report,
+    Retry, Spec, Step, Unit, UnitName, Urgency, Want, World, Write,
+};
+use crate::governor::Governor;
+use crate::queue::WorkQueue;
+use crate::report::{Chain, propagate};
+use crate::telemetry::ConvergeMetrics;
+
+/// How long one pass may take, with all its stages and waits for the quota.
+///
+/// Longer than any cloud we know takes for one operation that has to be followed to its end; a pass
+/// that needs more goes on in the next one.
+pub const PASS_LIMIT: Duration = Duration::from_mins(5);
+
+/// A pass that takes longer gives up its place among those that run at once, so that a few slow
+/// calls hold nobody up who shares nothing with them.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// How long passes may go on with the step that is under way once the process ends.
+const LAST_STEPS: Duration = Duration::from_secs(8);
+
+/// How long one look at everything that bears our mark may take.
+const INVENTORY_LIMIT: Duration = Duration::from_mins(2);
+
+/// How the engine works.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Passes at once; slow ones do not count.
+    pub workers: NonZeroU16,
+    /// When to look again.
+    pub timing: Timing,
+}
+
+/// Who is told what becomes of objects: the controller that wants things for them.
+pub trait Office: Send + Sync + 'static {
+    /// Something new is known of this object; see [`Engine::progress`]. Must not block.
+    fn news(&self, id: &ObjectId);
+
+    /// A pass has ended that changed something or left something to be said. Must not block.
+    fn passed(&self, about: &Ended<'_>);
+}
+
+/// A pass that has ended.
+#[derive(Debug)]
+pub struct Ended<'a> {
+    /// Over which unit.
+    pub unit: &'a UnitName,
+    /// Why it was made.
+    pub cause: Cause,
+    /// Whom it was for: those whose turn it was.
+    pub wanted_by: Vec<&'a ObjectId>,
+    /// What it changed.
+    pub changes: &'a [Changed],
+    /// What tolerated failures left to be said, with who is concerned.
+    pub notes: &'a [(Vec<ObjectId>, String)],
+}
+
+/// Looks over what the engine does: where tests cut it off.
+#[async_trait]
+pub trait Watcher: Send + Sync + 'static {
+    /// A step is about to be taken.
+    async fn before(&self, change: &AnyChange);
+    /// A step was answered, and nobody has heard the answer yet.
+    async fn after(&self, change: &AnyChange);
+}
+
+/// Brings what the cloud has to what is wanted, and keeps it there.
+pub struct Engine<S: Spec> {
+    converger: Converger<S>,
+    governor: Governor,
+    settings: Settings,
+    book: Mutex<Book<S>>,
+    queue: WorkQueue<UnitName>,
+    office: Arc<dyn Office>,
+    metrics: ConvergeMetrics,
+    watcher: Option<Arc<dyn Watcher>>,
+}
+
+impl<S: Spec> fmt::Debug for Engine<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("converger", &self.converger).finish_non_exhaustive()
+    }
+}
+
+impl<S: Spec> Engine<S> {
+    /// An engine for what this provider makes. It does nothing before [`run`](Self::run) runs.
+    pub fn new(
+        converger: Converger<S>,
+        governor: Governor,
+        settings: Settings,
+        office: Arc<dyn Office>,
+        metrics: ConvergeMetrics,
+    ) -> Self {
+        Self {
+            converger,
+            governor,
+            settings,
+            book: Mutex::new(Book::new(settings.timing)),
+            queue: WorkQueue::default(),
+            office,
+            metrics,
+            watcher: None,
+        }
+    }
+
+    /// Lets somebody look over each step, and hold it up.
+    #[must_use]
+    pub fn watched_by(mut self, watcher: Arc<dyn Watcher>) -> Self {
+        self.watcher = Some(watcher);
+        self
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book<S>> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what is wanted for an object; `digest` tells one form of its spec from another. What is
+    /// wanted already wakes nobody.
+    pub fn want(&self, want: Want<S>, digest: u64) {
+        let units = self.converger.units(&want);
+        let news = self.book().want(want, digest, units);
+        self.spread(news);
+    }
+
+    /// Forgets an object of which nothing is left, or for which nothing is wanted any more.
+    pub fn forget(&self, id: &ObjectId) {
+        self.book().forget(id);
+        self.count();
+    }
+
+    /// Takes the nodes that may be members, in the order of their names, and looks at all units that
+    /// are made from nodes.
+    pub fn members(&self, members: Arc<[Member]>) {
+        let wakes = self.book().members(members);
+        self.wake(wakes);
+    }
+
+    /// How many nodes may be members.
+    pub fn member_count(&self) -> usize {
+        self.book().member_count()
+    }
+
+    /// All that is known of an object. `None` where nothing is wanted for it.
+    pub fn progress(&self, id: &ObjectId) -> Option<Progress> {
+        self.book().progress(id)
+    }
+
+    /// Every object for which something is wanted.
+    pub fn ids(&self) -> Vec<ObjectId> {
+        self.book().ids().cloned().collect()
+    }
+
+    /// Looks at everything of this object again, now.
+    pub fn again(&self, id: &ObjectId) {
+        let wakes = self.book().again(id);
+        self.wake(wakes);
+    }
+
+    fn spread(&self, news: News) {
+        self.wake(news.wakes);
+        for id in &news.about {
+            self.office.news(id);
+        }
+        self.count();
+    }
+
+    fn wake(&self, wakes: Vec<Wake>) {
+        for Wake { unit, urgency, after } in wakes {
+            if after.is_zero() {
+                self.queue.add(unit, urgency);
+            } else {
+                self.queue.add_after(unit, urgency, after);
+            }
+        }
+    }
+
+    fn count(&self) {
+        self.metrics.units(self.book().unit_count());
+    }
+
+    /// Works until stopped; then lets the steps that are under way end.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let places = Arc::new(Semaphore::new(self.settings.workers.get().into()));
+        let mut passes = JoinSet::new();
+        loop {
+            let place = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = passes.join_next() => {
+                    propagate(ended);
+                    continue;
+                }
+                place = Arc::clone(&places).acquire_owned() => place.ok(),
+            };
+            let unit = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = passes.join_next() => {
+                    propagate(ended);
+                    continue;
+                }
+                mut units = self.queue.take(1) => units.pop(),
+            };
+            let Some(unit) = unit else { continue };
+            let turn = self.book().begin(&unit, Instant::now());
+            let job = match turn {
+                Turn::Pass(job) => job,
+                Turn::Wait(pause) => {
+                    self.queue.add_after(unit.clone(), Urgency::Refresh, pause);
+                    self.queue.done(&unit);
+                    continue;
+                }
+                Turn::Nothing => {
+                    self.queue.done(&unit);
+                    continue;
+                }
+            };
+            let (this, stop) = (Arc::clone(&self), stop.clone());
+            passes.spawn(async move {
+                let pass = this.pass(job, &stop);
+                tokio::pin!(pass);
+                if timeout(SLOW, &mut pass).await.is_err() {
+                    drop(place);
+                    pass.await;
+                }
+                this.queue.done(&unit);
+            });
+        }
+        let rest = async {
+            while let Some(ended) = passes.join_next().await {
+                propagate(ended);
+            }
+        };
+        // What is dropped then is found by whoever leads next.
+        let _ = timeout(LAST_STEPS, rest).await;
+    }
+
+    /// One pass, from its first look to what comes of it.
+    async fn pass(&self, job: Box<Job<S>>, stop: &CancellationToken) {
+        let (unit, cause) = (&job.unit, job.cause);
+        let span = info_span!("pass", unit = %unit.name, cause = cause.as_str());
+        let began = Instant::now();
+        self.metrics.begun();
+        let passed = async {
+            if unit.lock.is_some() {
+                let message = format!("unit {} names a lock, which is not offered yet", unit.name);
+                let end = End::Failed(CloudError::new(Kind::Unsupported, message));
+                let (changes, notes, refused) = (Vec::new(), Vec::new(), Vec::new());
+                return Passed { changes, notes, refused, end };
+            }
+            let world =
+                World { wants: job.world.wants.clone(), nodes: Arc::clone(&job.world.nodes) };
+            let around = Round { engine: self, job: &job, stop, deadline: began + PASS_LIMIT };
+            pass::pass(&self.converger, unit, world, &around).await
+        }
+        .instrument(span.clone())
+        .await;
+        self.metrics.ended(outcome(&passed), began.elapsed());
+        span.in_scope(|| log(&passed));
+        if !passed.changes.is_empty() || !passed.notes.is_empty() {
+            let is_active = |want: &&Want<S>| !matches!(want, Want::Keep(_));
+            self.office.passed(&Ended {
+                unit: &unit.name,
+                cause,
+                wanted_by: job.world.wants.iter().filter(is_active).map(Want::id).collect(),
+                changes: &passed.changes,
+                notes: &passed.notes,
+            });
+        }
+        let news = self.book().ended(&job, &passed, Instant::now());
+        self.spread(news);
+    }
+
+    /// What would be done now, in all units, and nothing of it is done.
+    pub async fn dry(&self) -> Vec<Rehearsed> {
+        let units = self.book().units();
+        let mut rehearsed = Vec::with_capacity(units.len());
+        for unit in units {
+            let job = match self.book().begin(&unit, Instant::now()) {
+                Turn::Pass(job) => job,
+                Turn::Wait(_) | Turn::Nothing => continue,
+            };
+            let deadline = Instant::now() + PASS_LIMIT;
+            let cx = self.governor.write(job.urgency, Freshness::Live, deadline);
+            let plan = pass::dry(&self.converger, &job.unit, &job.world, &cx).await;
+            let mut plan = match plan {
+                Ok(plan) => plan,
+                Err(err) => {
+                    rehearsed.push(Rehearsed { unit, plan: Err(err) });
+                    continue;
+                }
+            };
+            let reports = std::mem::take(&mut plan.reports);
+            let _ = self.book().reported(&job, reports);
+            rehearsed.push(Rehearsed { unit, plan: Ok(plan) });
+        }
+        rehearsed
+    }
+
+    /// Everything in the cloud that bears our mark.
+    pub async fn inventory(&self) -> Result<Vec<Owned>, CloudError> {
+        let cx = self.governor.read(Urgency::Drift, Freshness::Live, INVENTORY_LIMIT);
+        self.converger.inventory(&cx).await
+    }
+}
+
+/// What would be done about one unit.
+#[derive(Debug)]
+pub struct Rehearsed {
+    /// The unit.
+    pub unit: UnitName,
+    /// Its plan, without reports: those are in [`Engine::progress`].
+    pub plan: Result<Plan<AnyChange>, CloudError>,
+}
+
+/// What the engine does around a pass.
+struct Round<'a, S: Spec> {
+    engine: &'a Engine<S>,
+    job: &'a Job<S>,
+    stop: &'a CancellationToken,
+    deadline: Instant,
+}
+
+#[async_trait]
+impl<S: Spec> Around<S> for Round<'_, S> {
+    fn leave(&self) -> Write {
+        self.engine.governor.write(self.job.urgency, Freshness::Live, self.deadline)
+    }
+
+    fn publish(&self, _: &Unit, _: &World<S>, reports: Vec<Report>) {
+        let news = self.engine.book().reported(self.job, reports);
+        self.engine.spread(news);
+    }
+
+    async fn before(&self, _: &Unit, step: &Step<AnyChange>) -> Result<(), CloudError> {
+        if self.stop.is_cancelled() {
+            return Err(CloudError::new(Kind::Stopped, "not sent: the process ends"));
+        }
+        if let Some(watcher) = &self.engine.watcher {
+            watcher.before(&step.change).await;
+        }
+        Ok(())
+    }
+
+    async fn after(
+        &self,
+        _: &Unit,
+        step: &Step<AnyChange>,
+        outcome: Result<(), &CloudError>,
+        took: Duration,
+    ) {
+        if let Some(watcher) = &self.engine.watcher {
+            watcher.after(&step.change).await;
+        }
+        self.engine.metrics.change(step.change.effect(), outcome.map_err(CloudError::kind), took);
+    }
+}
+
+fn outcome(passed: &Passed) -> &'static str {
+    match &passed.end {
+        End::Failed(err) => err.kind().reason(),
+        End::Done | End::Later { .. } if !passed.refused.is_empty() => "Refused",
+        End::Done => "Done",
+        End::Later { .. } => "Waiting",
+    }
+}
+
+fn log(passed: &Passed) {
+    for (id, err) in &passed.refused {
+        warn!(object = %id, error = %Chain(err), "refused");
+    }
+    match &passed.end {
+        End::Done if passed.changes.is_empty() => debug!("nothing to do"),
+        End::Done => info!(changes = passed.changes.len(), "done"),
+        End::Later { again, waits_for } => {
+            debug!(?again, waits_for = waits_for.join("; "), "waits");
+        }
+        End::Failed(err) if err.kind().retry() == Retry::Never => debug!(error = %err, "stopped"),
+        End::Failed(err) => warn!(error = %Chain(err), "not done"),
+    }
+}

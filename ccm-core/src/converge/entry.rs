@@ -1,0 +1,221 @@
+//! One object's place in the engine: what it wants, and how far it is in each of its units. Pure.
+//!
+//! A want counts as `Present` to a unit only once the units before it are done for it, and as
+//! `Absent` only once those behind it hold nothing for it; until then it is `Keep`.
+
+use std::sync::Arc;
+
+use super::cause::Cause;
+use super::progress::{Aim, Progress, Trouble};
+use crate::cloud::{CloudError, Holds, Report, Spec, Unit, UnitName, Verdict, Want};
+
+/// An object that somebody wants something for.
+#[derive(Debug)]
+pub(super) struct Entry<S> {
+    /// What is wanted.
+    pub(super) want: Want<S>,
+    /// Tells this form of the spec from another.
+    pub(super) digest: u64,
+    /// Counts the wants: what a pass says of an earlier one does not hold for this one.
+    pub(super) generation: u64,
+    /// Its units in building order, and how far it is in each.
+    pub(super) places: Vec<Place>,
+}
+
+/// How far an object is in one of its units.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) unit: Unit,
+    /// What was last reported of what is wanted now.
+    report: Option<Arc<Report>>,
+    /// The pass that reported it.
+    heard_in: u64,
+    /// Why it does not get on.
+    trouble: Option<Trouble>,
+    /// Whether a pass is under way.
+    pub(super) under_way: bool,
+}
+
+impl Place {
+    fn is_done(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| report.verdict == Verdict::Done)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| report.holds == Holds::Nothing)
+    }
+}
+
+/// Whether two wants ask for the same sort of thing.
+fn aim<S>(want: &Want<S>) -> Aim {
+    match want {
+        Want::Present(_) => Aim::Present,
+        Want::Absent(_) => Aim::Absent,
+        Want::Keep(_) => Aim::Keep,
+    }
+}
+
+impl<S: Spec> Entry<S> {
+    pub(super) fn new(want: Want<S>, digest: u64, units: Vec<Unit>) -> Self {
+        let mut this = Self { want, digest, generation: 0, places: Vec::new() };
+        this.settle_in(units);
+        this
+    }
+
+    fn settle_in(&mut self, units: Vec<Unit>) {
+        let mut former = std::mem::take(&mut self.places);
+        let place = |unit: Unit| {
+            let old = former.iter().position(|place| place.unit.name == unit.name);
+            let under_way = old.is_some_and(|at| former.swap_remove(at).under_way);
+            Place { unit, report: None, heard_in: 0, trouble: None, under_way }
+        };
+        self.places = units.into_iter().map(place).collect();
+    }
+
+    /// Takes a new want. False where it is what it was: then nothing is forgotten.
+    pub(super) fn change(&mut self, want: Want<S>, digest: u64, units: Vec<Unit>) -> bool {
+        let is_same = aim(&self.want) == aim(&want)
+            && self.digest == digest
+            && self.places.iter().map(|place| &place.unit).eq(&units);
+        self.want = want;
+        self.digest = digest;
+        if !is_same {
+            self.generation += 1;
+            // What was said of the former want says nothing of this one: what was "empty" before
+            // it was made may not be so any more.
+            self.settle_in(units);
+        }
+        !is_same
+    }
+
+    fn place_of(&self, unit: &UnitName) -> Option<usize> {
+        self.places.iter().position(|place| place.unit.name == *unit)
+    }
+
+    /// Whether it is the turn of the unit at this place.
+    pub(super) fn is_turn_of(&self, place: usize) -> bool {
+        match self.want {
+            Want::Present(_) => self.places[..place].iter().all(Place::is_done),
+            Want::Absent(_) => self.places[place + 1..].iter().all(Place::is_empty),
+            Want::Keep(_) => false,
+        }
+    }
+
+    /// What the want is to this one of its units.
+    pub(super) fn turn(&self, unit: &UnitName) -> Want<S> {
+        match self.place_of(unit) {
+            Some(place) if self.is_turn_of(place) => self.want.clone(),
+            Some(_) | None => self.want.kept(),
+        }
+    }
+
+    /// Where work begins: in front for what is made, at the back for what is torn down.
+    pub(super) fn first(&self) -> Option<&Place> {
+        match self.want {
+            Want::Present(_) => self.places.first(),
+            Want::Absent(_) => self.places.last(),
+            Want::Keep(_) => None,
+        }
+    }
+
+    /// Takes what a unit's pass reported of the want as it is now. Says whether it is news, and
+    /// which place's turn it has become.
+    pub(super) fn reported(
+        &mut self,
+        unit: &UnitName,
+        report: Report,
+        pass: u64,
+    ) -> (bool, Option<usize>) {
+        let Some(at) = self.place_of(unit) else { return (false, None) };
+        let turns = |entry: &Self| -> Vec<bool> {
+            (0..entry.places.len()).map(|place| entry.is_turn_of(place)).collect()
+        };
+        let place = &mut self.places[at];
+        place.heard_in = pass;
+        if place.report.as_deref() == Some(&report) {
+            return (false, None);
+        }
+        let (done, empty) = (place.is_done(), place.is_empty());
+        let before = turns(self);
+        let place = &mut self.places[at];
+        place.report = Some(Arc::new(report));
+        let moved = (done, empty) != (place.is_done(), place.is_empty());
+        let next = moved.then(|| turns(self)).and_then(|after| {
+            before.iter().zip(&after).position(|(before, after)| !before && *after)
+        });
+        (true, next)
+    }
+
+    /// A pass over this unit has ended; `failed` is what hindered it, if anything did.
+    pub(super) fn ended(&mut self, unit: &UnitName, failed: Option<&CloudError>, cause: Cause) {
+        let Some(at) = self.place_of(unit) else { return };
+        let is_absent = matches!(self.want, Want::Absent(_));
+        let place = &mut self.places[at];
+        place.under_way = false;
+        let refused = match place.report.as_deref().map(|report| &report.verdict) {
+            Some(Verdict::Refused(err)) => Some(err),
+            _ => None,
+        };
+        let (done, empty) = (place.is_done(), place.is_empty());
+        let err = refused.or(failed);
+        place.trouble = match err {
+            None => None,
+            Some(err) => {
+                let before = place.trouble.take().map_or(0, |trouble| trouble.failures);
+                let failures = before.saturating_add(1);
+                let was_done = if is_absent { empty } else { done };
+                Some(Trouble { error: Arc::new(err.repeat()), failures, cause, was_done })
+            }
+        };
+    }
+
+    /// Whether this pass has last seen the object in this unit as it should be.
+    pub(super) fn is_settled(&self, unit: &UnitName, pass: u64) -> bool {
+        let place = self.place_of(unit).map(|at| &self.places[at]);
+        place.is_some_and(|place| {
+            place.heard_in == pass
+                && match self.want {
+                    Want::Present(_) => place.is_done(),
+                    Want::Absent(_) => place.is_empty(),
+                    Want::Keep(_) => true,
+                }
+        })
+    }
+
+    /// All that is known of the object.
+    pub(super) fn progress(&self) -> Progress {
+        let mut progress = Progress {
+            aim: aim(&self.want),
+            digest: self.digest,
+            is_done: self.places.iter().all(Place::is_done),
+            is_gone: self.places.iter().all(Place::is_empty),
+            is_under_way: self.places.iter().any(|place| place.under_way),
+            trouble: None,
+            reports: self.places.iter().filter_map(|place| place.report.clone()).collect(),
+        };
+        let troubles = self.places.iter().filter_map(|place| place.trouble.as_ref());
+        // What has to be done by a person goes before what passes by itself.
+        progress.trouble = troubles.max_by_key(|trouble| trouble.weight()).cloned();
+        progress
+    }
+
+    /// Whether anything of the spec asks for this.
+    pub(super) fn has_place(&self, unit: &UnitName) -> bool {
+        self.place_of(unit).is_some()
+    }
+
+    pub(super) fn begun(&mut self, unit: &UnitName) {
+        if let Some(at) = self.place_of(unit) {
+            self.places[at].under_way = true;
+        }
+    }
+
+    /// When what the plan itself refuses is tried again.
+    pub(super) fn refused(&self, unit: &UnitName) -> Option<&CloudError> {
+        let report = self.places[self.place_of(unit)?].report.as_deref()?;
+        match &report.verdict {
+            Verdict::Refused(err) => Some(err),
+            Verdict::Done | Verdict::Progressing(_) | Verdict::Elsewhere(_) => None,
+        }
+    }
+}
