@@ -13,3 +13,5 @@ pub mod node;
 pub mod nodes;
 pub mod pairs;
 pub mod rights;
+pub mod service;
+pub mod services;
