@@ -9,6 +9,7 @@ mod progress;
 pub mod queue;
 #[cfg(test)]
 mod schedules;
+pub mod service;
 mod write;
 
 pub use write::WriteClient;
