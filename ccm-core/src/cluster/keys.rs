@@ -43,6 +43,22 @@ pub const INSTANCE_KNOWN: &str = "InstanceKnown";
 /// Node condition by which a kubelet says that it works.
 pub const READY: &str = "Ready";
 
+/// Finalizer of a Service for which the cloud may hold something. Shared with every other program
+/// that makes load balancers.
+pub const FINALIZER: &str = "service.kubernetes.io/load-balancer-cleanup";
+
+/// Annotation of a Service with the ranges that may connect, where its spec has none.
+pub const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+
+/// Service condition of ours: whether its load balancer is as it should be.
+pub const LOAD_BALANCER_READY: &str = "ccm.rs/LoadBalancerReady";
+
+/// Label of a Node that no load balancer is to send traffic to.
+pub const EXCLUDE_FROM_LB: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// Taint of a Node that the cluster autoscaler is about to delete.
+pub const TAINT_TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
+
 /// Controllers by their canonical names, which never change.
 pub mod controller {
     /// Initialises nodes and keeps them up to date.
@@ -50,4 +66,7 @@ pub mod controller {
 
     /// Taints nodes whose machines are stopped, and deletes those whose machines are gone.
     pub const NODE_LIFECYCLE: &str = "cloud-node-lifecycle-controller";
+
+    /// Gives Services of type `LoadBalancer` what they ask for.
+    pub const SERVICE: &str = "service-lb-controller";
 }

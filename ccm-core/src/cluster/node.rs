@@ -2,13 +2,12 @@
 //! nodes and not with what others store on them.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::ClusterResourceScope;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::events::Involved;
 use super::keys;
@@ -103,7 +102,7 @@ impl ConditionStatus {
         }
     }
 
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         match text {
             "True" => Self::True,
             "False" => Self::False,
@@ -174,7 +173,7 @@ impl Node {
 /// whatever else is on it is skipped while parsing. Lives only until it is cached.
 #[derive(Clone, Debug, Deserialize)]
 pub struct WireNode {
-    #[serde(deserialize_with = "metadata")]
+    #[serde(deserialize_with = "super::meta::metadata")]
     metadata: ObjectMeta,
     #[serde(default)]
     spec: WireSpec,
@@ -228,35 +227,6 @@ struct WireNodeInfo {
     system_uuid: String,
 }
 
-/// `ObjectMeta` without what we never look at, managed fields above all.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireMeta {
-    name: Option<String>,
-    uid: Option<String>,
-    resource_version: Option<String>,
-    creation_timestamp: Option<Time>,
-    deletion_timestamp: Option<Time>,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
-
-fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    let wire = WireMeta::deserialize(deserializer)?;
-    Ok(ObjectMeta {
-        name: wire.name,
-        uid: wire.uid,
-        resource_version: wire.resource_version,
-        creation_timestamp: wire.creation_timestamp,
-        deletion_timestamp: wire.deletion_timestamp,
-        labels: Some(wire.labels),
-        annotations: Some(wire.annotations),
-        ..ObjectMeta::default()
-    })
-}
-
 impl kube::Resource for WireNode {
     type DynamicType = ();
     type Scope = ClusterResourceScope;
@@ -287,6 +257,11 @@ impl kube::Resource for WireNode {
 }
 
 impl WireNode {
+    /// `metadata.name`.
+    pub(super) fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
     /// What is kept of it. `keep_annotation` says which annotations somebody reads.
     pub fn trim(self, keep_annotation: impl Fn(&str) -> bool) -> Node {
         let Self { metadata, spec, status } = self;

@@ -8,7 +8,7 @@ use std::fmt;
 /// A map of twenty labels is some sixty allocations and 3 kB; as one text it is 1 kB, which counts
 /// with 15,000 cached nodes. Keys and values of labels and annotations that we keep never hold a
 /// NUL, which the API refuses.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Pairs(Box<str>);
 
 impl Pairs {

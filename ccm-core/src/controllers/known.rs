@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::cloud::{CloudError, Kind};
 use crate::cluster::keys;
 use crate::cluster::node::{ConditionStatus, Node};
+use crate::controllers::write::seconds;
 
 /// `reason` when nothing is waited for.
 pub(super) const INSTANCE_FOUND: &str = "InstanceFound";
@@ -92,9 +93,4 @@ pub(super) fn looked_up_by(node: &Node) -> String {
         Some(id) => format!("provider ID {id}"),
         None => format!("name {}", node.name),
     }
-}
-
-/// The API's times of conditions have no fractions.
-fn seconds(now: Timestamp) -> String {
-    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -8,6 +8,7 @@ pub mod node_lifecycle;
 mod progress;
 #[cfg(test)]
 mod schedules;
+pub mod service;
 mod write;
 
 pub use write::WriteClient;

@@ -1,9 +1,10 @@
-//! What every write to a Node is made of: patches that test what they were decided on, and answers
-//! of which no more is asked than we read. Decides nothing.
+//! What every write is made of: patches that test what they were decided on, and answers of which no
+//! more is asked than we read. Decides nothing.
 
 use http::{HeaderValue, header::ACCEPT};
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, PatchOperation, RemoveOperation, TestOperation};
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::Request;
@@ -17,7 +18,8 @@ use crate::cluster::node::{Node, Version};
 /// Asks for no more of the answer than we read: a patched Node of 20 kB comes back as a few lines.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
-const NODES: &str = "/api/v1/nodes";
+/// Where Nodes are.
+pub(super) const NODES: &str = "/api/v1/nodes";
 
 /// A client for writes; `kube`'s own type does not implement `Debug`.
 #[derive(Clone)]
@@ -29,14 +31,16 @@ impl std::fmt::Debug for WriteClient {
     }
 }
 
-/// Sends a strategic merge of a Node's status. Gives the Node's new version.
+/// Sends a strategic merge of an object's status in this collection. Gives the object's
+/// new version.
 pub(super) async fn patch_status(
     client: &Client,
-    node: &Node,
+    collection: &str,
+    name: &str,
     patch: Value,
 ) -> kube::Result<Version> {
-    let request = Request::new(NODES)
-        .patch_subresource("status", node.name.as_str(), &params(), &Patch::Strategic(patch))
+    let request = Request::new(collection)
+        .patch_subresource("status", name, &params(), &Patch::Strategic(patch))
         .map_err(kube::Error::BuildRequest)?;
     version(client, request).await
 }
@@ -129,6 +133,11 @@ pub(super) fn code(err: &kube::Error) -> u16 {
         kube::Error::Api(status) => status.code,
         _ => 0,
     }
+}
+
+/// The API's times of conditions have no fractions.
+pub(super) fn seconds(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A refused write, in a word for the metric.

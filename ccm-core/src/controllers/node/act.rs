@@ -17,7 +17,8 @@ pub(in crate::controllers) async fn write_status(
     change: &StatusChange,
     now: Timestamp,
 ) -> kube::Result<Version> {
-    write::patch_status(client, node, status_patch(node, change, now)).await
+    let patch = status_patch(node, change, now);
+    write::patch_status(client, write::NODES, node.name.as_str(), patch).await
 }
 
 /// Writes labels and provider ID and takes the taint away. Gives the Node's new version.

@@ -24,7 +24,8 @@ pub(in crate::controllers) async fn carry_out(
             write::patch_main(client, node, remove_taint(node, places)).await.map(Some)
         }
         Write::Tell(known) => {
-            write::patch_status(client, node, tell(node, known, now)).await.map(Some)
+            let patch = tell(node, known, now);
+            write::patch_status(client, write::NODES, node.name.as_str(), patch).await.map(Some)
         }
         Write::Delete { .. } => write::delete(client, node).await.map(|()| None),
     }
