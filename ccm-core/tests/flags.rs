@@ -43,6 +43,10 @@ fn defaults_are_upstreams_but_for_what_help_says() {
     assert_eq!(lifecycle.deletion_min_age, Duration::from_mins(5));
     let limit = Limit { minimum: 3, percent: 10, window: Duration::from_mins(10) };
     assert_eq!(lifecycle.deletion_budget, Some(limit));
+    let service = &options.service_controller;
+    assert_eq!(service.concurrent_syncs.get(), 16);
+    assert!(service.classes.is_empty() && service.serve_classless);
+    assert_eq!(service.drift_interval, Duration::from_hours(1));
     assert_eq!(options.serving.unwrap().address, ([127, 0, 0, 1], 10258).into());
     assert_eq!(options.logging.verbosity, 0);
     assert_eq!(options.logging.format, LogFormat::Text);
@@ -65,6 +69,10 @@ fn every_flag_is_heard() {
         "--cluster-name=blue",
         "--node-status-update-frequency=1m30s",
         "--concurrent-node-syncs=3",
+        "--concurrent-service-syncs=5",
+        "--load-balancer-class=internal",
+        "--serve-classless-services=false",
+        "--load-balancer-drift-interval=10s",
         "--leader-elect-lease-duration=1h0m0s",
         "--leader-elect-renew-deadline=1.5m",
         "--leader-elect-retry-period=.5s",
@@ -83,6 +91,11 @@ fn every_flag_is_heard() {
     assert_eq!(options.cluster.name, "blue");
     assert_eq!(options.node_controller.status_update_frequency, Duration::from_secs(90));
     assert_eq!(options.node_controller.concurrent_syncs.get(), 3);
+    let service = &options.service_controller;
+    assert_eq!(service.concurrent_syncs.get(), 5);
+    assert_eq!(service.classes, ["internal".to_owned()].into());
+    assert!(!service.serve_classless);
+    assert_eq!(service.drift_interval, Duration::from_secs(10));
     let election = options.leader_election.unwrap();
     assert_eq!(election.name, "ccm");
     assert_eq!(election.namespace, "infra");
@@ -133,6 +146,41 @@ fn the_deletion_budget_can_be_changed_and_switched_off() {
     assert_eq!(changed.node_lifecycle.deletion_min_age, Duration::ZERO);
     let off = options(&["--node-deletion-budget=false"]);
     assert_eq!(off.node_lifecycle.deletion_budget, None);
+}
+
+#[rstest]
+#[case::none(&[], &[])]
+#[case::empty(&["--load-balancer-class="], &[])]
+#[case::commas(&["--load-balancer-class=b,example.com/A_1"], &["b", "example.com/A_1"])]
+#[case::several_times(
+    &["--load-balancer-class=b", "--load-balancer-class", "a,b", "--load_balancer_class=c"],
+    &["a", "b", "c"]
+)]
+fn classes_may_be_given_together_or_one_by_one(#[case] args: &[&str], #[case] want: &[&str]) {
+    let classes = options(args).service_controller.classes;
+    assert_eq!(classes.iter().map(String::as_str).collect::<Vec<_>>(), want);
+}
+
+#[rstest]
+#[case::empty_one("a,,b", "")]
+#[case::blank("a, b", " b")]
+#[case::edge("-a", "-a")]
+#[case::two_domains("example.com/a/b", "example.com/a/b")]
+#[case::no_name("example.com/", "example.com/")]
+#[case::no_domain("/a", "/a")]
+#[case::capital_domain("Example.com/a", "Example.com/a")]
+#[case::empty_part("example..com/a", "example..com/a")]
+fn a_class_is_what_the_api_accepts(#[case] value: &str, #[case] wrong: &str) {
+    assert_eq!(
+        refusal(&["--load-balancer-class", value]),
+        format!(
+            "error: --load-balancer-class {wrong:?}: must be names such as internal or \
+             example.com/internal, separated by commas"
+        )
+    );
+    let long = "a".repeat(64);
+    assert!(parsed(&["--load-balancer-class", &long]).is_err());
+    assert!(parsed(&["--load-balancer-class", &long[1..]]).is_ok());
 }
 
 #[test]
@@ -264,6 +312,16 @@ fn without_election_its_flags_may_contradict_each_other() {
     "--node-deletion-budget-window=0",
     "--node-deletion-budget-window \"0\": must be a duration longer than zero, such as 300ms, 15s, \
      1.5h or 1h15m30s"
+)]
+#[case(
+    "--concurrent-service-syncs=0",
+    "--concurrent-service-syncs \"0\": must be a number from 1 to 65535"
+)]
+#[case("--serve-classless-services=no", "--serve-classless-services \"no\": must be true or false")]
+#[case(
+    "--load-balancer-drift-interval=9.9s",
+    "--load-balancer-drift-interval \"9.9s\": must be a duration of 10s or longer, such as 10m or \
+     1h30m"
 )]
 #[case("-v=-1", "-v \"-1\": must be a number such as 0, 2 or 4")]
 #[case("--v=info", "-v \"info\": must be a number such as 0, 2 or 4")]
@@ -399,6 +457,7 @@ fn help_has_upstreams_sections() {
                 "Secure serving flags:",
                 "Node controller flags:",
                 "Node lifecycle controller flags:",
+                "Service controller flags:",
                 "Logging flags:",
                 "Global flags:",
             ],

@@ -12,6 +12,9 @@ pub fn in_cluster(needs: &Needs) -> Vec<PolicyRule> {
     let mut rules = vec![
         rule("", "nodes", &["list", "watch", "patch", "delete"]),
         rule("", "nodes/status", &["patch"]),
+        rule("", "services", &["list", "watch"]),
+        // Finalizers and annotations go this way too: no right to change what users ask for.
+        rule("", "services/status", &["patch"]),
         rule("", "events", &["create", "patch"]),
     ];
     if needs.kube_system_uid {

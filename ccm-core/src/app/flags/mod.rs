@@ -18,7 +18,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 pub use self::options::{
     Cloud, Cluster, FlagError, FlagErrors, LeaderElection, LogFormat, Logging, NodeController,
-    NodeLifecycle, Options, Serving,
+    NodeLifecycle, Options, ServiceController, Serving,
 };
 pub use self::reference::reference;
 pub use self::typed::Flags;

@@ -1,5 +1,6 @@
 //! What was meant: the flags, checked.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -26,6 +27,8 @@ pub struct Options {
     pub node_controller: NodeController,
     /// The node lifecycle controller.
     pub node_lifecycle: NodeLifecycle,
+    /// The service controller.
+    pub service_controller: ServiceController,
     /// The log.
     pub logging: Logging,
 }
@@ -95,6 +98,19 @@ pub struct NodeLifecycle {
     pub deletion_min_age: Duration,
     /// How many deletions that nobody announced there may be; `None` for any number.
     pub deletion_budget: Option<Limit>,
+}
+
+/// The service controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceController {
+    /// Units of load balancers worked on at once.
+    pub concurrent_syncs: NonZeroU16,
+    /// Values of `spec.loadBalancerClass` that are served.
+    pub classes: BTreeSet<String>,
+    /// Whether Services without a class are served.
+    pub serve_classless: bool,
+    /// From one look at every load balancer to the next.
+    pub drift_interval: Duration,
 }
 
 /// The log.
@@ -211,15 +227,25 @@ impl TryFrom<Flags> for Options {
         let serving = serving(&flags.serving, &mut errors);
         let node_controller = node_controller(&flags.node_controller, &mut errors);
         let node_lifecycle = node_lifecycle(&flags.node_lifecycle, &mut errors);
+        let service_controller = service_controller(&flags.service_controller, &mut errors);
         let logging = logging(&flags.logging, &mut errors);
 
-        match (cloud, leader_election, serving, node_controller, node_lifecycle, logging) {
+        match (
+            cloud,
+            leader_election,
+            serving,
+            node_controller,
+            node_lifecycle,
+            service_controller,
+            logging,
+        ) {
             (
                 Some(cloud),
                 Some(leader_election),
                 Some(serving),
                 Some(node_controller),
                 Some(node_lifecycle),
+                Some(service_controller),
                 Some(logging),
             ) if errors.0.is_empty() => Ok(Self {
                 cloud,
@@ -228,6 +254,7 @@ impl TryFrom<Flags> for Options {
                 serving,
                 node_controller,
                 node_lifecycle,
+                service_controller,
                 logging,
             }),
             _ => Err(FlagErrors(errors.0)),
@@ -239,6 +266,10 @@ const CONCURRENCY: &str = "a number from 1 to 65535";
 const BOOLEAN: &str = "true or false";
 const DURATION: &str = "a duration longer than zero, such as 300ms, 15s, 1.5h or 1h15m30s";
 const OBJECT_NAME: &str = "a Kubernetes object name: lower-case letters, digits, '-' and '.'";
+
+/// A look at everything in the cloud costs calls; more often than this it would crowd out what users
+/// wait for. A guess.
+const SHORTEST_DRIFT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What is wrong, gathered while reading on.
 #[derive(Default)]
@@ -443,6 +474,48 @@ fn node_lifecycle(flags: &typed::NodeLifecycle, errors: &mut Errors) -> Option<N
     })
 }
 
+fn service_controller(
+    flags: &typed::ServiceController,
+    errors: &mut Errors,
+) -> Option<ServiceController> {
+    let concurrent_syncs = errors.read(
+        "--concurrent-service-syncs",
+        &flags.concurrent_service_syncs,
+        CONCURRENCY,
+        |text| go::whole(text).and_then(NonZeroU16::new),
+    );
+    // An empty value is what templates leave behind.
+    let values = flags.load_balancer_class.iter().filter(|value| !value.is_empty());
+    let classes = values.flat_map(|value| value.split(',')).map(|class| {
+        errors.read(
+            "--load-balancer-class",
+            class,
+            "names such as internal or example.com/internal, separated by commas",
+            |text| is_class(text).then(|| text.to_owned()),
+        )
+    });
+    // All of them are read before the first that is wrong counts.
+    let classes: Vec<_> = classes.collect();
+    let serve_classless = errors.read(
+        "--serve-classless-services",
+        &flags.serve_classless_services,
+        BOOLEAN,
+        go::boolean,
+    );
+    let drift_interval = errors.read(
+        "--load-balancer-drift-interval",
+        &flags.load_balancer_drift_interval,
+        "a duration of 10s or longer, such as 10m or 1h30m",
+        |text| go::duration(text).filter(|interval| *interval >= SHORTEST_DRIFT_INTERVAL),
+    );
+    Some(ServiceController {
+        concurrent_syncs: concurrent_syncs?,
+        classes: classes.into_iter().collect::<Option<_>>()?,
+        serve_classless: serve_classless?,
+        drift_interval: drift_interval?,
+    })
+}
+
 fn logging(flags: &typed::Logging, errors: &mut Errors) -> Option<Logging> {
     let verbosity = errors.read("-v", &flags.v, "a number such as 0, 2 or 4", go::whole);
     let format =
@@ -480,4 +553,24 @@ fn is_object_name(text: &str) -> bool {
         && bytes.last().is_some_and(is_edge)
         && bytes.len() <= 253
         && bytes.iter().all(|byte| is_edge(byte) || matches!(byte, b'-' | b'.'))
+}
+
+/// What the API accepts as `spec.loadBalancerClass`: a name as of a label, which may have a domain
+/// before it.
+fn is_class(text: &str) -> bool {
+    let (domain, name) = match text.split_once('/') {
+        Some((domain, name)) => (Some(domain), name),
+        None => (None, text),
+    };
+    let bytes = name.as_bytes();
+    domain.is_none_or(is_domain)
+        && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
+        && bytes.last().is_some_and(u8::is_ascii_alphanumeric)
+        && bytes.len() <= 63
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+}
+
+/// An object name whose parts between dots are object names too.
+fn is_domain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_object_name)
 }

@@ -31,6 +31,8 @@ pub struct Flags {
     #[command(flatten)]
     pub(super) node_lifecycle: NodeLifecycle,
     #[command(flatten)]
+    pub(super) service_controller: ServiceController,
+    #[command(flatten)]
     pub(super) logging: Logging,
     #[command(flatten)]
     pub(super) global: Global,
@@ -188,6 +190,35 @@ pub(super) struct NodeLifecycle {
     /// The budget: the window, in which a spent budget fills again, evenly
     #[arg(long, value_name = "DURATION", default_value = "10m0s")]
     pub(super) node_deletion_budget_window: String,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Service controller flags")]
+pub(super) struct ServiceController {
+    /// Services and what their load balancers share, worked on at once (upstream: 1)
+    #[arg(long, value_name = "NUMBER", default_value = "16")]
+    pub(super) concurrent_service_syncs: String,
+
+    /// Classes of load balancers to serve, besides services without a class; separated by commas,
+    /// and the flag may be given several times
+    #[arg(long, value_name = "CLASSES", action = ArgAction::Append)]
+    pub(super) load_balancer_class: Vec<String>,
+
+    /// Serve services that name no class of load balancer
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) serve_classless_services: String,
+
+    /// From one look at every load balancer for what others changed in the cloud to the next; at
+    /// least 10s
+    #[arg(long, value_name = "DURATION", default_value = "1h0m0s")]
+    pub(super) load_balancer_drift_interval: String,
 }
 
 #[derive(Debug, Args)]
