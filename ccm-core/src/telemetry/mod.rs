@@ -61,10 +61,11 @@ mod tests {
         service.orphans("firewall", 3);
         service.write("status");
         service.refused("changed");
-        converge.pass("done", Duration::from_millis(30));
-        converge.change(Effect::Create, "ok");
+        converge.ended("Done", Duration::from_millis(30));
+        converge.change(Effect::Create, Ok(()), Duration::from_millis(30));
         converge.units(7);
-        converge.under_way(1);
+        converge.begun();
+        converge.begun();
         cloud.bucket(Bucket("reads"), 4, None);
         cloud.not_sent(Bucket("reads"), "paused");
         lifecycle.looked(Duration::from_millis(3));
@@ -113,10 +114,10 @@ mod tests {
             "ccm_load_balancer_drift_total 1",
             r#"ccm_load_balancer_orphans{kind="firewall"} 3"#,
             r#"ccm_service_writes_total{what="status"} 1"#,
-            r#"ccm_service_write_refused_total{reason="changed"} 1"#,
-            r#"ccm_converge_passes_total{outcome="done"} 1"#,
+            r#"ccm_service_writes_refused_total{reason="changed"} 1"#,
+            r#"ccm_converge_passes_total{outcome="Done"} 1"#,
             r#"ccm_converge_pass_duration_seconds_bucket{le="0.05"} 1"#,
-            r#"ccm_converge_changes_total{effect="create",outcome="ok"} 1"#,
+            r#"ccm_converge_changes_total{effect="create",outcome="Done"} 1"#,
             "ccm_converge_units 7",
             "ccm_converge_units_under_way 1",
             r#"leader_election_master_status{name="cloud-controller-manager"} 1"#,

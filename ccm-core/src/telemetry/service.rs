@@ -112,7 +112,7 @@ impl ServiceMetrics {
             this.writes.clone(),
         );
         registry.register(
-            "ccm_service_write_refused",
+            "ccm_service_writes_refused",
             "Writes to Services that the API server refused or did not answer, by reason",
             this.refused.clone(),
         );

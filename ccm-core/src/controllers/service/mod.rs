@@ -479,7 +479,7 @@ impl ServiceController {
                 true
             }
             // Gone: and with it the finalizer, which is what was to be.
-            Err(err) if code(&err) == 404 => {
+            Err(err) if code(&err) == 404 || act::is_made_anew(&err) => {
                 debug!(service = %service.key, "service is gone");
                 true
             }

@@ -244,7 +244,7 @@ mod tests {
                 "healthCheckNodePort": 31000, "loadBalancerIP": "192.0.2.1"},
         }));
         let Read { spec, notes } = read(&service, &SIM).unwrap();
-        assert_eq!(spec.identity, service.identity());
+        assert_eq!(*spec.identity, service.identity());
         assert_eq!(spec.annotations.get::<u32>(), Some(&3));
         assert_eq!(notes.len(), 1);
         assert_eq!(spec.class.as_deref(), Some("sim"));
