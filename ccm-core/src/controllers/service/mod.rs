@@ -403,7 +403,7 @@ impl ServiceController {
         let known = self.engine.progress(&service.id());
         let case = Case {
             service,
-            digest: spec::digest(service),
+            digest: spec::digest(service, &self.settings.annotations),
             claims: &self.settings.claims,
             known: known.as_ref(),
             said: &file.said,
