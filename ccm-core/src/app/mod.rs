@@ -8,6 +8,7 @@ pub mod logging;
 mod run;
 pub mod serve;
 pub mod tasks;
+mod wiring;
 
 use std::io::Write;
 use std::process::ExitCode;

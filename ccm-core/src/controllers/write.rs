@@ -31,8 +31,7 @@ impl std::fmt::Debug for WriteClient {
     }
 }
 
-/// Sends a strategic merge of an object's status in this collection. Gives the object's
-/// new version.
+/// Sends a strategic merge of the status of an object in this collection. Gives its new version.
 pub(super) async fn patch_status(
     client: &Client,
     collection: &str,

@@ -68,6 +68,8 @@ pub struct Ended<'a> {
     pub cause: Cause,
     /// Whom it was for: those whose turn it was.
     pub wanted_by: Vec<&'a ObjectId>,
+    /// How long it took.
+    pub took: Duration,
     /// What it changed.
     pub changes: &'a [Changed],
     /// What tolerated failures left to be said, with who is concerned.
@@ -281,6 +283,7 @@ impl<S: Spec> Engine<S> {
             self.office.passed(&Ended {
                 unit: &unit.name,
                 cause,
+                took: began.elapsed(),
                 wanted_by: job.world.wants.iter().filter(is_active).map(Want::id).collect(),
                 changes: &passed.changes,
                 notes: &passed.notes,

@@ -43,7 +43,8 @@ impl ConvergeMetrics {
     pub fn register(registry: &mut Registry) -> Self {
         let this = Self {
             passes: Family::default(),
-            pass_duration: Histogram::new(exponential_buckets(0.01, 4.0, 9)),
+            // From a look that finds nothing to do to a load balancer that is waited for.
+            pass_duration: Histogram::new([0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0]),
             changes: Family::default(),
             change_duration: Histogram::new(exponential_buckets(0.01, 4.0, 9)),
             units: Gauge::default(),

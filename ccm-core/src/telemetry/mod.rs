@@ -3,152 +3,25 @@
 //! Names are upstream's where upstream has one. prometheus-client adds `_total` to counters by
 //! itself; the tests look at the names on the wire.
 
+mod cloud;
 mod converge;
-
-use std::sync::atomic::AtomicU64;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+mod node;
+mod node_lifecycle;
+mod process;
+mod service;
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::histogram::Histogram;
 
+pub use self::cloud::CloudMetrics;
 pub use self::converge::ConvergeMetrics;
-use crate::cloud::{Bucket, Kind, Operation};
+pub use self::node::NodeMetrics;
+pub use self::node_lifecycle::LifecycleMetrics;
+pub use self::process::ProcessMetrics;
+pub use self::service::ServiceMetrics;
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabel {
-    request: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct FailureLabels {
-    request: &'static str,
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BucketLabel {
-    bucket: &'static str,
-}
-
-/// Requests to the cloud's API.
-#[derive(Clone, Debug)]
-pub struct CloudMetrics {
-    duration: Histograms<RequestLabel>,
-    errors: Family<FailureLabels, Counter>,
-    waiting: Family<BucketLabel, Gauge>,
-    permits: Family<BucketLabel, Gauge>,
-    paused_until: Family<BucketLabel, Gauge<f64, AtomicU64>>,
-    not_sent: Family<HeldLabels, Counter>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct HeldLabels {
-    bucket: &'static str,
-    reason: &'static str,
-}
-
-impl CloudMetrics {
-    /// Metrics that nobody reads, for tests of providers.
-    pub fn unread() -> Self {
-        Self::register(&mut Registry::default(), "unread")
-    }
-
-    /// Registers the metrics under a prefix, by convention `cloudprovider_<name>`.
-    pub fn register(registry: &mut Registry, prefix: &str) -> Self {
-        let this = Self {
-            duration: Histograms::new_with_constructor(api_buckets),
-            errors: Family::default(),
-            waiting: Family::default(),
-            permits: Family::default(),
-            paused_until: Family::default(),
-            not_sent: Family::default(),
-        };
-        registry.register(
-            format!("{prefix}_api_request_duration_seconds"),
-            "Latency of requests to the cloud",
-            this.duration.clone(),
-        );
-        registry.register(
-            format!("{prefix}_api_request_errors"),
-            "Requests to the cloud that failed, by reason",
-            this.errors.clone(),
-        );
-        registry.register(
-            "ccm_cloud_requests_waiting",
-            "Requests to the cloud that wait for their turn or for a rate limit",
-            this.waiting.clone(),
-        );
-        registry.register(
-            "ccm_cloud_bucket_permits",
-            "Requests to the cloud that may be under way at once; fewer after each complaint",
-            this.permits.clone(),
-        );
-        registry.register(
-            "ccm_cloud_bucket_paused_until_timestamp_seconds",
-            "Until when nothing is sent because the cloud asked for a pause, in seconds since the \
-             epoch; 0 when it does not",
-            this.paused_until.clone(),
-        );
-        registry.register(
-            "ccm_cloud_requests_not_sent",
-            "Requests to the cloud that were given up unsent, by what held them back",
-            this.not_sent.clone(),
-        );
-        this
-    }
-
-    /// Says what a bucket has learned: how many may be under way, and for how long none may be sent.
-    pub fn bucket(&self, bucket: Bucket, permits: usize, pause: Option<Duration>) {
-        let label = BucketLabel { bucket: bucket.0 };
-        self.permits.get_or_create(&label).set(i64::try_from(permits).unwrap_or(i64::MAX));
-        let until = pause.map_or(0.0, |pause| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            (now + pause).as_secs_f64()
-        });
-        self.paused_until.get_or_create(&label).set(until);
-    }
-
-    /// Counts a request that was given up before it was sent.
-    pub fn not_sent(&self, bucket: Bucket, reason: &'static str) {
-        self.not_sent.get_or_create(&HeldLabels { bucket: bucket.0, reason }).inc();
-    }
-
-    /// Counts one request that was sent.
-    pub fn request(&self, operation: Operation, took: Duration, outcome: Result<(), Kind>) {
-        let request = operation.0;
-        self.duration.get_or_create(&RequestLabel { request }).observe(took.as_secs_f64());
-        if let Err(kind) = outcome {
-            let reason = kind.reason();
-            self.errors.get_or_create(&FailureLabels { request, reason }).inc();
-        }
-    }
-
-    /// Says how many wait for a bucket.
-    pub fn waiting(&self, bucket: Bucket, count: usize) {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        self.waiting.get_or_create(&BucketLabel { bucket: bucket.0 }).set(count);
-    }
-}
-
-fn api_buckets() -> Histogram {
-    Histogram::new([0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
-}
-
-/// The node controller. The two histograms are upstream's, buckets included.
-#[derive(Clone, Debug)]
-pub struct NodeMetrics {
-    taint_removal_delay: Histogram,
-    initial_sync_delay: Histogram,
-    waiting: Family<ReasonLabel, Gauge>,
-    writes: Family<WriteLabel, Counter>,
-    refused: Family<ReasonLabel, Counter>,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
@@ -160,249 +33,15 @@ struct WriteLabel {
     write: &'static str,
 }
 
-impl NodeMetrics {
-    /// Registers the metrics.
-    pub fn register(registry: &mut Registry) -> Self {
-        let buckets = || Histogram::new([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0]);
-        let this = Self {
-            taint_removal_delay: buckets(),
-            initial_sync_delay: buckets(),
-            waiting: Family::default(),
-            writes: Family::default(),
-            refused: Family::default(),
-        };
-        registry.register(
-            "node_controller_cloud_provider_taint_removal_delay_seconds",
-            "Time from a Node's creation to the removal of its uninitialized taint",
-            this.taint_removal_delay.clone(),
-        );
-        registry.register(
-            "node_controller_initial_node_sync_delay_seconds",
-            "Time from a Node's creation to the end of its initialisation",
-            this.initial_sync_delay.clone(),
-        );
-        registry.register(
-            "ccm_nodes_waiting",
-            "Nodes that cannot be initialised yet, by reason",
-            this.waiting.clone(),
-        );
-        registry.register(
-            "ccm_node_writes",
-            "Writes to Nodes by the node controller: status, main or condition",
-            this.writes.clone(),
-        );
-        registry.register(
-            "ccm_node_writes_refused",
-            "Writes to Nodes that the API server refused or did not answer, by reason",
-            this.refused.clone(),
-        );
-        this
-    }
-
-    /// Counts a node that was initialised this long after it was made.
-    pub fn initialized(&self, delay: Duration) {
-        self.taint_removal_delay.observe(delay.as_secs_f64());
-        self.initial_sync_delay.observe(delay.as_secs_f64());
-    }
-
-    /// One node more, or less, waits for this reason.
-    pub fn waiting(&self, reason: &'static str, change: i64) {
-        self.waiting.get_or_create(&ReasonLabel { reason }).inc_by(change);
-    }
-
-    /// Counts a write that was refused.
-    pub fn refused(&self, reason: &'static str) {
-        self.refused.get_or_create(&ReasonLabel { reason }).inc();
-    }
-
-    /// Counts a write.
-    pub fn write(&self, write: &'static str) {
-        self.writes.get_or_create(&WriteLabel { write }).inc();
-    }
-}
-
-/// The node lifecycle controller. The first two are upstream's, from 1.37 on, buckets included.
-#[derive(Clone, Debug)]
-pub struct LifecycleMetrics {
-    monitored: Histogram,
-    calls: Family<CallLabels, Counter>,
-    writes: Family<WriteLabel, Counter>,
-    refused: Family<ReasonLabel, Counter>,
-    deletions: Family<DeletionLabels, Counter>,
-    held: Gauge,
-    left: Gauge<f64, AtomicU64>,
-    capacity: Gauge,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CallLabels {
-    operation: &'static str,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DeletionLabels {
-    evidence: &'static str,
-    permit: &'static str,
-}
-
-impl LifecycleMetrics {
-    /// Registers the metrics.
-    pub fn register(registry: &mut Registry) -> Self {
-        let this = Self {
-            monitored: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
-            calls: Family::default(),
-            writes: Family::default(),
-            refused: Family::default(),
-            deletions: Family::default(),
-            held: Gauge::default(),
-            left: Gauge::default(),
-            capacity: Gauge::default(),
-        };
-        registry.register(
-            "cloud_node_lifecycle_controller_monitor_nodes_duration_seconds",
-            "Time that the cloud took to answer about a group of nodes that are not ready",
-            this.monitored.clone(),
-        );
-        registry.register(
-            "cloud_node_lifecycle_controller_cloud_provider_calls",
-            "Answers of the cloud about nodes that are not ready, one for each node, by result",
-            this.calls.clone(),
-        );
-        registry.register(
-            "ccm_node_lifecycle_writes",
-            "Writes to Nodes by the lifecycle controller: taint, untaint, condition or delete",
-            this.writes.clone(),
-        );
-        registry.register(
-            "ccm_node_lifecycle_writes_refused",
-            "Writes to Nodes by the lifecycle controller that were refused or not answered, by reason",
-            this.refused.clone(),
-        );
-        registry.register(
-            "ccm_node_deletions",
-            "Nodes deleted, by what the cloud's word rests on and by what allowed it",
-            this.deletions.clone(),
-        );
-        registry.register(
-            "ccm_node_deletions_held",
-            "Nodes that are not deleted because the deletion budget is spent",
-            this.held.clone(),
-        );
-        registry.register(
-            "ccm_node_deletion_budget_left",
-            "Deletions that nobody announced and that the budget allows now",
-            this.left.clone(),
-        );
-        registry.register(
-            "ccm_node_deletion_budget_size",
-            "Deletions that nobody announced and that a full budget allows",
-            this.capacity.clone(),
-        );
-        this
-    }
-
-    /// Says how long the cloud took to answer about a group of nodes.
-    pub fn looked(&self, took: Duration) {
-        self.monitored.observe(took.as_secs_f64());
-    }
-
-    /// Counts an answer about one node.
-    pub fn asked(&self, result: &'static str) {
-        self.calls.get_or_create(&CallLabels { operation: "instance_exists", result }).inc();
-    }
-
-    /// Counts a write.
-    pub fn write(&self, write: &'static str) {
-        self.writes.get_or_create(&WriteLabel { write }).inc();
-    }
-
-    /// Counts a write that was refused.
-    pub fn refused(&self, reason: &'static str) {
-        self.refused.get_or_create(&ReasonLabel { reason }).inc();
-    }
-
-    /// Counts a deletion.
-    pub fn deleted(&self, evidence: &'static str, permit: &'static str) {
-        self.deletions.get_or_create(&DeletionLabels { evidence, permit }).inc();
-    }
-
-    /// Says how many nodes the budget holds, how many tokens are left, and how many it has when full.
-    pub fn budget(&self, held: usize, left: f64, capacity: u64) {
-        self.held.set(i64::try_from(held).unwrap_or(i64::MAX));
-        self.left.set(left);
-        self.capacity.set(i64::try_from(capacity).unwrap_or(i64::MAX));
-    }
-}
-
-/// The process as a whole.
-#[derive(Clone, Debug)]
-pub struct ProcessMetrics {
-    master: Family<NameLabel, Gauge>,
-    controllers: Family<ControllerLabels, Gauge>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct NameLabel {
-    name: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ControllerLabels {
-    name: &'static str,
-    manager: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BuildLabels {
-    git_version: &'static str,
-}
-
-impl ProcessMetrics {
-    /// Registers the metrics.
-    pub fn register(registry: &mut Registry) -> Self {
-        let this = Self { master: Family::default(), controllers: Family::default() };
-        registry.register(
-            "leader_election_master_status",
-            "Whether this process holds the lease of that name",
-            this.master.clone(),
-        );
-        registry.register(
-            "running_managed_controllers",
-            "Whether the controller runs in this process",
-            this.controllers.clone(),
-        );
-        let build = Family::<BuildLabels, Gauge>::default();
-        build.get_or_create(&BuildLabels { git_version: env!("CARGO_PKG_VERSION") }).set(1);
-        registry.register("ccm_build_info", "The version that runs", build);
-        let start = Gauge::<f64, AtomicU64>::default();
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-        start.set(since_epoch.unwrap_or_default().as_secs_f64());
-        registry.register(
-            "process_start_time_seconds",
-            "Start of the process since the epoch, in seconds",
-            start,
-        );
-        this
-    }
-
-    /// Says whether we hold the lease.
-    pub fn leads(&self, lease: &str, leads: bool) {
-        self.master.get_or_create(&NameLabel { name: lease.to_owned() }).set(i64::from(leads));
-    }
-
-    /// Says whether a controller runs, by its short name.
-    pub fn runs(&self, controller: &'static str, runs: bool) {
-        let labels = ControllerLabels { name: controller, manager: "cloud-controller-manager" };
-        self.controllers.get_or_create(&labels).set(i64::from(runs));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
 
     use super::*;
+    use crate::cloud::{Bucket, Effect, Kind, Operation};
 
     #[test]
     fn names_on_the_wire_are_what_dashboards_expect() {
@@ -410,7 +49,23 @@ mod tests {
         let cloud = CloudMetrics::register(&mut registry, "cloudprovider_sim");
         let node = NodeMetrics::register(&mut registry);
         let lifecycle = LifecycleMetrics::register(&mut registry);
+        let service = ServiceMetrics::register(&mut registry);
+        let converge = ConvergeMetrics::register(&mut registry);
         let process = ProcessMetrics::register(&mut registry);
+        service.hosts_updated(Duration::from_millis(1500));
+        service.hosts_not_updated(Duration::from_secs(3));
+        service.nodes_passed(Duration::from_mins(150));
+        service.balancers("Ready", 2);
+        service.addressed(Duration::from_secs(3));
+        service.drifted();
+        service.orphans("firewall", 3);
+        service.write("status");
+        service.refused("changed");
+        converge.ended("Done", Duration::from_millis(30));
+        converge.change(Effect::Create, Ok(()), Duration::from_millis(30));
+        converge.units(7);
+        converge.begun();
+        converge.begun();
         cloud.bucket(Bucket("reads"), 4, None);
         cloud.not_sent(Bucket("reads"), "paused");
         lifecycle.looked(Duration::from_millis(3));
@@ -450,6 +105,21 @@ mod tests {
             r#"ccm_nodes_waiting{reason="PermissionDenied"} 1"#,
             r#"ccm_node_writes_total{write="status"} 1"#,
             r#"ccm_node_writes_refused_total{reason="forbidden"} 1"#,
+            "service_controller_loadbalancer_sync_total 2",
+            "service_controller_nodesync_error_total 1",
+            r#"service_controller_nodesync_latency_seconds_bucket{le="16384.0"} 1"#,
+            r#"service_controller_update_loadbalancer_host_latency_seconds_bucket{le="2.0"} 1"#,
+            r#"ccm_load_balancers{state="Ready"} 2"#,
+            r#"ccm_load_balancer_address_delay_seconds_bucket{le="5.0"} 1"#,
+            "ccm_load_balancer_drift_total 1",
+            r#"ccm_load_balancer_orphans{kind="firewall"} 3"#,
+            r#"ccm_service_writes_total{what="status"} 1"#,
+            r#"ccm_service_writes_refused_total{reason="changed"} 1"#,
+            r#"ccm_converge_passes_total{outcome="Done"} 1"#,
+            r#"ccm_converge_pass_duration_seconds_bucket{le="0.05"} 1"#,
+            r#"ccm_converge_changes_total{effect="create",outcome="Done"} 1"#,
+            "ccm_converge_units 7",
+            "ccm_converge_units_under_way 1",
             r#"leader_election_master_status{name="cloud-controller-manager"} 1"#,
             r#"running_managed_controllers{name="cloud-node",manager="cloud-controller-manager"} 1"#,
         ] {

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ccm_core::app::{NAME, flags};
-use ccm_core::cloud::{Bucket, Kind, Operation};
-use ccm_core::telemetry::{CloudMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics};
+use ccm_core::cloud::{Bucket, Effect, Kind, Operation};
+use ccm_core::telemetry::{
+    CloudMetrics, ConvergeMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics, ServiceMetrics,
+};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
@@ -99,6 +101,8 @@ fn metrics() -> Result<Vec<Metric>, Error> {
     let cloud = CloudMetrics::register(&mut registry, "cloudprovider_<provider>");
     let node = NodeMetrics::register(&mut registry);
     let lifecycle = LifecycleMetrics::register(&mut registry);
+    let service = ServiceMetrics::register(&mut registry);
+    let converge = ConvergeMetrics::register(&mut registry);
     let process = ProcessMetrics::register(&mut registry);
     cloud.request(Operation("Look"), Duration::ZERO, Err(Kind::Unavailable));
     cloud.waiting(Bucket("reads"), 0);
@@ -113,6 +117,13 @@ fn metrics() -> Result<Vec<Metric>, Error> {
     lifecycle.write("taint");
     lifecycle.refused("changed");
     lifecycle.deleted("terminated", "announced");
+    service.balancers("Ready", 1);
+    service.orphans("firewall", 0);
+    service.write("status");
+    service.refused("forbidden");
+    converge.begun();
+    converge.ended("Done", Duration::ZERO);
+    converge.change(Effect::Create, Ok(()), Duration::ZERO);
     process.leads(NAME, true);
     process.runs("cloud-node", true);
     let mut text = String::new();

@@ -1,7 +1,9 @@
 //! The cloud's API behind the calls that we make, in the cloud's own types.
 //!
-//! Nothing of the HTTP client leaves this file. A method that changes something would take
-//! `&Write` instead of `&Read`.
+//! Nothing of the HTTP client leaves this module. A method that changes something takes `&Write`
+//! instead of `&Read`, so that no look and no plan can call it.
+
+mod load_balancers;
 
 use std::fmt;
 use std::time::Duration;
@@ -11,8 +13,8 @@ use ccm_core::report::Chain;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Certificate, RequestBuilder, Response, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use simcloud::api::{self, DescribeInstances, Instance, InstanceId};
 
@@ -21,6 +23,8 @@ use crate::error::{Failure, fold};
 
 /// All reading calls share one rate limit in this cloud.
 const READS: Bucket = Bucket("read");
+/// And all that change something another.
+const WRITES: Bucket = Bucket("write");
 
 const DESCRIBE_INSTANCES: Operation = Operation(api::Operation::DescribeInstances.as_str());
 const GET_INSTANCE: Operation = Operation(api::Operation::GetInstance.as_str());
@@ -80,16 +84,11 @@ impl Client {
         ask: &DescribeInstances,
     ) -> Result<Vec<Record>, CloudError> {
         let request = self.http.post(self.endpoint.url(api::path::DESCRIBE_INSTANCES));
-        let body = serde_json::to_vec(ask).expect("plain text can be written as JSON");
-        let request = request.header(CONTENT_TYPE, "application/json").body(body);
+        let request = with_body(request, ask);
         let answer: Many = cx
             .call(DESCRIBE_INSTANCES, READS, self.send(DESCRIBE_INSTANCES, request))
             .await
-            .map_err(|err| match err.kind() {
-                // Then it is the call itself that the other side does not know.
-                Kind::NotFound => CloudError::new(Kind::Internal, err.message()).with_source(err),
-                _ => err,
-            })?;
+            .map_err(unknown_call)?;
         Ok(answer.instances.into_iter().map(Record::read).collect())
     }
 
@@ -112,6 +111,21 @@ impl Client {
         let request = request.bearer_auth(self.token.expose_secret());
         exchange(request).await.map_err(|failure| fold(operation, failure))
     }
+}
+
+/// A body in JSON.
+fn with_body(request: RequestBuilder, body: &impl Serialize) -> RequestBuilder {
+    let body = serde_json::to_vec(body).expect("plain fields can be written as JSON");
+    request.header(CONTENT_TYPE, "application/json").body(body)
+}
+
+/// "Not found" where no thing was named: then it is the call itself that the other side does not
+/// know, which says nothing about any thing.
+fn unknown_call(err: CloudError) -> CloudError {
+    if err.kind() == Kind::NotFound {
+        return CloudError::new(Kind::Internal, err.message()).with_source(err);
+    }
+    err
 }
 
 async fn exchange<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Failure> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ccm_core::cloud::{CloudError, Kind, Operation};
 use reqwest::StatusCode;
-use simcloud::api::{ErrorBody, ErrorCode};
+use simcloud::api::{self, ErrorBody, ErrorCode, OperationClass};
 
 /// How a request can fail.
 #[derive(Debug)]
@@ -53,9 +53,24 @@ pub(crate) fn fold(operation: Operation, failure: Failure) -> CloudError {
             };
             let retry_after = error.retry_after_ms.map(Duration::from_millis).or(retry_after);
             let message = format!("{operation} was refused: {}", error.message);
-            CloudError::new(kind_of_code(error.code, status, retry_after), message)
+            let kind = if is_refused_wish(operation, error.code, status) {
+                Kind::InvalidConfiguration
+            } else {
+                kind_of_code(error.code, status, retry_after)
+            };
+            CloudError::new(kind, message)
         }
     }
+}
+
+/// Whether a change was refused for what it asked for. What users write is checked before it is
+/// sent, as far as we know what the cloud accepts; the rest (an address out of its ranges) is
+/// theirs to change all the same. A look that is refused is a mistake of ours.
+fn is_refused_wish(operation: &str, code: ErrorCode, status: StatusCode) -> bool {
+    let one = api::Operation::ALL.into_iter().find(|one| one.as_str() == operation);
+    code == ErrorCode::InvalidArgument
+        && status == StatusCode::BAD_REQUEST
+        && one.is_some_and(|one| one.class() == OperationClass::Write)
 }
 
 fn kind_of_code(code: ErrorCode, status: StatusCode, retry_after: Option<Duration>) -> Kind {
@@ -67,7 +82,7 @@ fn kind_of_code(code: ErrorCode, status: StatusCode, retry_after: Option<Duratio
         ErrorCode::QuotaExceeded => Kind::QuotaExceeded,
         ErrorCode::Throttled => Kind::RateLimited { retry_after },
         ErrorCode::Unavailable | ErrorCode::Internal => Kind::Unavailable,
-        // What users write is checked before it is sent, so this is a mistake of ours.
+        // A mistake of ours.
         ErrorCode::InvalidArgument
         | ErrorCode::BatchTooLarge
         | ErrorCode::MethodNotAllowed
@@ -127,6 +142,22 @@ mod tests {
         let err = refused(status, None, body(code, None));
         assert_eq!(err.kind(), want);
         assert_eq!(err.message(), "GetInstance was refused: because");
+    }
+
+    #[rstest]
+    #[case::a_wish("CreateAddress", 400, Kind::InvalidConfiguration)]
+    #[case::too_large("CreateAddress", 413, Kind::Internal)]
+    #[case::no_such_path("CreateAddress", 404, Kind::Internal)]
+    #[case::a_look("ListAddresses", 400, Kind::Internal)]
+    fn a_change_may_be_refused_for_what_it_asks(
+        #[case] operation: &'static str,
+        #[case] status: u16,
+        #[case] want: Kind,
+    ) {
+        let status = StatusCode::from_u16(status).unwrap();
+        let body = body(ErrorCode::InvalidArgument, None);
+        let failure = Failure::Refused { status, retry_after: None, body };
+        assert_eq!(fold(Operation(operation), failure).kind(), want);
     }
 
     #[rstest]

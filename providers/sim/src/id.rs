@@ -21,13 +21,15 @@ pub(crate) fn provider_id(id: &InstanceId) -> Result<ProviderId, CloudError> {
 
 /// The instance in a provider ID.
 pub(crate) fn parse(id: &ProviderId) -> Result<InstanceId, CloudError> {
-    match id.path_of(SCHEME) {
-        Some(path) if is_instance_id(path) => Ok(InstanceId::from(path)),
-        Some(_) | None => {
-            let message = format!("provider ID {id:?} is not {SCHEME}://<instance ID>");
-            Err(CloudError::new(Kind::InvalidConfiguration, message))
-        }
-    }
+    instance_of(id).map(InstanceId::from).ok_or_else(|| {
+        let message = format!("provider ID {id:?} is not {SCHEME}://<instance ID>");
+        CloudError::new(Kind::InvalidConfiguration, message)
+    })
+}
+
+/// The instance in a provider ID, as text. `None` where it is none of ours.
+pub(crate) fn instance_of(id: &ProviderId) -> Option<&str> {
+    id.path_of(SCHEME).filter(|path| is_instance_id(path))
 }
 
 /// Whether the text can be the cloud's ID of an instance, and so part of a URL's path.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::slice;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use ccm_core::cloud::{
@@ -20,12 +21,12 @@ use crate::id;
 /// Instances of the simulated cloud. Nothing is kept between two questions.
 #[derive(Debug)]
 pub(crate) struct SimInstances {
-    client: Client,
+    client: Arc<Client>,
     batch_limit: NonZeroUsize,
 }
 
 impl SimInstances {
-    pub(crate) fn new(client: Client, batch_limit: NonZeroUsize) -> Self {
+    pub(crate) fn new(client: Arc<Client>, batch_limit: NonZeroUsize) -> Self {
         Self { client, batch_limit }
     }
 }

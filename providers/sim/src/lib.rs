@@ -5,26 +5,28 @@ mod config;
 mod error;
 mod id;
 mod instances;
+mod load_balancers;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ccm_core::cloud::{
-    Annotations, Belongs, CloudProvider, ConfigError, Instances, Needs, NodeIdentity, Policy,
-    Registration, Setup,
+    Belongs, CloudProvider, ConfigError, Converger, Instances, LoadBalancerSpec, Needs,
+    NodeIdentity, Policy, Registration, Setup,
 };
 
 use self::client::Client;
 use self::config::Config;
 use self::id::SCHEME;
 use self::instances::SimInstances;
+use self::load_balancers::{Marks, ServiceAnnotations, SimLoadBalancers};
 
 /// What `--cloud-provider=sim` stands for.
 pub fn registration() -> Registration {
     Registration {
         name: SCHEME,
         needs: Needs { own_label_prefixes: &["node.sim.ccm.rs"], ..Needs::default() },
-        service_annotations: Annotations::NONE,
+        service_annotations: ServiceAnnotations::ANNOTATIONS,
         // Its answers lag behind only where a test asks for it.
         policy: Policy { absence_grace: Duration::ZERO, ..Policy::default() },
         build,
@@ -33,9 +35,13 @@ pub fn registration() -> Registration {
 
 fn build(setup: &Setup) -> Result<Arc<dyn CloudProvider>, ConfigError> {
     let config = Config::read(setup.config.as_ref())?;
-    let client = Client::new(&config, &setup.user_agent)?;
-    let instances = Arc::new(SimInstances::new(client, config.batch_limit));
-    Ok(Arc::new(Sim { cluster_id: config.cluster_id, instances }))
+    let client = Arc::new(Client::new(&config, &setup.user_agent)?);
+    let instances = Arc::new(SimInstances::new(Arc::clone(&client), config.batch_limit));
+    // What names a cluster that has no ID of its own is the best there is.
+    let cluster = config.cluster_id.as_deref().unwrap_or(setup.cluster_name.as_str());
+    let load_balancers = SimLoadBalancers::new(client, Marks::new(cluster), config.batch_limit);
+    let load_balancers = Converger::new(load_balancers);
+    Ok(Arc::new(Sim { cluster_id: config.cluster_id, instances, load_balancers }))
 }
 
 /// The simulated cloud, as the framework sees it.
@@ -43,6 +49,7 @@ fn build(setup: &Setup) -> Result<Arc<dyn CloudProvider>, ConfigError> {
 struct Sim {
     cluster_id: Option<String>,
     instances: Arc<SimInstances>,
+    load_balancers: Converger<LoadBalancerSpec>,
 }
 
 impl CloudProvider for Sim {
@@ -64,5 +71,9 @@ impl CloudProvider for Sim {
 
     fn instances(&self) -> Option<Arc<dyn Instances>> {
         Some(Arc::clone(&self.instances) as _)
+    }
+
+    fn load_balancers(&self) -> Option<Converger<LoadBalancerSpec>> {
+        Some(self.load_balancers.clone())
     }
 }

@@ -33,7 +33,7 @@ pub(in crate::controllers) async fn write_main(
 
 /// A strategic merge: conditions merge by type, so other writers' stay; the addresses are replaced
 /// as a whole, because the API merges them by type and a node may have two of one type. The UID is a
-/// precondition: a Node that was made anew answers 409.
+/// precondition: a Node that was made anew answers 422.
 pub(in crate::controllers) fn status_patch(
     node: &Node,
     change: &StatusChange,

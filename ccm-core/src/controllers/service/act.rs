@@ -55,7 +55,8 @@ impl Patch {
 ///
 /// All of it goes through the status subresource, which takes metadata too: so no right is needed to
 /// change what users ask for. It is one write, so nobody sees a finalizer gone and the condition
-/// still there. A Service that was made anew under the name answers 409; one that is gone, 404.
+/// still there. A Service that was made anew under the name refuses it, as [`is_made_anew`] tells; one
+/// that is gone answers 404.
 pub async fn write(
     client: &Client,
     service: &Service,
@@ -65,6 +66,14 @@ pub async fn write(
     let services = format!("/api/v1/namespaces/{}/services", service.key.namespace);
     write::patch_status(client, &services, &service.key.name, status_patch(service, patch, now))
         .await
+}
+
+/// Whether a write was refused because the Service of this name is another one by now. The API server
+/// says that as it says that a value is invalid, which nobody should try again.
+pub fn is_made_anew(err: &kube::Error) -> bool {
+    let kube::Error::Api(status) = err else { return false };
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 422 && causes.any(|cause| cause.field == "metadata.uid")
 }
 
 /// A strategic merge: finalizers merge by value and conditions by type, so other writers' stay; the

@@ -1,5 +1,553 @@
 //! The service controller: gives Services of type `LoadBalancer` what they ask for.
+//!
+//! What is to be made in the cloud is the provider's plan and the engine's work; here Services are
+//! read, wants are handed over, and what becomes of them is written on the Services. Each Service is
+//! seen to by one task at a time.
 
 pub mod act;
+pub mod claims;
+pub mod decide;
 pub mod members;
+mod orphans;
+mod roster;
 pub mod spec;
+pub mod tell;
+
+use std::collections::HashMap;
+use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use self::act::Patch;
+use self::claims::Claims;
+use self::decide::{Case, Decision, Event, Hand, Said, decide};
+use self::roster::Roster;
+use super::progress::Progress as Health;
+use super::write::{WriteClient, code, refusal};
+use crate::cloud::{
+    Annotations, Converger, Identity, LoadBalancerSpec, Needs, ObjectId, Urgency, Want,
+};
+use crate::cluster::client::{Reason, is_closed};
+use crate::cluster::events::{EventType, Involved, Recorder};
+use crate::cluster::keys;
+use crate::cluster::node::{ConditionStatus, Version};
+use crate::cluster::nodes::Nodes;
+use crate::cluster::service::{Service, ServiceKey};
+use crate::cluster::services::{ServiceChange, Services};
+use crate::converge::{self, Cause, Ended, Engine, Office, Timing};
+use crate::fleet::Fleet;
+use crate::governor::Governor;
+use crate::queue::WorkQueue;
+use crate::report::propagate;
+use crate::telemetry::{ConvergeMetrics, ServiceMetrics};
+
+/// Services seen to at once; most of the time they wait for a write.
+const AT_ONCE: usize = 64;
+
+/// How long it takes until new words for a failure that passes by itself are worth a write.
+const REPEAT: Duration = Duration::from_mins(1);
+
+/// The pause after a write that was refused, doubled with each further one up to [`LAST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause after writes that were refused.
+const LAST_PAUSE: Duration = Duration::from_mins(5);
+
+/// Changes that an event names.
+const NAMED: usize = 5;
+
+/// What the controller is told by flags and by the provider.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `--concurrent-service-syncs`: units of load balancers worked on at once, and writes to the API
+    /// server under way at once.
+    pub workers: NonZeroU16,
+    /// Whose Services are ours.
+    pub claims: Claims,
+    /// `--load-balancer-drift-interval`.
+    pub drift: Duration,
+    /// What the provider reads of a Node.
+    pub needs: Needs,
+    /// The annotations that the provider reads.
+    pub annotations: Annotations,
+}
+
+/// Everything that the controller works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// All Services of interest.
+    pub services: Arc<Services>,
+    /// All Nodes.
+    pub nodes: Arc<Nodes>,
+    /// The machines behind them.
+    pub fleet: Arc<Fleet>,
+    /// What makes load balancers.
+    pub balancers: Converger<LoadBalancerSpec>,
+    /// Every request to the cloud passes it.
+    pub governor: Governor,
+    /// For writes; passes the mutation gate.
+    pub client: WriteClient,
+    /// For events.
+    pub recorder: Recorder,
+    /// What is counted.
+    pub metrics: ServiceMetrics,
+    /// What the engine counts.
+    pub converge: ConvergeMetrics,
+}
+
+/// The controller.
+#[derive(Debug)]
+pub struct ServiceController {
+    settings: Settings,
+    services: Arc<Services>,
+    nodes: Arc<Nodes>,
+    client: WriteClient,
+    metrics: ServiceMetrics,
+    engine: Arc<Engine<LoadBalancerSpec>>,
+    roster: Roster,
+    desk: Arc<Desk>,
+    writers: Semaphore,
+    health: Health,
+}
+
+/// What the watch and the engine feed.
+#[derive(Debug)]
+struct Desk {
+    queue: WorkQueue<ServiceKey>,
+    services: Weak<Services>,
+    recorder: Recorder,
+    metrics: ServiceMetrics,
+    files: Mutex<HashMap<ServiceKey, File>>,
+}
+
+/// What is remembered of a Service.
+#[derive(Debug, Default)]
+struct File {
+    /// Who bears the name now, as last seen.
+    current: Option<Arc<Identity>>,
+    /// Who bore the name before, and has not been cleared away yet.
+    former: Vec<Arc<Identity>>,
+    said: Said,
+    /// The version that our last write made.
+    written: Option<Version>,
+    /// When the condition was last written.
+    told: Option<Instant>,
+    /// Writes refused in a row.
+    refused: u32,
+    /// Under which word it is counted.
+    counted: Option<&'static str>,
+}
+
+impl Desk {
+    fn files(&self) -> MutexGuard<'_, HashMap<ServiceKey, File>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn service(&self, id: &ObjectId) -> Option<Arc<Service>> {
+        let service = self.services.upgrade()?.get(&key_of(id))?;
+        (service.uid == id.uid).then_some(service)
+    }
+
+    fn take(&self, change: &ServiceChange) {
+        let key = match change {
+            ServiceChange::Applied { new, .. } => &new.key,
+            ServiceChange::Deleted(old) => &old.key,
+        };
+        let urgency = match change {
+            ServiceChange::Applied { old: None, .. } => Urgency::Initialize,
+            ServiceChange::Applied { .. } | ServiceChange::Deleted(_) => Urgency::Refresh,
+        };
+        self.queue.add(key.clone(), urgency);
+    }
+
+    fn say(&self, about: &Involved, event: Event) {
+        self.recorder.event(about, event.kind, event.reason, event.message);
+    }
+}
+
+impl Office for Desk {
+    fn news(&self, id: &ObjectId) {
+        self.queue.add(key_of(id), Urgency::Refresh);
+    }
+
+    fn passed(&self, about: &Ended<'_>) {
+        for (ids, note) in about.notes {
+            for service in ids.iter().filter_map(|id| self.service(id)) {
+                let (kind, message) = (EventType::Warning, note.clone());
+                self.say(&service.involved(), Event { kind, reason: "LoadBalancerNote", message });
+            }
+        }
+        if about.changes.is_empty() {
+            return;
+        }
+        for id in &about.wanted_by {
+            let theirs: Vec<_> = about
+                .changes
+                .iter()
+                .filter(|change| change.wanted_by.is_empty() || change.wanted_by.contains(id))
+                .map(|change| change.line.as_str())
+                .collect();
+            let Some(service) = self.service(id).filter(|_| !theirs.is_empty()) else { continue };
+            if service.deleting {
+                continue;
+            }
+            let (kind, reason, message) = match about.cause {
+                Cause::Nodes => {
+                    self.metrics.hosts_updated(about.took);
+                    let message = "Updated load balancer with new hosts".to_owned();
+                    (EventType::Normal, "UpdatedLoadBalancer", message)
+                }
+                Cause::Drift => {
+                    self.metrics.drifted();
+                    let lines = theirs[..theirs.len().min(NAMED)].join("; ");
+                    let more = theirs.len().saturating_sub(NAMED);
+                    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+                    let message = format!(
+                        "somebody else had changed the load balancer in the cloud; repaired: {lines}{more}"
+                    );
+                    (EventType::Warning, "LoadBalancerDrifted", message)
+                }
+                Cause::New | Cause::Changed | Cause::Retry | Cause::Waited => continue,
+            };
+            self.say(&service.involved(), Event { kind, reason, message });
+        }
+    }
+}
+
+fn key_of(id: &ObjectId) -> ServiceKey {
+    ServiceKey { namespace: Arc::clone(&id.namespace), name: Arc::clone(&id.name) }
+}
+
+impl ServiceController {
+    /// The controller, fed by the watches from now on.
+    pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
+        let Parts {
+            services,
+            nodes,
+            fleet,
+            balancers,
+            governor,
+            client,
+            recorder,
+            metrics,
+            converge,
+        } = parts;
+        let desk = Arc::new(Desk {
+            queue: WorkQueue::default(),
+            services: Arc::downgrade(&services),
+            recorder,
+            metrics: metrics.clone(),
+            files: Mutex::default(),
+        });
+        let feed = Arc::clone(&desk);
+        services.on_change(move |change| feed.take(change));
+        let timing = Timing { drift: settings.drift, ..Timing::default() };
+        let engine = Engine::new(
+            balancers,
+            governor,
+            converge::Settings { workers: settings.workers, timing },
+            Arc::clone(&desk) as Arc<dyn Office>,
+            converge,
+        );
+        let roster = Roster::new(Arc::clone(&nodes), fleet, settings.needs.clone());
+        let writers = Semaphore::new(settings.workers.get().into());
+        Arc::new(Self {
+            settings,
+            services,
+            nodes,
+            client,
+            metrics,
+            engine: Arc::new(engine),
+            roster,
+            desk,
+            writers,
+            health: Health::default(),
+        })
+    }
+
+    /// What has the load balancers made; for whoever wants to know what would be done.
+    pub fn engine(&self) -> &Arc<Engine<LoadBalancerSpec>> {
+        &self.engine
+    }
+
+    /// Whether it gets on, for the health check of its name.
+    pub fn check(&self) -> Result<(), String> {
+        self.health.check()
+    }
+
+    /// Works until stopped; then finishes the writes that are under way.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = self.prepare() => {}
+        }
+        let engine = Arc::clone(&self.engine).run(stop.clone());
+        let nodes = async {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = self.follow_nodes() => {}
+            }
+        };
+        let orphans = async {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = self.report_orphans() => {}
+            }
+        };
+        futures::join!(engine, nodes, orphans, Arc::clone(&self).see_to_all(&stop));
+    }
+
+    /// Everything that a plan is made from is there before the first one is made: an empty cache is
+    /// not an empty cluster, and who is not known yet must not lose what it shares with others.
+    pub async fn prepare(&self) {
+        self.services.listed().await;
+        self.nodes.listed().await;
+        self.engine.members(self.roster.look().await);
+        for service in self.services.all() {
+            let decision = self.decide(&service, &File::default());
+            self.hand(&service.id(), decision.now);
+        }
+    }
+
+    /// What would be written on each Service now, as far as it is known.
+    pub fn pending(&self) -> Vec<(ServiceKey, Patch)> {
+        let mut services = self.services.all();
+        services.sort_by(|one, other| one.key.cmp(&other.key));
+        let patch = |service: Arc<Service>| {
+            (service.key.clone(), self.decide(&service, &File::default()).patch)
+        };
+        services.into_iter().map(patch).filter(|(_, patch)| !patch.is_empty()).collect()
+    }
+
+    async fn follow_nodes(&self) {
+        loop {
+            let (members, waited) = self.roster.changed().await;
+            debug!(members = members.len(), "members changed");
+            self.metrics.nodes_passed(waited);
+            self.engine.members(members);
+        }
+    }
+
+    async fn see_to_all(self: Arc<Self>, stop: &CancellationToken) {
+        let mut tasks = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = tasks.join_next() => {
+                    propagate(ended);
+                    self.health.step(!tasks.is_empty());
+                }
+                keys = self.desk.queue.take(1), if tasks.len() < AT_ONCE => {
+                    for key in keys {
+                        let (this, stop) = (Arc::clone(&self), stop.clone());
+                        tasks.spawn(async move {
+                            this.see_to(&key, &stop).await;
+                            this.desk.queue.done(&key);
+                        });
+                        self.health.step(true);
+                    }
+                }
+            }
+        }
+        while let Some(ended) = tasks.join_next().await {
+            propagate(ended);
+        }
+    }
+
+    /// Sees to the Service of this name, and to those that bore it before.
+    async fn see_to(&self, key: &ServiceKey, stop: &CancellationToken) {
+        // Nobody else works on this key.
+        let mut file = self.desk.files().remove(key).unwrap_or_default();
+        let service = self.services.get(key);
+        let uid = service.as_ref().map(|service| &service.uid);
+        if let Some(current) = file.current.take_if(|current| Some(&current.id.uid) != uid) {
+            self.count(&mut file, None);
+            let former = std::mem::take(&mut file.former);
+            file = File { former, ..File::default() };
+            if self.engine.progress(&current.id).is_some() {
+                file.former.push(current);
+            }
+        }
+        file.former.retain(|former| !self.clear(former));
+        if let Some(service) = service {
+            self.sync(&service, &mut file, stop).await;
+        }
+        if file.current.is_some() || !file.former.is_empty() {
+            self.desk.files().insert(key.clone(), file);
+        }
+    }
+
+    /// Takes down what is left of an object that is gone. True when nothing is.
+    fn clear(&self, former: &Arc<Identity>) -> bool {
+        if self.engine.progress(&former.id).is_some_and(|progress| progress.is_gone) {
+            info!(service = %former.id, uid = %former.id.uid, "nothing is left of a Service that is gone");
+            self.engine.forget(&former.id);
+            return true;
+        }
+        self.engine.want(Want::Absent(Arc::clone(former)), 0);
+        false
+    }
+
+    fn decide(&self, service: &Service, file: &File) -> Decision {
+        let known = self.engine.progress(&service.id());
+        let case = Case {
+            service,
+            digest: spec::digest(service, &self.settings.annotations),
+            claims: &self.settings.claims,
+            known: known.as_ref(),
+            said: &file.said,
+            members: self.engine.member_count(),
+            may_repeat: file.told.is_none_or(|told| told.elapsed() >= REPEAT),
+        };
+        decide(&case, spec::read(service, &self.settings.annotations))
+    }
+
+    fn hand(&self, id: &ObjectId, hand: Hand) {
+        match hand {
+            Hand::Nothing => {}
+            Hand::Want(want, digest) => self.engine.want(want, digest),
+            Hand::Forget => self.engine.forget(id),
+        }
+    }
+
+    /// Brings one Service to where it should be by what is known.
+    async fn sync(&self, service: &Service, file: &mut File, stop: &CancellationToken) {
+        if file.written.as_ref().is_some_and(|written| service.version.is_older_than(written)) {
+            // Our own write comes back first.
+            return;
+        }
+        let id = service.id();
+        let Decision { now, patch, then, events, said } = self.decide(service, file);
+        let is_kept = !matches!(then, Hand::Forget);
+        if is_kept && (!matches!(now, Hand::Nothing) || file.current.is_some()) {
+            file.current = Some(Arc::new(service.identity()));
+        }
+        self.hand(&id, now);
+        if !patch.is_empty() {
+            let turn = tokio::select! {
+                biased;
+                // What is under way is finished; nothing is begun.
+                () = stop.cancelled() => None,
+                turn = self.writers.acquire() => turn.ok(),
+            };
+            if turn.is_none() || !self.write(service, file, &patch).await {
+                return;
+            }
+        }
+        self.count(file, word(service, &patch));
+        for event in events {
+            self.desk.say(&service.involved(), event);
+        }
+        file.said = said;
+        let is_over = matches!(then, Hand::Forget);
+        self.hand(&id, then);
+        if is_over {
+            self.count(file, None);
+            file.current = None;
+        }
+    }
+
+    /// Writes on the Service. False where it was not written.
+    async fn write(&self, service: &Service, file: &mut File, patch: &Patch) -> bool {
+        match act::write(&self.client.0, service, patch, Timestamp::now()).await {
+            Ok(version) => {
+                debug!(service = %service.key, ?patch, "service written");
+                file.written = Some(version);
+                file.refused = 0;
+                if !patch.conditions.is_empty() {
+                    file.told = Some(Instant::now());
+                }
+                self.metrics.write(what(patch));
+                if service.ingress.is_empty()
+                    && patch.ingress.as_ref().is_some_and(|it| !it.is_empty())
+                {
+                    let age = SystemTime::now().duration_since(service.created);
+                    self.metrics.addressed(age.unwrap_or_default());
+                    info!(service = %service.key, "service has its address");
+                }
+                true
+            }
+            // Gone: and with it the finalizer, which is what was to be.
+            Err(err) if code(&err) == 404 || act::is_made_anew(&err) => {
+                debug!(service = %service.key, "service is gone");
+                true
+            }
+            Err(err) => {
+                if is_closed(&err) {
+                    return false;
+                }
+                let code = code(&err);
+                self.metrics.refused(refusal(code));
+                file.refused = file.refused.saturating_add(1);
+                let factor = 2_u32.saturating_pow(file.refused - 1);
+                let pause = FIRST_PAUSE.saturating_mul(factor).min(LAST_PAUSE);
+                warn!(service = %service.key, error = %Reason(&err), ?pause, "service not written");
+                if matches!(code, 403 | 422) && file.refused == 3 {
+                    let message = format!("the API server refuses the write: {}", Reason(&err));
+                    let (kind, reason) = (EventType::Warning, "ServiceNotUpdated");
+                    self.desk.say(&service.involved(), Event { kind, reason, message });
+                }
+                self.desk.queue.add_after(service.key.clone(), Urgency::Refresh, pause);
+                false
+            }
+        }
+    }
+
+    /// Counts it under another word.
+    fn count(&self, file: &mut File, state: Option<&'static str>) {
+        if file.counted == state {
+            return;
+        }
+        if let Some(before) = std::mem::replace(&mut file.counted, state) {
+            self.metrics.balancers(before, -1);
+        }
+        if let Some(state) = state {
+            self.metrics.balancers(state, 1);
+        }
+    }
+}
+
+/// The word under which a Service is counted: its condition's reason.
+fn word(service: &Service, patch: &Patch) -> Option<&'static str> {
+    if patch.remove_conditions.iter().any(|kind| kind == keys::LOAD_BALANCER_READY) {
+        return None;
+    }
+    let mut written = patch.conditions.iter();
+    let written = written.find(|entry| entry.kind == keys::LOAD_BALANCER_READY);
+    let (status, reason) = match (written, service.ready()) {
+        (Some(entry), _) => (entry.status, entry.reason.as_str()),
+        (None, Some(ready)) => (ready.status, &*ready.reason),
+        (None, None) => return None,
+    };
+    let known = tell::REASONS.iter().find(|known| **known == reason);
+    match status {
+        ConditionStatus::True => Some("Ready"),
+        ConditionStatus::False | ConditionStatus::Unknown => known.copied().or(Some("Other")),
+    }
+}
+
+/// What a write was for, in a word for the metric.
+fn what(patch: &Patch) -> &'static str {
+    if !patch.remove_finalizers.is_empty() {
+        "release"
+    } else if !patch.add_finalizers.is_empty() {
+        "finalizer"
+    } else if patch.ingress.is_some() {
+        "address"
+    } else if !patch.annotations.is_empty() {
+        "annotations"
+    } else {
+        "condition"
+    }
+}

@@ -1,6 +1,18 @@
 //! Annotations as a type: what a provider reads of an object's annotations, declared once.
 //!
-//! The same declaration gives the parser, the keys that caches keep, and the reference page.
+//! The same declaration, [`annotations!`](crate::annotations), gives the parser, the keys that
+//! caches keep, and the [`reference`](fn@reference) page. What a value may be is said by its type,
+//! an [`AnnotationValue`]; a provider adds kinds of its own by implementing it.
+
+mod declare;
+mod page;
+mod value;
+
+pub use declare::Reading;
+pub use page::reference;
+pub use value::AnnotationValue;
+#[doc(hidden)]
+pub use value::digits;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,6 +40,11 @@ impl Annotations {
     pub fn has(&self, key: &str) -> bool {
         self.declared.iter().any(|declared| declared.key == key)
     }
+
+    /// Whether a load balancer is made from the key's value, and not the other way round.
+    pub fn reads(&self, key: &str) -> bool {
+        self.declared.iter().any(|declared| declared.key == key && !declared.written)
+    }
 }
 
 /// One key, for people.
@@ -44,6 +61,8 @@ pub struct Declared {
     /// Whether a value that makes no sense is noted and otherwise ignored, because the program that
     /// is replaced did so.
     pub lenient: bool,
+    /// Whether it is only written back, and never read.
+    pub written: bool,
 }
 
 /// An object's annotations, read.

@@ -1,0 +1,278 @@
+//! What the controllers are made from, and how they are started.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use kube::Client;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::flags::Options;
+use super::serve::{Checks, Scope};
+use super::tasks::Tasks;
+use crate::cloud::{
+    BoxError, CloudError, CloudProvider, Converger, Freshness, Kind, LoadBalancerSpec, Needs,
+    Registration, Urgency,
+};
+use crate::cluster::client::ClusterConfig;
+use crate::cluster::events::Recorder;
+use crate::cluster::facts;
+use crate::cluster::gate::Gate;
+use crate::cluster::keys::controller;
+use crate::cluster::nodes::Nodes;
+use crate::cluster::services::Services;
+use crate::controllers::WriteClient;
+use crate::controllers::node::{self, NodeController};
+use crate::controllers::node_lifecycle::{self, NodeLifecycleController};
+use crate::controllers::service::claims::Claims;
+use crate::controllers::service::{self, ServiceController};
+use crate::fleet::Fleet;
+use crate::governor::Governor;
+use crate::report::Chain;
+use crate::telemetry::{
+    CloudMetrics, ConvergeMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics, ServiceMetrics,
+};
+
+/// How long the provider may take to find its surroundings before it starts over.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The longest pause between two tries to find the provider's surroundings.
+const CONNECT_PAUSE: Duration = Duration::from_secs(30);
+
+/// The controllers as upstream's metric calls them.
+const NODE_SHORT: &str = "cloud-node";
+const LIFECYCLE_SHORT: &str = "cloud-node-lifecycle";
+const SERVICE_SHORT: &str = "service";
+
+/// What is counted.
+pub(super) struct Metrics {
+    pub(super) process: ProcessMetrics,
+    cloud: CloudMetrics,
+    node: NodeMetrics,
+    lifecycle: LifecycleMetrics,
+    service: ServiceMetrics,
+    converge: ConvergeMetrics,
+}
+
+impl Metrics {
+    pub(super) fn register(
+        registry: &mut Registry,
+        registration: &Registration,
+        cloud: &dyn CloudProvider,
+    ) -> Self {
+        Self {
+            process: ProcessMetrics::register(registry),
+            cloud: CloudMetrics::register(registry, &metric_prefix(registration, cloud)),
+            node: NodeMetrics::register(registry),
+            lifecycle: LifecycleMetrics::register(registry),
+            service: ServiceMetrics::register(registry),
+            converge: ConvergeMetrics::register(registry),
+        }
+    }
+
+    /// No controller runs yet.
+    pub(super) fn nothing_runs(&self) {
+        for name in [NODE_SHORT, LIFECYCLE_SHORT, SERVICE_SHORT] {
+            self.process.runs(name, false);
+        }
+    }
+}
+
+/// The prefix of the cloud's API metrics: that of the Go program that is replaced, if there is one.
+fn metric_prefix(registration: &Registration, cloud: &dyn CloudProvider) -> String {
+    let legacy = registration.policy.legacy_metric_prefix.map(str::to_owned);
+    legacy.unwrap_or_else(|| format!("cloudprovider_{}", cloud.name()))
+}
+
+/// What every controller is made from.
+pub(super) struct Controllers<'a> {
+    pub(super) cluster: &'a ClusterConfig,
+    pub(super) gate: &'a Gate,
+    pub(super) recorder: &'a Recorder,
+    pub(super) metrics: &'a Metrics,
+    pub(super) options: &'a Options,
+    pub(super) registration: &'a Registration,
+    pub(super) cloud: Arc<dyn CloudProvider>,
+}
+
+impl Controllers<'_> {
+    /// Starts what the provider can do.
+    pub(super) fn start(self, tasks: &mut Tasks, checks: &Checks) -> Result<(), BoxError> {
+        let cloud = Arc::clone(&self.cloud);
+        let needs = &self.registration.needs;
+        let governor = Governor::new(self.gate.clone(), self.metrics.cloud.clone());
+        let Some(instances) = cloud.instances() else {
+            warn!(provider = cloud.name(), "no instances: no controller runs");
+            return Ok(());
+        };
+        let nodes = Arc::new(Nodes::new(needs.node_annotations));
+        let fleet = Arc::new(Fleet::new(instances, governor.clone()));
+        let writer = WriteClient(self.cluster.mutating_client("node-controller", self.gate)?);
+        let initialiser = self.initialiser(&nodes, &fleet, writer.clone());
+        let lifecycle = self.lifecycle(&nodes, &fleet, writer);
+        let balancing = if let Some(balancers) = cloud.load_balancers() {
+            Some(self.balancing(balancers, &nodes, &fleet, &governor)?)
+        } else {
+            warn!(provider = cloud.name(), "no load balancers: their controller does not run");
+            None
+        };
+
+        let client = self.cluster.client("shared-informers")?;
+        let stop = tasks.stop();
+        tasks.spawn("nodes", {
+            let (client, stop) = (client.clone(), stop.clone());
+            // It ends only when it is stopped.
+            async move { nodes.run(client, stop).await }
+        });
+        tasks.spawn("fleet", fleet.run(stop.clone()));
+        let health = Arc::clone(&initialiser);
+        checks.add(controller::NODE, Scope::Live, move || health.check());
+        let health = Arc::clone(&lifecycle);
+        checks.add(controller::NODE_LIFECYCLE, Scope::Live, move || health.check());
+        let balancing = balancing.map(|(services, controller)| {
+            let health = Arc::clone(&controller);
+            checks.add(controller::SERVICE, Scope::Live, move || health.check());
+            let stop = stop.clone();
+            tasks.spawn("services", async move { services.run(client, stop).await });
+            controller
+        });
+        let process = self.metrics.process.clone();
+        let needs = needs.clone();
+        let reader = self.cluster.client("cluster-facts")?;
+        tasks.spawn(controller::NODE, async move {
+            if !connect(&*cloud, &governor, &reader, &needs, &stop).await {
+                return;
+            }
+            let runs = |name, runs| process.runs(name, runs);
+            runs(NODE_SHORT, true);
+            runs(LIFECYCLE_SHORT, true);
+            let balance = async {
+                if let Some(balancing) = balancing {
+                    runs(SERVICE_SHORT, true);
+                    balancing.run(stop.clone()).await;
+                    runs(SERVICE_SHORT, false);
+                }
+            };
+            futures::join!(initialiser.run(stop.clone()), lifecycle.run(stop.clone()), balance);
+            runs(NODE_SHORT, false);
+            runs(LIFECYCLE_SHORT, false);
+        });
+        Ok(())
+    }
+
+    fn initialiser(
+        &self,
+        nodes: &Arc<Nodes>,
+        fleet: &Arc<Fleet>,
+        client: WriteClient,
+    ) -> Arc<NodeController> {
+        let parts = node::Parts {
+            nodes: Arc::clone(nodes),
+            fleet: Arc::clone(fleet),
+            cloud: Arc::clone(&self.cloud),
+            client,
+            recorder: self.recorder.for_component(controller::NODE),
+            metrics: self.metrics.node.clone(),
+        };
+        let settings = node::Settings {
+            refresh: self.options.node_controller.status_update_frequency,
+            writers: self.options.node_controller.concurrent_syncs,
+            needs: self.registration.needs.clone(),
+        };
+        NodeController::new(parts, settings)
+    }
+
+    fn lifecycle(
+        &self,
+        nodes: &Arc<Nodes>,
+        fleet: &Arc<Fleet>,
+        client: WriteClient,
+    ) -> Arc<NodeLifecycleController> {
+        let options = &self.options.node_lifecycle;
+        let parts = node_lifecycle::Parts {
+            nodes: Arc::clone(nodes),
+            fleet: Arc::clone(fleet),
+            cloud: Arc::clone(&self.cloud),
+            client,
+            recorder: self.recorder.for_component(controller::NODE_LIFECYCLE),
+            metrics: self.metrics.lifecycle.clone(),
+        };
+        let settings = node_lifecycle::Settings {
+            period: options.monitor_period,
+            min_age: options.deletion_min_age.max(self.registration.policy.absence_grace),
+            limit: options.deletion_budget,
+            writers: options.concurrent_syncs,
+            needs: self.registration.needs.clone(),
+        };
+        NodeLifecycleController::new(parts, settings)
+    }
+
+    fn balancing(
+        &self,
+        balancers: Converger<LoadBalancerSpec>,
+        nodes: &Arc<Nodes>,
+        fleet: &Arc<Fleet>,
+        governor: &Governor,
+    ) -> Result<(Arc<Services>, Arc<ServiceController>), BoxError> {
+        let (options, registration) = (&self.options.service_controller, self.registration);
+        let (needs, annotations) = (&registration.needs, registration.service_annotations);
+        if needs.endpoints || needs.namespaces {
+            let message = format!(
+                "provider {} needs endpoints or namespaces of Services, which are not watched yet",
+                registration.name
+            );
+            return Err(message.into());
+        }
+        let services = Arc::new(Services::new(&annotations, needs.service_labels));
+        let client = self.cluster.mutating_client("service-controller", self.gate)?;
+        let parts = service::Parts {
+            services: Arc::clone(&services),
+            nodes: Arc::clone(nodes),
+            fleet: Arc::clone(fleet),
+            balancers,
+            governor: governor.clone(),
+            client: WriteClient(client),
+            // Upstream's component, which dashboards and people filter by.
+            recorder: self.recorder.for_component("service-controller"),
+            metrics: self.metrics.service.clone(),
+            converge: self.metrics.converge.clone(),
+        };
+        let settings = service::Settings {
+            workers: options.concurrent_syncs,
+            claims: Claims { classes: options.classes.clone(), classless: options.serve_classless },
+            drift: options.drift_interval,
+            needs: needs.clone(),
+            annotations,
+        };
+        Ok((services, ServiceController::new(parts, settings)))
+    }
+}
+
+/// Lets the provider find its surroundings, as often as it takes. False when the process stops.
+async fn connect(
+    cloud: &dyn CloudProvider,
+    governor: &Governor,
+    client: &Client,
+    needs: &Needs,
+    stop: &CancellationToken,
+) -> bool {
+    let attempt = || async {
+        let cx = governor.read(Urgency::Initialize, Freshness::Live, CONNECT_PATIENCE);
+        cloud.connect(&cx, &facts::read(client, needs).await?).await
+    };
+    let pauses = ExponentialBuilder::default()
+        .with_jitter()
+        .with_max_delay(CONNECT_PAUSE)
+        .without_max_times();
+    let connected = attempt
+        .retry(pauses)
+        .when(|err: &CloudError| err.kind() != Kind::Stopped)
+        .notify(|err, pause| warn!(error = %Chain(err), ?pause, "the cloud cannot be reached yet"));
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => false,
+        connected = connected => connected.is_ok(),
+    }
+}

@@ -1,0 +1,72 @@
+//! The process.
+
+use std::sync::atomic::AtomicU64;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The process as a whole.
+#[derive(Clone, Debug)]
+pub struct ProcessMetrics {
+    master: Family<NameLabel, Gauge>,
+    controllers: Family<ControllerLabels, Gauge>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NameLabel {
+    name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ControllerLabels {
+    name: &'static str,
+    manager: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    git_version: &'static str,
+}
+
+impl ProcessMetrics {
+    /// Registers the metrics.
+    pub fn register(registry: &mut Registry) -> Self {
+        let this = Self { master: Family::default(), controllers: Family::default() };
+        registry.register(
+            "leader_election_master_status",
+            "Whether this process holds the lease of that name",
+            this.master.clone(),
+        );
+        registry.register(
+            "running_managed_controllers",
+            "Whether the controller runs in this process",
+            this.controllers.clone(),
+        );
+        let build = Family::<BuildLabels, Gauge>::default();
+        build.get_or_create(&BuildLabels { git_version: env!("CARGO_PKG_VERSION") }).set(1);
+        registry.register("ccm_build_info", "The version that runs", build);
+        let start = Gauge::<f64, AtomicU64>::default();
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+        start.set(since_epoch.unwrap_or_default().as_secs_f64());
+        registry.register(
+            "process_start_time_seconds",
+            "Start of the process since the epoch, in seconds",
+            start,
+        );
+        this
+    }
+
+    /// Says whether we hold the lease.
+    pub fn leads(&self, lease: &str, leads: bool) {
+        self.master.get_or_create(&NameLabel { name: lease.to_owned() }).set(i64::from(leads));
+    }
+
+    /// Says whether a controller runs, by its short name.
+    pub fn runs(&self, controller: &'static str, runs: bool) {
+        let labels = ControllerLabels { name: controller, manager: "cloud-controller-manager" };
+        self.controllers.get_or_create(&labels).set(i64::from(runs));
+    }
+}

@@ -1,0 +1,402 @@
+//! One Service's own pieces: addresses, load balancer, target groups with targets, listeners.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+
+use ccm_core::cloud::{
+    CloudError, Holds, Ingress, IngressAddress, IngressPoint, Kind, LoadBalancerSpec, Member, Note,
+    ObjectId, Plan, Report, Step, Verdict, Want, World,
+};
+use simcloud::api::{HealthCheck, InstanceId, LoadBalancer, PieceState};
+
+use super::super::annotations::ServiceAnnotations;
+use super::super::change::{AddressWish, GroupKey, Named, OwnChange, SimChange, Which};
+use super::super::marks::{Mark, Marks, Tags};
+use super::super::members::Members;
+use super::super::observe::{Own, is_address, is_usable, key_of, port_of};
+use super::super::wish::Wish;
+use super::down::Down;
+use super::{later, push_stages};
+
+/// Plans what this Service's own pieces need.
+pub(crate) fn plan(
+    marks: &Marks,
+    batch: NonZeroUsize,
+    id: &ObjectId,
+    world: &World<LoadBalancerSpec>,
+    own: &Own,
+) -> Plan<SimChange> {
+    let Some(want) = world.wants.iter().find(|want| want.id() == id) else {
+        return Plan::default();
+    };
+    match want {
+        Want::Present(spec) => match read(spec, marks, own) {
+            Ok(wish) => present(marks, batch, &wish, &world.nodes, own),
+            Err(refused) => refuse(id, own, refused),
+        },
+        Want::Absent(_) => absent(id, own),
+        Want::Keep(_) => {
+            Plan { reports: vec![Report::new(id, holds(own), Verdict::Done)], ..Plan::default() }
+        }
+    }
+}
+
+/// What is asked for, unless it cannot be had.
+fn read<'a>(spec: &'a LoadBalancerSpec, marks: &Marks, own: &Own) -> Result<Wish<'a>, CloudError> {
+    let wish = Wish::read(spec, marks)?;
+    if let Some(other) = &own.name_taken {
+        let message = format!(
+            "load balancer {} has the name {} and bears the mark of another cluster: delete it, or \
+             take its tags away to hand it over",
+            other.id, other.name
+        );
+        return Err(CloudError::new(Kind::InvalidConfiguration, message));
+    }
+    Ok(wish)
+}
+
+fn holds(own: &Own) -> Holds {
+    if own.is_empty() { Holds::Nothing } else { Holds::Something }
+}
+
+/// It keeps what it has.
+fn refuse(id: &ObjectId, own: &Own, refused: CloudError) -> Plan<SimChange> {
+    let report = Report::new(id, holds(own), Verdict::Refused(refused));
+    Plan { reports: vec![report], ..Plan::default() }
+}
+
+/// A plan in the making.
+struct Draft<'a> {
+    own: &'a Own,
+    /// What the Service needs, in order.
+    building: Vec<Vec<OwnChange>>,
+    /// What the Service waits for.
+    waits: Vec<String>,
+    /// What is left of an earlier form of it, in order.
+    clearing: Vec<Vec<OwnChange>>,
+    /// What goes on in the clearing.
+    leaving: Vec<String>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(own: &'a Own) -> Self {
+        let (building, clearing) = (Vec::new(), Vec::new());
+        Self { own, building, waits: Vec::new(), clearing, leaving: Vec::new() }
+    }
+
+    fn build(&mut self, steps: Vec<OwnChange>) {
+        push_stages(&mut self.building, steps);
+    }
+
+    /// Makes room for a piece that is to be made: nothing of the kind may be there, because the
+    /// cloud would take the creation for a repetition of the earlier one. Says whether there is
+    /// room.
+    fn make_room<'p, P: Named + 'p>(&mut self, in_the_way: impl Iterator<Item = &'p P>) -> bool {
+        let mut is_room = true;
+        for piece in in_the_way {
+            is_room = false;
+            let which = Which::of(piece);
+            if piece.state() == PieceState::Deleting {
+                self.waits.push(format!("{which} to be gone"));
+            } else {
+                self.build(vec![OwnChange::Replace(which)]);
+            }
+        }
+        is_room
+    }
+
+    fn await_ready(&mut self, piece: &impl Named) {
+        if piece.state() == PieceState::Provisioning {
+            self.waits.push(format!("{} to be ready", Which::of(piece)));
+        }
+    }
+
+    /// Takes over what bears nobody's mark, and keeps the tags right: those that are wished for
+    /// are there, others are let be.
+    fn mark(&mut self, piece: &impl Named, tags: &Tags) {
+        if tags.iter().all(|(key, value)| piece.tags().get(key) == Some(value)) {
+            return;
+        }
+        let mut all = piece.tags().clone();
+        all.extend(tags.clone());
+        self.building.push(vec![OwnChange::Mark { which: Which::of(piece), tags: all }]);
+    }
+
+    fn addresses(&mut self, wish: &Wish<'_>) {
+        for one in &wish.addresses {
+            let own = self.own;
+            if let Some(address) = own.address(one) {
+                self.mark(address, &wish.tags);
+                self.await_ready(address);
+            } else if self.make_room(own.addresses.iter().filter(|it| is_address(it, one))) {
+                let tags = wish.tags.clone();
+                self.build(vec![OwnChange::CreateAddress { wish: *one, tags }]);
+            }
+        }
+    }
+
+    /// Gives the load balancer that is used.
+    fn load_balancer(&mut self, wish: &Wish<'_>) -> Option<&'a LoadBalancer> {
+        let own = self.own;
+        let (load_balancer, addresses) = (wish.load_balancer.clone(), wish.addresses.clone());
+        let Some(found) = own.balancer(&wish.load_balancer) else {
+            // The name is free, and the addresses are, once the one before is gone.
+            let is_room = own.load_balancers.is_empty();
+            for one in &own.load_balancers {
+                self.replace_load_balancer(one);
+            }
+            if is_room {
+                let tags = wish.tags.clone();
+                let change = OwnChange::CreateLoadBalancer { load_balancer, addresses, tags };
+                self.build(vec![change]);
+            }
+            return None;
+        };
+        self.mark(found, &wish.tags);
+        self.await_ready(found);
+        let ids = addresses.iter().map(|one| own.address(one).map(|address| &address.id));
+        let ids: Option<BTreeSet<_>> = ids.collect();
+        if ids != Some(found.addresses.iter().collect()) {
+            self.build(vec![OwnChange::SetAddresses { load_balancer, addresses }]);
+        }
+        Some(found)
+    }
+
+    fn replace_load_balancer(&mut self, one: &LoadBalancer) {
+        let own = self.own;
+        if one.state == PieceState::Deleting {
+            self.waits.push(format!("{} to be gone", Which::of(one)));
+            return;
+        }
+        let mut listeners = Vec::new();
+        let mut is_held = false;
+        for listener in own.listeners.iter().filter(|it| it.load_balancer == one.id) {
+            let which = Which::of(listener);
+            if listener.state == PieceState::Deleting {
+                is_held = true;
+                self.waits.push(format!("{which} to be gone"));
+            } else {
+                listeners.push(OwnChange::Replace(which));
+            }
+        }
+        self.build(listeners);
+        if !is_held {
+            self.build(vec![OwnChange::Replace(Which::of(one))]);
+        }
+    }
+
+    fn groups(&mut self, wish: &Wish<'_>, members: &Members<'_>, batch: NonZeroUsize) {
+        let own = self.own;
+        // Ports may share a node port; the health check of the first holds.
+        let mut keys: BTreeMap<GroupKey, &HealthCheck> = BTreeMap::new();
+        for port in &wish.ports {
+            keys.entry(port.group).or_insert(&port.health_check);
+        }
+        let (mut makes, mut checks, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, health_check) in keys {
+            let found = own.group(key);
+            if let Some(found) = found {
+                self.mark(&found.group, &wish.tags);
+                self.await_ready(&found.group);
+                if found.group.health_check != *health_check {
+                    let health_check = health_check.clone();
+                    checks.push(OwnChange::SetHealthCheck { key, health_check });
+                }
+            } else {
+                let same = own.groups.iter().map(|it| &it.group);
+                if !self.make_room(same.filter(|it| key_of(it) == key)) {
+                    continue;
+                }
+                let (health_check, tags) = (health_check.clone(), wish.tags.clone());
+                makes.push(OwnChange::CreateGroup { key, health_check, tags });
+            }
+            let have = found.map_or(&[][..], |found| &*found.targets);
+            let (add, remove) = members.difference(have);
+            targets.extend(batches(key, &add, &remove, batch));
+        }
+        self.build(makes);
+        self.build(checks);
+        // Before listeners point to them, so that no client meets an empty group.
+        self.build(targets);
+    }
+
+    fn listeners(&mut self, wish: &Wish<'_>, of: Option<&LoadBalancer>) {
+        let own = self.own;
+        let (mut makes, mut sets) = (Vec::new(), Vec::new());
+        for port in &wish.ports {
+            let (key, group, settings) = (port.key, port.group, port.settings.clone());
+            let load_balancer = wish.load_balancer.clone();
+            match of.and_then(|of| own.listener(of, key)) {
+                Some(found) if is_usable(found) => {
+                    self.mark(found, &wish.tags);
+                    self.await_ready(found);
+                    let target_group = own.group(group).map(|group| &group.group.id);
+                    if target_group != Some(&found.target_group) || settings != found.settings {
+                        let set = OwnChange::SetListener { load_balancer, key, group, settings };
+                        sets.push(set);
+                    }
+                }
+                in_the_way => {
+                    if self.make_room(in_the_way.into_iter()) {
+                        let tags = wish.tags.clone();
+                        makes.push(OwnChange::CreateListener {
+                            load_balancer,
+                            key,
+                            group,
+                            settings,
+                            tags,
+                        });
+                    }
+                }
+            }
+        }
+        self.build(makes);
+        self.build(sets);
+    }
+
+    /// What is ours and not used by the wish any more. What has no mark is let be.
+    fn clear(&mut self, wish: &Wish<'_>, marks: &Marks, used: &LoadBalancer) {
+        let own = self.own;
+        let is_ours = |tags: &Tags| marks.read(tags, &wish.id.uid) == Mark::Ours;
+        let wanted: BTreeSet<_> = wish.ports.iter().map(|port| port.key).collect();
+        let groups: BTreeSet<_> = wish
+            .ports
+            .iter()
+            .filter_map(|port| own.group(port.group))
+            .map(|group| &group.group.id)
+            .collect();
+        let addresses: BTreeSet<_> = wish
+            .addresses
+            .iter()
+            .filter_map(|one| own.address(one))
+            .map(|address| &address.id)
+            .collect();
+        let mut down = Down::all(own);
+        down.listeners.retain(|it| it.load_balancer != used.id || !wanted.contains(&port_of(it)));
+        down.load_balancers.retain(|it| it.id != used.id);
+        down.groups.retain(|it| !groups.contains(&it.id) && is_ours(&it.tags));
+        down.addresses.retain(|it| !addresses.contains(&it.id) && is_ours(&it.tags));
+        (self.clearing, self.leaving) = down.stages(own);
+    }
+}
+
+fn batches(
+    key: GroupKey,
+    add: &[InstanceId],
+    remove: &[InstanceId],
+    most: NonZeroUsize,
+) -> Vec<OwnChange> {
+    let adds = add.chunks(most.get()).map(|add| (add.to_vec(), Vec::new()));
+    let mut all: Vec<(Vec<_>, Vec<_>)> = adds.collect();
+    let mut remove = remove;
+    // The last of those that add has room for some that go.
+    if let Some((add, gone)) = all.last_mut() {
+        let (first, rest) = remove.split_at(remove.len().min(most.get() - add.len()));
+        gone.extend_from_slice(first);
+        remove = rest;
+    }
+    all.extend(remove.chunks(most.get()).map(|remove| (Vec::new(), remove.to_vec())));
+    all.into_iter().map(|(add, remove)| OwnChange::ChangeTargets { key, add, remove }).collect()
+}
+
+fn present(
+    marks: &Marks,
+    batch: NonZeroUsize,
+    wish: &Wish<'_>,
+    nodes: &[Member],
+    own: &Own,
+) -> Plan<SimChange> {
+    let members = Members::of(nodes, wish.zones);
+    let mut draft = Draft::new(own);
+    draft.addresses(wish);
+    let used = draft.load_balancer(wish);
+    draft.groups(wish, &members, batch);
+    draft.listeners(wish, used);
+    if let Some(used) = used {
+        draft.clear(wish, marks, used);
+    }
+
+    let verdict = match (draft.building.first().and_then(|stage| stage.first()), &draft.waits[..]) {
+        (Some(first), _) => {
+            Verdict::Progressing(SimChange::Own(wish.id.clone(), first.clone()).to_string())
+        }
+        (None, [wait, ..]) => Verdict::Progressing(format!("waits for {wait}")),
+        (None, []) => Verdict::Done,
+    };
+    let mut report = Report::new(wish.id, holds(own), verdict);
+    if let Some(used) = used.filter(|used| used.state == PieceState::Active) {
+        report.ingress = ingress(wish, own, used);
+        let id = Some(used.id.to_string());
+        report.annotations.insert(ServiceAnnotations::LOAD_BALANCER_ID.to_owned(), id);
+    }
+    report.notes = failures(own);
+    let waits = draft.waits.into_iter().chain(draft.leaving);
+    Plan {
+        stages: stages(wish.id, draft.building.into_iter().chain(draft.clearing)),
+        later: waits.map(later).collect(),
+        reports: vec![report],
+    }
+}
+
+fn stages(
+    id: &ObjectId,
+    stages: impl Iterator<Item = Vec<OwnChange>>,
+) -> Vec<Vec<Step<SimChange>>> {
+    stages.map(|stage| stage.into_iter().map(|change| step(id, change)).collect()).collect()
+}
+
+fn step(id: &ObjectId, change: OwnChange) -> Step<SimChange> {
+    let adds = matches!(&change, OwnChange::ChangeTargets { add, .. } if !add.is_empty());
+    let step = Step::new(SimChange::Own(id.clone(), change)).wanted_by(id);
+    if adds {
+        // What is gone in the cloud before we hear of it must not keep the others waiting.
+        step.tolerating(Kind::NotFound, "instances of some nodes are gone and take no traffic")
+    } else {
+        step
+    }
+}
+
+/// The addresses that the load balancer has now, in the order of the wish.
+fn ingress(wish: &Wish<'_>, own: &Own, used: &LoadBalancer) -> Ingress {
+    let has = |one: &&AddressWish| {
+        let address = own
+            .addresses
+            .iter()
+            .find(|it| it.family == one.family && used.addresses.contains(&it.id));
+        address.map(|it| it.address)
+    };
+    let point = |address| IngressPoint {
+        address: IngressAddress::Ip(address),
+        mode: Some(wish.mode),
+        ports: Vec::new(),
+    };
+    let points: Vec<_> = wish.addresses.iter().filter_map(|it| has(&it)).map(point).collect();
+    if points.is_empty() { Ingress::Leave } else { Ingress::Set(points) }
+}
+
+fn failures(own: &Own) -> Vec<Note> {
+    let failed = own.load_balancers.iter().filter(|it| it.state == PieceState::Failed);
+    let note = |it: &LoadBalancer| {
+        let why = it.failure.as_deref().unwrap_or("the cloud does not say why");
+        let message = format!("load balancer {} has failed and is made anew: {why}", it.id);
+        Note { reason: "LoadBalancerFailed", message }
+    };
+    failed.map(note).collect()
+}
+
+/// Everything goes, listeners first.
+fn absent(id: &ObjectId, own: &Own) -> Plan<SimChange> {
+    let (going, waits) = Down::all(own).stages(own);
+    let verdict = match (own.is_empty(), &waits[..]) {
+        (true, _) => Verdict::Done,
+        (false, [wait, ..]) => Verdict::Progressing(format!("waits for {wait}")),
+        (false, []) => Verdict::Progressing("its load balancer is taken down".to_owned()),
+    };
+    let mut report = Report::new(id, holds(own), verdict);
+    report.annotations.insert(ServiceAnnotations::LOAD_BALANCER_ID.to_owned(), None);
+    Plan {
+        stages: stages(id, going.into_iter()),
+        later: waits.into_iter().map(later).collect(),
+        reports: vec![report],
+    }
+}
