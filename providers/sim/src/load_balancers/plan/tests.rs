@@ -260,7 +260,7 @@ proptest! {
         let mut cloud = Cloud::default();
         cloud.steps(&world(present(before), nodes.0), halfway);
         for (blow, at) in blows {
-            cloud.blow(blow, &at);
+            cloud.blow(blow, at);
         }
         let wish = world(present(after), nodes.1);
         cloud.converge(&wish);

@@ -17,6 +17,7 @@ use simcloud::api::{
 
 use super::super::super::annotations::ServiceAnnotations;
 use super::super::super::change::{OwnChange, SimChange, Which};
+use super::super::super::marks::Tags;
 use super::super::super::observe::{Group, Own, Wall};
 
 pub(crate) fn id(name: &str) -> ObjectId {
@@ -239,26 +240,36 @@ impl Cloud {
                 let one = own.listeners.iter_mut().find(|it| it.id == id).unwrap();
                 (one.target_group, one.settings) = (target_group, settings);
             }
-            OwnChange::Mark { which, tags } => match which.kind {
-                PieceKind::Address => {
-                    let mut all = own.addresses.iter_mut();
-                    all.find(|it| it.id.as_str() == which.id).unwrap().tags = tags;
-                }
-                PieceKind::LoadBalancer => {
-                    let mut all = own.load_balancers.iter_mut();
-                    all.find(|it| it.id.as_str() == which.id).unwrap().tags = tags;
-                }
-                PieceKind::TargetGroup => {
-                    let mut all = own.groups.iter_mut();
-                    all.find(|it| it.group.id.as_str() == which.id).unwrap().group.tags = tags;
-                }
-                PieceKind::Listener => {
-                    let mut all = own.listeners.iter_mut();
-                    all.find(|it| it.id.as_str() == which.id).unwrap().tags = tags;
-                }
-                PieceKind::Firewall => panic!("no Service's own"),
-            },
+            OwnChange::Mark { which, tags } => self.mark(&which, &tags),
             OwnChange::Delete(which) | OwnChange::Replace(which) => self.delete(&which),
+        }
+    }
+
+    fn mark(&mut self, which: &Which, tags: &Tags) {
+        let own = &mut self.own;
+        let is_it = |id: &str| id == which.id;
+        let all: Vec<&mut Tags> = match which.kind {
+            PieceKind::Address => {
+                let all = own.addresses.iter_mut().filter(|it| is_it(it.id.as_str()));
+                all.map(|it| &mut it.tags).collect()
+            }
+            PieceKind::LoadBalancer => {
+                let all = own.load_balancers.iter_mut().filter(|it| is_it(it.id.as_str()));
+                all.map(|it| &mut it.tags).collect()
+            }
+            PieceKind::TargetGroup => {
+                let all = own.groups.iter_mut().map(|it| &mut it.group);
+                all.filter(|it| is_it(it.id.as_str())).map(|it| &mut it.tags).collect()
+            }
+            PieceKind::Listener => {
+                let all = own.listeners.iter_mut().filter(|it| is_it(it.id.as_str()));
+                all.map(|it| &mut it.tags).collect()
+            }
+            PieceKind::Firewall => panic!("no Service's own"),
+        };
+        assert_eq!(all.len(), 1, "{which}");
+        for it in all {
+            it.clone_from(tags);
         }
     }
 
@@ -287,7 +298,7 @@ impl Cloud {
     }
 
     /// Something happens to the pieces.
-    pub(crate) fn blow(&mut self, blow: u8, at: &Index) {
+    pub(crate) fn blow(&mut self, blow: u8, at: Index) {
         let number = self.number();
         let own = &mut self.own;
         match blow {
