@@ -582,6 +582,7 @@ pub(crate) const ANNOTATIONS: Annotations = Annotations {
         accepted: "a number of seconds",
         default: "60",
         lenient: false,
+        written: false,
     }],
     read,
 };
