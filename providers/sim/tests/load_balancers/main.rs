@@ -125,10 +125,39 @@ async fn what_takes_time_is_waited_for() {
     let web = [present(spec("web", &[80]))];
     stage.settle(&web, &nodes).await;
     assert!(is_done(&stage, "web"));
+    let inside = annotated(spec("web", &[80]), &[("internal", "true")]);
+    stage.settle(&[present(inside)], &nodes).await;
+    assert!(is_done(&stage, "web"));
     stage.settle(&[absent("web")], &nodes).await;
     assert!(stage.snapshot().await.is_empty());
     stage.settle(&web, &nodes).await;
     assert!(is_done(&stage, "web"), "and made again under the same names");
+    // The Service comes back while the one of before still goes.
+    stage.settle_once(&[absent("web")], &nodes).await;
+    stage.settle_once(&[absent("web")], &nodes).await;
+    stage.settle(&web, &nodes).await;
+    assert!(is_done(&stage, "web"));
+    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+}
+
+#[tokio::test]
+async fn a_lost_answer_before_late_reads_makes_no_second_piece() {
+    for cut in 0..7 {
+        let stage = Stage::start().await;
+        let nodes = stage.launch(2).await;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let late = SettingsPatch { consistency_delay_ms: Some(60), ..SettingsPatch::default() };
+        stage.console.change_settings(&late).await.unwrap();
+        stage.console.clear_calls().await.unwrap();
+        stage.fault(WRITES, FaultKind::LoseResponse, cut).await;
+        let wants = [present(spec("web", &[80]))];
+        stage.settle(&wants, &nodes).await;
+        tokio::time::sleep(std::time::Duration::from_millis(80)).await;
+        stage.settle(&wants, &nodes).await;
+        assert_eq!(stage.snapshot().await.len(), 6, "{:#?}", stage.snapshot().await);
+        let calls = stage.console.calls().await.unwrap();
+        assert_eq!(calls.mutations_by(engine::CALLER), 7, "cut {cut}: {:#?}", stage.take_sent());
+    }
 }
 
 #[tokio::test]
