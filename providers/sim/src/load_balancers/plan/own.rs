@@ -46,8 +46,8 @@ fn read<'a>(spec: &'a LoadBalancerSpec, marks: &Marks, own: &Own) -> Result<Wish
     let wish = Wish::read(spec, marks)?;
     if let Some(other) = &own.name_taken {
         let message = format!(
-            "load balancer {} has the name {} and bears the mark of another cluster: delete it, or \
-             take its tags away to hand it over",
+            "load balancer {} has the name {} and bears somebody else's mark: delete it, or take its \
+             tags \"cluster\" and \"owner\" away to hand it over",
             other.id, other.name
         );
         return Err(CloudError::new(Kind::InvalidConfiguration, message));

@@ -267,8 +267,10 @@ proptest! {
         nodes in (0_usize..230, 0_usize..230),
         halfway in 0_usize..12,
         blows in prop::collection::vec((0_u8..7, any::<prop::sample::Index>()), 0..6),
+        is_slow in any::<bool>(),
     ) {
         let mut cloud = Cloud::default();
+        cloud.is_slow = is_slow;
         cloud.steps(&world(present(before), nodes.0), halfway);
         for (blow, at) in blows {
             cloud.blow(blow, at);
