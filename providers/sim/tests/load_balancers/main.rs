@@ -9,7 +9,7 @@ use ccm_core::converge::pass::End;
 use simcloud::api::{
     CreateAddress, CreateListener, CreateLoadBalancer, CreateTargetGroup, FaultKind, FirewallId,
     ForcedState, ListPieces, LoadBalancer, Operation, OperationClass, OperationFilter, PieceKind,
-    RuleSpec, SetLoadBalancerState, SettingsPatch, TargetGroup,
+    Quota, RuleSpec, SetLoadBalancerState, SettingsPatch, TargetGroup,
 };
 
 use engine::{Stage, Wanted, absent, annotated, gone, id, keep, port, present, spec};
@@ -177,8 +177,7 @@ async fn late_reads_make_no_second_piece() {
 /// Lost answers and refusals at every change, making, changing and taking down: the same end.
 #[tokio::test]
 async fn a_cut_at_any_change_ends_alike() {
-    for kind in [FaultKind::LoseResponse, FaultKind::Reset, FaultKind::ServerError { status: 503 }]
-    {
+    for kind in [FaultKind::LoseResponse, FaultKind::Reset] {
         let mut reference = None;
         for cut in 0..40 {
             let stage = Stage::start().await;
@@ -304,6 +303,25 @@ async fn services_share_the_firewall_and_strangers_are_let_be() {
     assert_eq!(owners(stage.inventory().await), ["somebody"], "so the firewall stays");
     stage.with_firewall_report(&id("b"), |it| assert_eq!(it.holds, Holds::Nothing));
     assert_eq!(stage.inventory().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_quota_that_one_exceeds_costs_no_other() {
+    let stage = Stage::start().await;
+    let nodes = stage.launch(1).await;
+    let quotas = Some([(Quota::RulesOfFirewall, 2)].into());
+    let patch = SettingsPatch { quotas, ..SettingsPatch::default() };
+    stage.console.change_settings(&patch).await.unwrap();
+    let both = [present(spec("a", &[80])), present(spec("b", &[81, 82, 83]))];
+    for _ in 0..3 {
+        stage.settle_once(&both, &nodes).await;
+    }
+    assert!(is_done(&stage, "a"));
+    assert!(!is_done(&stage, "b"));
+    let ends = stage.settle_once(&both, &nodes).await;
+    let refused = ends.iter().flat_map(|passed| &passed.refused);
+    let refused: Vec<_> = refused.map(|(id, err)| (id.to_string(), err.kind())).collect();
+    assert_eq!(refused, [("default/b".to_owned(), Kind::QuotaExceeded)]);
 }
 
 #[tokio::test]
