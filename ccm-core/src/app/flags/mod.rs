@@ -76,8 +76,10 @@ fn read(
 ) -> Result<(Options, PlanOptions), Exit> {
     let matches = command.try_get_matches_from_mut(args).and_then(|matches| {
         let flags = Flags::from_arg_matches(&matches)?;
-        // Without the command they are not there, and nobody asks for them.
-        Ok((flags, typed::Plan::from_arg_matches(&matches).ok()))
+        // Without the command they are not there, and clap panics when it is asked for them.
+        let is_plan = matches.try_contains_id("output").is_ok();
+        let plan = is_plan.then(|| typed::Plan::from_arg_matches(&matches)).transpose()?;
+        Ok((flags, plan))
     });
     let (mut flags, plan) = matches.map_err(|err| refused(program, args, &err))?;
     if let Some(text) = version(program, &flags.global.version)? {
