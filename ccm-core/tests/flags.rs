@@ -14,7 +14,6 @@ use rstest::rstest;
 fn program() -> Program {
     Program {
         name: "cloud-controller-manager",
-        plan: "cloud-controller-manager plan",
         version: "0.1.0",
         providers: vec!["sim", "aws"],
     }

@@ -46,8 +46,7 @@ pub fn main(providers: Vec<Registration>) -> ExitCode {
 fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
     let names = providers.iter().map(|provider| provider.name).collect();
     let registry = Registry::new(providers)?;
-    let plan = "cloud-controller-manager plan";
-    let program = Program { name: NAME, plan, version: VERSION, providers: names };
+    let program = Program { name: NAME, version: VERSION, providers: names };
     let (options, plan) = match flags::parse(&program, std::env::args_os()) {
         Ok(Command::Run(options)) => (options, None),
         Ok(Command::Plan(options, plan)) => (options, Some(plan)),

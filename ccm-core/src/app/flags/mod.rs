@@ -33,8 +33,6 @@ const PLAN: &str = "plan";
 pub struct Program {
     /// Its name in usage and version.
     pub name: &'static str,
-    /// Its name with the command `plan`.
-    pub plan: &'static str,
     /// Its version, as `0.1.0`.
     pub version: &'static str,
     /// Values that `--cloud-provider` takes. Empty: any, somebody else will look at it.
@@ -60,9 +58,8 @@ pub fn parse(
     let mut args: Vec<OsString> = args.into_iter().map(|arg| with_dashes(arg.into())).collect();
     if args.get(1).is_some_and(|arg| arg == PLAN) {
         args.remove(1);
-        let program = Program { name: program.plan, ..program.clone() };
         let (options, plan) =
-            read(&program, &args, typed::plan_command(program.name, &program.providers))?;
+            read(program, &args, typed::plan_command(program.name, &program.providers))?;
         return Ok(Command::Plan(options, plan));
     }
     let (options, _) = read(program, &args, typed::command(program.name, &program.providers))?;

@@ -271,7 +271,7 @@ pub(super) struct Global {
 pub(super) fn command(name: &'static str, providers: &[&str]) -> clap::Command {
     Flags::command()
         .name(name)
-        .override_usage(format!("{name} [flags]"))
+        .override_usage(format!("{name} [flags]\n       {name} plan [flags]"))
         .mut_args(|arg| {
             // As in Go, the argument after a flag is its value whatever it looks like.
             let takes_next = !arg.is_positional()
@@ -292,6 +292,8 @@ pub(super) fn plan_command(name: &'static str, providers: &[&str]) -> clap::Comm
     let about = "Prints what the controllers would change in the cloud and in the cluster, and \
                  changes nothing. Ends with 0 when nothing would change, with 2 when something would, \
                  with 1 when that cannot be said";
-    let command = command(name, providers).about(about);
-    Plan::augment_args(command)
+    // Adding arguments brings the words of their struct with it.
+    Plan::augment_args(command(name, providers))
+        .about(about)
+        .override_usage(format!("{name} plan [flags]"))
 }
