@@ -84,8 +84,11 @@ fn flags_page() -> String {
          {NAME} replaces. Where a default differs, the \
          flag says what upstream's is. Durations are written as in Go: `15s`, `1h30m`. \
          A flag that is not on this page is refused.\n\
+         {}\n\
+         `{NAME} plan` takes all of these too, and besides:\n\
          {}",
-        flags::reference(NAME)
+        flags::reference(NAME),
+        flags::plan_reference(NAME)
     )
 }
 

@@ -9,6 +9,7 @@ pub mod claims;
 pub mod decide;
 pub mod members;
 mod orphans;
+pub mod rehearse;
 mod roster;
 pub mod spec;
 pub mod tell;
@@ -317,16 +318,6 @@ impl ServiceController {
             let decision = self.decide(&service, &File::default());
             self.hand(&service.id(), decision.now);
         }
-    }
-
-    /// What would be written on each Service now, as far as it is known.
-    pub fn pending(&self) -> Vec<(ServiceKey, Patch)> {
-        let mut services = self.services.all();
-        services.sort_by(|one, other| one.key.cmp(&other.key));
-        let patch = |service: Arc<Service>| {
-            (service.key.clone(), self.decide(&service, &File::default()).patch)
-        };
-        services.into_iter().map(patch).filter(|(_, patch)| !patch.is_empty()).collect()
     }
 
     async fn follow_nodes(&self) {

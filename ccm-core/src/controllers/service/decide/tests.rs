@@ -353,12 +353,16 @@ fn notes_are_told_once_and_again_when_they_come_back() {
 }
 
 #[test]
-fn what_the_provider_writes_back_is_written_at_once() {
+fn a_finalizer_of_the_provider_is_written_at_once_and_its_annotations_when_work_rests() {
     let mut report = report(Holds::Something, Verdict::Progressing("an address".to_owned()));
     report.annotations.insert("sim/id".to_owned(), Some("lb-1".to_owned()));
     report.finalizers.insert("sim/held".to_owned(), Holds::Something);
-    let progress = Progress { is_under_way: true, ..progress(Aim::Present, report) };
-    let decision = decided(&held_and(&condition("False", "Provisioning")), Some(&progress));
+    let at_work = Progress { is_under_way: true, ..progress(Aim::Present, report) };
+    let service = held_and(&condition("False", "Provisioning"));
+    let decision = decided(&service, Some(&at_work));
+    assert_eq!(decision.patch.annotations, [].into());
+    assert_eq!(decision.patch.add_finalizers, ["sim/held"]);
+    let decision = decided(&service, Some(&Progress { is_under_way: false, ..at_work }));
     assert_eq!(decision.patch.annotations, [("sim/id".to_owned(), Some("lb-1".to_owned()))].into());
     assert_eq!(decision.patch.add_finalizers, ["sim/held"]);
 }
