@@ -67,6 +67,7 @@ macro_rules! __list {
             what_somebody_else_changed_is_put_right
             a_change_by_another_in_the_middle_is_put_right
             a_crash_while_making_leaves_no_trace
+            a_crash_while_changing_ports_leaves_no_trace
             a_crash_while_changing_leaves_no_trace
             a_crash_while_taking_down_leaves_no_trace
             a_half_made_service_is_taken_down

@@ -18,16 +18,24 @@ pub async fn a_crash_while_making_leaves_no_trace(harness: &impl LoadBalancerHar
     Story::making(&harness.service()).with_crashes(&mut rig, &rest).await;
 }
 
-/// The same for every change of a Service, beside another one.
+/// The same for every change of a Service's ports, beside another Service.
+pub async fn a_crash_while_changing_ports_leaves_no_trace(harness: &impl LoadBalancerHarness) {
+    changing(harness, &Variant::of_ports()).await;
+}
+
+/// The same for every other field and annotation that the cloud offers.
 pub async fn a_crash_while_changing_leaves_no_trace(harness: &impl LoadBalancerHarness) {
+    changing(harness, &harness.variants()).await;
+}
+
+async fn changing<H: LoadBalancerHarness>(harness: &H, variants: &[Variant]) {
     let mut rig = staged(harness).await;
     let service = harness.service();
     rig.present(&service.sibling("other"));
     rig.settled().await;
     let rest = rig.snapshot().await;
-    for variant in Variant::of_ports().iter().chain(&harness.variants()) {
-        let changed = variant.of(&service);
-        Story::changing(variant.name, &service, &changed).with_crashes(&mut rig, &rest).await;
+    for variant in variants {
+        Story::changing(&service, variant).with_crashes(&mut rig, &rest).await;
     }
 }
 

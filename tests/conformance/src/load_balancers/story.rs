@@ -2,7 +2,7 @@
 
 use crate::balancing::LoadBalancerHarness;
 use crate::rig::{Cut, Rig};
-use crate::service::Service;
+use crate::service::{Service, Variant};
 
 /// A process, and two nodes that may be members.
 pub(super) async fn staged<H: LoadBalancerHarness>(harness: &H) -> Rig<'_, H> {
@@ -55,6 +55,8 @@ pub(super) struct Story {
     pub(super) service: Service,
     pub(super) before: Option<Service>,
     pub(super) after: Option<Service>,
+    /// Whether something of the end is left where the Service goes back to what it was.
+    pub(super) sticks: bool,
 }
 
 /// A story as it goes when nothing is in the way.
@@ -70,8 +72,9 @@ impl Story {
         Self::new("making it", None, Some(service), service)
     }
 
-    pub(super) fn changing(what: &str, before: &Service, after: &Service) -> Self {
-        Self::new(what, Some(before), Some(after), before)
+    pub(super) fn changing(service: &Service, variant: &Variant) -> Self {
+        let story = Self::new(variant.name, Some(service), Some(&variant.of(service)), service);
+        Self { sticks: variant.sticks, ..story }
     }
 
     pub(super) fn taking_down(service: &Service) -> Self {
@@ -85,7 +88,7 @@ impl Story {
         service: &Service,
     ) -> Self {
         let (before, after) = (before.cloned(), after.cloned());
-        Self { what: what.to_owned(), service: service.clone(), before, after }
+        Self { what: what.to_owned(), service: service.clone(), before, after, sticks: false }
     }
 
     /// Where the story begins, settled.
@@ -143,9 +146,16 @@ impl Story {
                 rig.restart().await;
                 rig.settled().await;
                 assert_left(&about, &rig.snapshot().await, &calm.end);
+                if self.before.is_some() && !self.sticks {
+                    // Back to where it began. What leaks is found in the end.
+                    continue;
+                }
                 self.clear(rig).await;
                 assert_left(&format!("{about}, and deleted"), &rig.snapshot().await, rest);
             }
         }
+        self.clear(rig).await;
+        let about = format!("{}, after all those crashes, and deleted", self.what);
+        assert_left(&about, &rig.snapshot().await, rest);
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::impatient::Impatient;
 use super::watch::Watch;
 
 /// Retries come soon: what is waited for here is the cloud's, or the kit's own doing.
@@ -69,7 +70,8 @@ impl Life {
         if let Err(err) = provider.connect(&cx, facts).await {
             panic!("nothing is wrong, and yet the provider cannot connect: {err:?}");
         }
-        let converger = provider.load_balancers().expect("the provider has load balancers");
+        let offered = provider.load_balancers().expect("the provider has load balancers");
+        let converger = Converger::new(Impatient(offered));
         let (desk, watch) = (Arc::new(Desk::default()), Arc::new(Watch::default()));
         let engine = engine(&converger, Arc::clone(&desk) as _);
         let engine = Arc::new(engine.watched_by(Arc::clone(&watch) as _));
@@ -99,16 +101,10 @@ pub(super) async fn rehearse(
 ) -> Vec<Rehearsed> {
     let engine = engine(converger, Arc::new(Desk::default()));
     engine.members(members);
-    let units = wants.iter().map(|want| converger.units(want).len()).max().unwrap_or(0);
     for want in wants {
         engine.want(want, 0);
     }
-    // With each round it is the turn of one more unit, where those before it are done.
-    let mut rehearsed = Vec::new();
-    for _ in 0..units {
-        rehearsed = engine.dry().await;
-    }
-    rehearsed
+    engine.dry().await
 }
 
 fn engine(

@@ -1,6 +1,7 @@
 //! A process on a vendor's cloud, as tests handle it: what is wanted, what became of it, restarts,
 //! and crashes at any change.
 
+mod impatient;
 mod life;
 mod watch;
 
@@ -330,7 +331,7 @@ impl<'a, H: LoadBalancerHarness> Rig<'a, H> {
         let members = Arc::clone(&self.members);
         let rehearsed = rehearse(&self.life.converger, wants.collect(), members).await;
         let mut left = String::new();
-        for Rehearsed { unit, plan } in &rehearsed {
+        for Rehearsed { unit, plan, .. } in &rehearsed {
             match plan {
                 Ok(plan) if plan.is_done() => {}
                 Ok(plan) => {
@@ -435,9 +436,15 @@ impl<'a, H: LoadBalancerHarness> Rig<'a, H> {
 
     async fn until_reached(&mut self) -> bool {
         let watch = Arc::clone(&self.life.watch);
+        let reached = async {
+            // What is left of an earlier time says nothing of this one.
+            while !watch.is_reached() {
+                watch.reached.notified().await;
+            }
+        };
         tokio::select! {
             biased;
-            () = watch.reached.notified() => watch.is_reached(),
+            () = reached => true,
             () = self.settled() => false,
         }
     }
@@ -463,7 +470,7 @@ impl<'a, H: LoadBalancerHarness> Rig<'a, H> {
 /// The first steps of what was rehearsed, as lines.
 pub(crate) fn first_lines(rehearsed: &[Rehearsed]) -> Vec<String> {
     let mut lines = Vec::new();
-    for Rehearsed { unit, plan } in rehearsed {
+    for Rehearsed { unit, plan, .. } in rehearsed {
         let plan = match plan {
             Ok(plan) => plan,
             Err(err) => panic!("nothing is wrong, and yet {unit} has no plan: {err:?}"),
