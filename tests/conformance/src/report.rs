@@ -5,6 +5,7 @@ use std::fmt;
 use futures::future::LocalBoxFuture;
 use futures::{StreamExt, stream};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::balancing::LoadBalancerHarness;
 use crate::harness::Harness;
@@ -66,6 +67,8 @@ pub struct Line {
     /// How it ended.
     #[serde(flatten)]
     pub outcome: Outcome,
+    /// How long that took, without the making of the harness.
+    pub millis: u128,
 }
 
 impl Report {
@@ -75,7 +78,9 @@ impl Report {
         let line = async |behaviour: Behaviour<H>| {
             let Behaviour { capability, name, run } = behaviour;
             let harness = harness().await;
-            Line { capability, name, outcome: outcome_of(&harness, run(&harness)).await }
+            let began = Instant::now();
+            let outcome = outcome_of(&harness, run(&harness)).await;
+            Line { capability, name, outcome, millis: began.elapsed().as_millis() }
         };
         let behaviours = runtime().block_on(async {
             stream::iter(behaviours).map(line).buffered(AT_ONCE).collect().await
@@ -97,7 +102,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mut passed, mut failed, mut not_offered) = (0, 0, 0);
-        for Line { capability, name, outcome } in &self.behaviours {
+        for Line { capability, name, outcome, .. } in &self.behaviours {
             let what = format!("{capability}: {}", name.replace('_', " "));
             match outcome {
                 Outcome::Passed => {
