@@ -1,6 +1,6 @@
 //! Who wants what, which units that makes, and when each is looked at next. Pure: time is handed in.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -238,7 +238,7 @@ impl<S: Spec> Book<S> {
                     entry.want.kept()
                 }
             };
-            if !matches!(want, Want::Keep(_)) {
+            if !is_kept(&want) {
                 generations.insert(id.clone(), entry.generation);
             }
             wants.push(want);
@@ -257,13 +257,23 @@ impl<S: Spec> Book<S> {
         Turn::Pass(Box::new(Job { unit, world, cause, urgency, number, generations }))
     }
 
-    /// Takes what a pass reports. What is said of what is kept, or of a want that is not wanted any
-    /// more, counts for nothing.
-    pub(super) fn reported(&mut self, job: &Job<S>, reports: Vec<Report>) -> News {
+    /// Takes what a pass reports of the world that it planned from. What is said of what is kept
+    /// there, or of a want that is not wanted any more, counts for nothing.
+    pub(super) fn reported(
+        &mut self,
+        job: &Job<S>,
+        world: &World<S>,
+        reports: Vec<Report>,
+    ) -> News {
         let mut news = News::default();
         let unit = &job.unit.name;
+        let kept: HashSet<_> =
+            world.wants.iter().filter(|want| is_kept(want)).map(Want::id).collect();
         for report in reports {
             let Some(generation) = job.generations.get(&report.id) else { continue };
+            if kept.contains(&report.id) {
+                continue;
+            }
             let Some(entry) = self.entries.get_mut(&report.id) else { continue };
             if entry.generation != *generation {
                 continue;
@@ -359,6 +369,10 @@ impl<S: Spec> Book<S> {
     }
 }
 
+fn is_kept<S>(want: &Want<S>) -> bool {
+    matches!(want, Want::Keep(_))
+}
+
 impl Seat {
     fn new(unit: &Unit) -> Self {
         let (users, held) = (BTreeSet::new(), HashMap::new());
@@ -400,3 +414,6 @@ fn jittered(interval: Duration, unit: &UnitName, looks: u64) -> Duration {
     let share = f64::from(u32::try_from(hasher.finish() >> 32).unwrap_or(u32::MAX));
     interval.mul_f64(0.9 + 0.2 * share / f64::from(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests;

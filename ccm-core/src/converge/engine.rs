@@ -310,7 +310,7 @@ impl<S: Spec> Engine<S> {
                 }
             };
             let reports = std::mem::take(&mut plan.reports);
-            let _ = self.book().reported(&job, reports);
+            let _ = self.book().reported(&job, &job.world, reports);
             rehearsed.push(Rehearsed { unit, plan: Ok(plan) });
         }
         rehearsed
@@ -346,8 +346,8 @@ impl<S: Spec> Around<S> for Round<'_, S> {
         self.engine.governor.write(self.job.urgency, Freshness::Live, self.deadline)
     }
 
-    fn publish(&self, _: &Unit, _: &World<S>, reports: Vec<Report>) {
-        let news = self.engine.book().reported(self.job, reports);
+    fn publish(&self, _: &Unit, world: &World<S>, reports: Vec<Report>) {
+        let news = self.engine.book().reported(self.job, world, reports);
         self.engine.spread(news);
     }
 

@@ -1,20 +1,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
 use super::*;
 use crate::cloud::{
-    Bucket, Change, CloudError, Converge, Effect, Freshness, Holds, Identity, LoadBalancerSpec,
-    Operation, Owned, Protocol, Read, ServicePort, Urgency, Verdict,
+    Bucket, Change, CloudError, Converge, Effect, Freshness, Holds, LoadBalancerSpec, Operation,
+    Owned, Read, Urgency, Verdict,
 };
 use crate::cluster::gate::Gate;
+use crate::converge::wants::{Wanted, ports, present};
 use crate::governor::Governor;
 use crate::telemetry::CloudMetrics;
-
-type Wanted = Want<LoadBalancerSpec>;
 
 /// A firewall that all Services share, and whose cloud refuses some ports.
 #[derive(Clone, Debug, Default)]
@@ -46,13 +44,6 @@ impl Change for WallChange {
             Self::Open(_) => Effect::Update,
             Self::Close(_) => Effect::Delete,
         }
-    }
-}
-
-fn ports(want: &Wanted) -> BTreeSet<u16> {
-    match want {
-        Want::Present(spec) => spec.ports.iter().map(|port| port.port.get()).collect(),
-        Want::Absent(_) | Want::Keep(_) => BTreeSet::new(),
     }
 }
 
@@ -161,21 +152,6 @@ impl Around<LoadBalancerSpec> for Log {
         self.sent.lock().unwrap().push(step.change.to_string());
         Ok(())
     }
-}
-
-fn present(uid: &str, ports: &[u16]) -> Wanted {
-    let id = ObjectId { namespace: "shop".into(), name: uid.into(), uid: uid.into() };
-    let (annotations, finalizers) = (BTreeMap::new(), BTreeSet::new());
-    let identity = Identity { id, annotations, finalizers, ingress: Vec::new() };
-    let port = |port: &u16| ServicePort {
-        name: String::new(),
-        protocol: Protocol::Tcp,
-        port: NonZeroU16::new(*port).unwrap(),
-        node_port: None,
-        app_protocol: None,
-    };
-    let ports = ports.iter().map(port).collect();
-    Want::Present(Arc::new(LoadBalancerSpec { ports, ..LoadBalancerSpec::new(identity) }))
 }
 
 async fn passed(wall: &Wall, wants: Vec<Wanted>) -> (Passed, Vec<String>) {
