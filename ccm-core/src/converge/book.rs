@@ -110,28 +110,31 @@ pub(super) struct Book<S> {
     entries: BTreeMap<ObjectId, Entry<S>>,
     seats: HashMap<UnitName, Seat>,
     members: Arc<[Member]>,
+    generations: u64,
     looks: u64,
 }
 
 impl<S: Spec> Book<S> {
     pub(super) fn new(timing: Timing) -> Self {
         let (entries, seats, members) = (BTreeMap::new(), HashMap::new(), Arc::default());
-        Self { timing, entries, seats, members, looks: 0 }
+        Self { timing, entries, seats, members, generations: 0, looks: 0 }
     }
 
     /// Takes what is wanted for an object. `digest` tells one form of its spec from another.
     pub(super) fn want(&mut self, want: Want<S>, digest: u64, units: Vec<Unit>) -> News {
         let id = want.id().clone();
+        self.generations += 1;
+        let generation = self.generations;
         let mut cause = Cause::Changed;
         let mut before: Vec<UnitName> = Vec::new();
         match self.entries.get_mut(&id) {
             None => {
                 cause = Cause::New;
-                self.entries.insert(id.clone(), Entry::new(want, digest, units));
+                self.entries.insert(id.clone(), Entry::new(want, digest, units, generation));
             }
             Some(entry) => {
                 before.extend(entry.places.iter().map(|place| place.unit.name.clone()));
-                if !entry.change(want, digest, units) {
+                if !entry.change(want, digest, units, generation) {
                     return News::default();
                 }
             }

@@ -16,7 +16,9 @@ pub(super) struct Entry<S> {
     pub(super) want: Want<S>,
     /// Tells this form of the spec from another.
     pub(super) digest: u64,
-    /// Counts the wants: what a pass says of an earlier one does not hold for this one.
+    /// The number of the want among all that there ever were, of this object and of others: what a
+    /// pass says of an earlier one does not hold for this one, also where the object was forgotten
+    /// in between.
     pub(super) generation: u64,
     /// Its units in building order, and how far it is in each.
     pub(super) places: Vec<Place>,
@@ -56,8 +58,8 @@ fn aim<S>(want: &Want<S>) -> Aim {
 }
 
 impl<S: Spec> Entry<S> {
-    pub(super) fn new(want: Want<S>, digest: u64, units: Vec<Unit>) -> Self {
-        let mut this = Self { want, digest, generation: 0, places: Vec::new() };
+    pub(super) fn new(want: Want<S>, digest: u64, units: Vec<Unit>, generation: u64) -> Self {
+        let mut this = Self { want, digest, generation, places: Vec::new() };
         this.settle_in(units);
         this
     }
@@ -73,14 +75,20 @@ impl<S: Spec> Entry<S> {
     }
 
     /// Takes a new want. False where it is what it was: then nothing is forgotten.
-    pub(super) fn change(&mut self, want: Want<S>, digest: u64, units: Vec<Unit>) -> bool {
+    pub(super) fn change(
+        &mut self,
+        want: Want<S>,
+        digest: u64,
+        units: Vec<Unit>,
+        generation: u64,
+    ) -> bool {
         let is_same = aim(&self.want) == aim(&want)
             && self.digest == digest
             && self.places.iter().map(|place| &place.unit).eq(&units);
         self.want = want;
         self.digest = digest;
         if !is_same {
-            self.generation += 1;
+            self.generation = generation;
             // What was said of the former want says nothing of this one: what was "empty" before
             // it was made may not be so any more.
             self.settle_in(units);

@@ -157,6 +157,18 @@ async fn what_is_said_of_an_earlier_want_counts_for_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_said_of_an_object_before_it_was_forgotten_counts_for_nothing() {
+    let (mut book, now) = (book(), Instant::now());
+    book.want(absent("a"), 1, units());
+    let job = begin(&mut book, "wall", now).unwrap();
+    // It is wanted again while that pass goes on, under the same UID.
+    book.forget(&id("a"));
+    book.want(present("a", &[80]), 1, vec![shared("wall")]);
+    reported(&mut book, &job, vec![empty("a")]);
+    assert!(book.progress(&id("a")).unwrap().reports.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_empty_before_a_change_is_not_taken_for_gone() {
     let (mut book, now) = (book(), Instant::now());
     let own = || vec![shared("own")];
