@@ -1,6 +1,6 @@
 //! Who wants what, which units that makes, and when each is looked at next. Pure: time is handed in.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -270,11 +270,11 @@ impl<S: Spec> Book<S> {
     ) -> News {
         let mut news = News::default();
         let unit = &job.unit.name;
-        let kept: HashSet<_> =
-            world.wants.iter().filter(|want| is_kept(want)).map(Want::id).collect();
+        let mut unsaid: BTreeSet<_> =
+            world.wants.iter().filter(|want| !is_kept(want)).map(Want::id).collect();
         for report in reports {
             let Some(generation) = job.generations.get(&report.id) else { continue };
-            if kept.contains(&report.id) {
+            if !unsaid.remove(&report.id) {
                 continue;
             }
             let Some(entry) = self.entries.get_mut(&report.id) else { continue };
@@ -289,6 +289,13 @@ impl<S: Spec> Book<S> {
             }
             if let Some(next) = next.filter(|next| next != unit) {
                 news.wakes.extend(self.wake(&next, Cause::Changed));
+            }
+        }
+        for id in unsaid {
+            let entry = self.entries.get_mut(id);
+            let entry = entry.filter(|it| job.generations.get(id) == Some(&it.generation));
+            if entry.is_some_and(|entry| entry.unsaid(unit)) {
+                news.about.insert(id.clone());
             }
         }
         news

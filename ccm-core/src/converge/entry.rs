@@ -154,6 +154,12 @@ impl<S: Spec> Entry<S> {
         (true, next)
     }
 
+    /// A unit's pass said nothing of the want: it is not done, and may hold something. Says whether
+    /// that is news.
+    pub(super) fn unsaid(&mut self, unit: &UnitName) -> bool {
+        self.place_of(unit).is_some_and(|at| self.places[at].report.take().is_some())
+    }
+
     /// A pass over this unit has ended; `failed` is what hindered it, if anything did.
     pub(super) fn ended(&mut self, unit: &UnitName, failed: Option<&CloudError>, cause: Cause) {
         let Some(at) = self.place_of(unit) else { return };

@@ -73,7 +73,8 @@ fn error(kind: Kind) -> CloudError {
     CloudError::new(kind, "no")
 }
 
-/// A whole pass: what is reported, how it ends, and when the unit is looked at again.
+/// A whole pass: what is reported (nothing: it did not get as far), how it ends, and when the unit is
+/// looked at again.
 fn pass(
     book: &mut TestBook,
     unit: &str,
@@ -82,7 +83,9 @@ fn pass(
     passed: &Passed,
 ) -> Wake {
     let job = begin(book, unit, now).expect("somebody's turn");
-    reported(book, &job, reports);
+    if !reports.is_empty() {
+        reported(book, &job, reports);
+    }
     let news = book.ended(&job, passed, now);
     news.wakes.into_iter().next_back().expect("another look")
 }
@@ -205,6 +208,16 @@ async fn what_a_pass_says_of_those_it_keeps_counts_for_nothing() {
     let news = book.reported(&job, &world, vec![done("a"), done("b")]);
     assert_eq!(news.about, BTreeSet::from([id("a")]));
     assert!(book.progress(&id("b")).unwrap().reports.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_reported_any_more_is_not_done() {
+    let (mut book, now) = (book(), Instant::now());
+    book.want(present("a", &[80]), 1, vec![shared("own")]);
+    pass(&mut book, "own", now, vec![done("a")], &ending(End::Done, &[]));
+    let job = begin(&mut book, "own", now).unwrap();
+    assert_eq!(reported(&mut book, &job, Vec::new()).about, BTreeSet::from([id("a")]));
+    assert!(!book.progress(&id("a")).unwrap().is_done);
 }
 
 #[tokio::test(start_paused = true)]
