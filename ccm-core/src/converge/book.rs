@@ -283,13 +283,12 @@ impl<S: Spec> Book<S> {
             }
             let id = report.id.clone();
             let (is_news, next) = entry.reported(unit, report, job.number);
-            let next = next.and_then(|at| entry.places.get(at)).map(|it| it.unit.name.clone());
+            let next = next.into_iter().map(|at| entry.places[at].unit.name.clone());
+            let next: Vec<_> = next.filter(|next| next != unit).collect();
             if is_news {
                 news.about.insert(id);
             }
-            if let Some(next) = next.filter(|next| next != unit) {
-                news.wakes.extend(self.wake(&next, Cause::Changed));
-            }
+            news.wakes.extend(next.iter().filter_map(|next| self.wake(next, Cause::Changed)));
         }
         for id in unsaid {
             let entry = self.entries.get_mut(id);

@@ -127,31 +127,31 @@ impl<S: Spec> Entry<S> {
     }
 
     /// Takes what a unit's pass reported of the want as it is now. Says whether it is news, and
-    /// which place's turn it has become.
+    /// which places' turn it has become: all of them, since what a unit was to be looked at for
+    /// while it was not its turn is forgotten.
     pub(super) fn reported(
         &mut self,
         unit: &UnitName,
         report: Report,
         pass: u64,
-    ) -> (bool, Option<usize>) {
-        let Some(at) = self.place_of(unit) else { return (false, None) };
+    ) -> (bool, Vec<usize>) {
+        let Some(at) = self.place_of(unit) else { return (false, Vec::new()) };
         let turns = |entry: &Self| -> Vec<bool> {
             (0..entry.places.len()).map(|place| entry.is_turn_of(place)).collect()
         };
         let place = &mut self.places[at];
         place.heard_in = pass;
         if place.report.as_deref() == Some(&report) {
-            return (false, None);
+            return (false, Vec::new());
         }
         let (done, empty) = (place.is_done(), place.is_empty());
         let before = turns(self);
         let place = &mut self.places[at];
         place.report = Some(Arc::new(report));
         let moved = (done, empty) != (place.is_done(), place.is_empty());
-        let next = moved.then(|| turns(self)).and_then(|after| {
-            before.iter().zip(&after).position(|(before, after)| !before && *after)
-        });
-        (true, next)
+        let after = if moved { turns(self) } else { before.clone() };
+        let is_new = |place: &usize| !before[*place] && after[*place];
+        (true, (0..after.len()).filter(is_new).collect())
     }
 
     /// A unit's pass said nothing of the want: it is not done, and may hold something. Says whether

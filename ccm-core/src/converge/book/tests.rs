@@ -144,6 +144,23 @@ async fn what_is_torn_down_goes_back_and_is_gone_once_every_unit_has_said_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_unit_whose_turn_comes_back_is_looked_at() {
+    let (mut book, now) = (book(), Instant::now());
+    book.want(present("a", &[80]), 1, units());
+    for unit in ["group", "balancer", "wall"] {
+        pass(&mut book, unit, now, vec![done("a")], &ending(End::Done, &[]));
+    }
+    // The first unit has something to do again; meanwhile the others are nobody's turn, and what
+    // they were to be looked at for is lost.
+    let group = begin(&mut book, "group", now).unwrap();
+    reported(&mut book, &group, vec![on_the_way("a")]);
+    assert!(begin(&mut book, "wall", now).is_none());
+    assert!(begin(&mut book, "balancer", now).is_none());
+    let news = reported(&mut book, &group, vec![done("a")]);
+    assert_eq!(woken(&news.wakes), ["balancer", "wall"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_said_of_an_earlier_want_counts_for_nothing() {
     let (mut book, now) = (book(), Instant::now());
     book.want(present("a", &[80]), 1, units());
