@@ -247,7 +247,11 @@ impl<S: Spec> Book<S> {
             wants.push(want);
         }
         if generations.is_empty() {
-            return held_until.map_or(Turn::Nothing, |until| Turn::Wait(until - now));
+            let Some(until) = held_until else { return Turn::Nothing };
+            if let Some(seat) = self.seats.get_mut(unit) {
+                seat.cause = Some(cause.max(Cause::Retry));
+            }
+            return Turn::Wait(until - now);
         }
         self.looks += 1;
         for id in generations.keys() {
@@ -346,6 +350,10 @@ impl<S: Spec> Book<S> {
             let until = if blamed.is_some() { now + theirs.after } else { now };
             seat.held.insert(id.clone(), Held { generation: *generation, until, failures });
             next.sooner(theirs.after, theirs.cause);
+        }
+        // Those that this pass kept have their time still, and the queue knows only the next one.
+        for held in seat.held.values().filter(|held| now < held.until) {
+            next.sooner(held.until - now, Cause::Retry);
         }
         if seat.cause.is_none() && next.cause > Cause::Drift {
             seat.cause = Some(next.cause);

@@ -260,6 +260,52 @@ async fn a_failed_pass_is_no_trouble_for_who_was_settled_in_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_was_refused_is_kept_until_it_is_due() {
+    let (mut book, now) = (book(), Instant::now());
+    for uid in ["a", "b"] {
+        book.want(present(uid, &[80]), 1, vec![shared("wall")]);
+    }
+    let refused = ending(End::Done, &[("b", Kind::QuotaExceeded)]);
+    let next = pass(&mut book, "wall", now, vec![done("a")], &refused);
+    assert_eq!(next.after, 5 * SECOND);
+    assert_eq!(book.progress(&id("b")).unwrap().trouble.unwrap().error.kind(), Kind::QuotaExceeded);
+
+    // A pass for somebody else meanwhile, which does not put it off.
+    let soon = now + 2 * SECOND;
+    let job = begin(&mut book, "wall", soon).unwrap();
+    assert_eq!(seen(&job), ["a present", "b kept"]);
+    let news = book.ended(&job, &ending(End::Done, &[]), soon);
+    assert_eq!(news.wakes.last().unwrap().after, 3 * SECOND);
+    assert!(book.progress(&id("b")).unwrap().trouble.is_some());
+
+    let due = now + 5 * SECOND;
+    let job = begin(&mut book, "wall", due).unwrap();
+    assert_eq!(seen(&job), ["a present", "b present"]);
+    assert_eq!(job.cause, Cause::Retry);
+    let news = book.ended(&job, &refused, due);
+    assert_eq!(news.wakes.last().unwrap().after, 10 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_whose_users_were_all_refused_is_looked_at_when_the_first_is_due() {
+    let (mut book, now) = (book(), Instant::now());
+    for uid in ["a", "b"] {
+        book.want(present(uid, &[80]), 1, vec![shared("wall")]);
+    }
+    let both = [("a", Kind::InvalidConfiguration), ("b", Kind::PermissionDenied)];
+    pass(&mut book, "wall", now, Vec::new(), &ending(End::Done, &both));
+    book.members(Arc::from([]));
+    let turn = book.begin(&name("wall"), now + SECOND);
+    assert!(matches!(turn, Turn::Wait(pause) if pause == 4 * SECOND), "{turn:?}");
+    // Why it was to be looked at is not forgotten.
+    let job = begin(&mut book, "wall", now + 5 * SECOND).unwrap();
+    assert_eq!(
+        (job.cause, &seen(&job)[..]),
+        (Cause::Retry, &["a kept", "b present"].map(str::to_owned)[..])
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_plan_refuses_stays_in_the_plan_and_counts_its_failures() {
     let (mut book, now) = (book(), Instant::now());
     book.want(present("a", &[80]), 1, vec![shared("own")]);
