@@ -1,6 +1,6 @@
 //! Who wants what, which units that makes, and when each is looked at next. Pure: time is handed in.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +68,7 @@ pub(super) struct Job<S> {
     /// Counts the passes.
     number: u64,
     /// Which of its wants each object had when the pass began.
-    generations: HashMap<ObjectId, u64>,
+    generations: BTreeMap<ObjectId, u64>,
 }
 
 /// What is to be done about a unit that is due.
@@ -92,7 +92,7 @@ struct Seat {
     /// Passes that failed in a row.
     failures: u32,
     /// Users who asked for what cannot be had.
-    held: HashMap<ObjectId, Held>,
+    held: BTreeMap<ObjectId, Held>,
 }
 
 /// A user whose want is kept as it is, because it was refused.
@@ -108,7 +108,7 @@ struct Held {
 pub(super) struct Book<S> {
     timing: Timing,
     entries: BTreeMap<ObjectId, Entry<S>>,
-    seats: HashMap<UnitName, Seat>,
+    seats: BTreeMap<UnitName, Seat>,
     members: Arc<[Member]>,
     generations: u64,
     looks: u64,
@@ -116,7 +116,7 @@ pub(super) struct Book<S> {
 
 impl<S: Spec> Book<S> {
     pub(super) fn new(timing: Timing) -> Self {
-        let (entries, seats, members) = (BTreeMap::new(), HashMap::new(), Arc::default());
+        let (entries, seats, members) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
         Self { timing, entries, seats, members, generations: 0, looks: 0 }
     }
 
@@ -212,10 +212,15 @@ impl<S: Spec> Book<S> {
         }
     }
 
-    /// Wakes every unit of this object, because somebody asks for it.
+    /// Wakes every unit of this object, because somebody asks for it: also where it was refused.
     pub(super) fn again(&mut self, id: &ObjectId) -> Vec<Wake> {
         let Some(entry) = self.entries.get(id) else { return Vec::new() };
         let units: Vec<_> = entry.places.iter().map(|place| place.unit.name.clone()).collect();
+        for unit in &units {
+            if let Some(seat) = self.seats.get_mut(unit) {
+                seat.held.remove(id);
+            }
+        }
         units.iter().filter_map(|unit| self.wake(unit, Cause::Retry)).collect()
     }
 
@@ -227,7 +232,7 @@ impl<S: Spec> Book<S> {
         let Some(seat) = self.seats.get(unit) else { return Turn::Nothing };
         let mut held_until: Option<Instant> = None;
         let mut wants = Vec::with_capacity(seat.users.len());
-        let mut generations = HashMap::new();
+        let mut generations = BTreeMap::new();
         for id in &seat.users {
             let Some(entry) = self.entries.get(id) else { continue };
             let held = seat
@@ -380,9 +385,7 @@ impl<S: Spec> Book<S> {
 
     /// All units, in the order of their names, as they would be looked at now.
     pub(super) fn units(&self) -> Vec<UnitName> {
-        let mut units: Vec<_> = self.seats.keys().cloned().collect();
-        units.sort();
-        units
+        self.seats.keys().cloned().collect()
     }
 }
 
@@ -392,7 +395,7 @@ fn is_kept<S>(want: &Want<S>) -> bool {
 
 impl Seat {
     fn new(unit: &Unit) -> Self {
-        let (users, held) = (BTreeSet::new(), HashMap::new());
+        let (users, held) = (BTreeSet::new(), BTreeMap::new());
         Self { unit: unit.clone(), users, cause: None, failures: 0, held }
     }
 }

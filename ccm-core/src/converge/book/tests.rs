@@ -287,6 +287,21 @@ async fn who_was_refused_is_kept_until_it_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_was_refused_is_tried_again_once_the_want_changes_or_somebody_asks() {
+    let (mut book, now) = (book(), Instant::now());
+    let own = || vec![shared("own")];
+    let refused = ending(End::Done, &[("a", Kind::InvalidConfiguration)]);
+    book.want(present("a", &[80]), 1, own());
+    pass(&mut book, "own", now, Vec::new(), &refused);
+    assert!(begin(&mut book, "own", now).is_none());
+    book.want(present("a", &[443]), 2, own());
+    pass(&mut book, "own", now, Vec::new(), &refused);
+    assert!(begin(&mut book, "own", now).is_none());
+    assert_eq!(woken(&book.again(&id("a"))), ["own"]);
+    assert!(begin(&mut book, "own", now).is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_unit_whose_users_were_all_refused_is_looked_at_when_the_first_is_due() {
     let (mut book, now) = (book(), Instant::now());
     for uid in ["a", "b"] {
