@@ -269,6 +269,23 @@ impl<S: Spec> Book<S> {
         Turn::Pass(Box::new(Job { unit, world, cause, urgency, number, generations }))
     }
 
+    /// A pass that is not made, for those who want to know what is to be done: everybody's turn has
+    /// come, or nothing behind the first unit would be seen.
+    pub(super) fn rehearsal(&self, unit: &UnitName) -> Option<Job<S>> {
+        let seat = self.seats.get(unit)?;
+        let users = || seat.users.iter().filter_map(|id| self.entries.get(id));
+        let active = users().filter(|entry| !is_kept(&entry.want));
+        let generations: BTreeMap<_, _> =
+            active.map(|entry| (entry.want.id().clone(), entry.generation)).collect();
+        if generations.is_empty() {
+            return None;
+        }
+        let wants = users().map(|entry| entry.want.clone()).collect();
+        let world = World { wants, nodes: Arc::clone(&self.members) };
+        let (cause, urgency, number) = (Cause::Drift, Urgency::Drift, 0);
+        Some(Job { unit: seat.unit.clone(), world, cause, urgency, number, generations })
+    }
+
     /// Takes what a pass reports of the world that it planned from. What is said of what is kept
     /// there, or of a want that is not wanted any more, counts for nothing.
     pub(super) fn reported(

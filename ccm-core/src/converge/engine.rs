@@ -290,15 +290,13 @@ impl<S: Spec> Engine<S> {
         self.spread(news);
     }
 
-    /// What would be done now, in all units, and nothing of it is done.
+    /// What is to be done, in all units, and nothing of it is done. What is to be done in a unit
+    /// behind another is as far as it can be said before that one is done.
     pub async fn dry(&self) -> Vec<Rehearsed> {
         let units = self.book().units();
         let mut rehearsed = Vec::with_capacity(units.len());
         for unit in units {
-            let job = match self.book().begin(&unit, Instant::now()) {
-                Turn::Pass(job) => job,
-                Turn::Wait(_) | Turn::Nothing => continue,
-            };
+            let Some(job) = self.book().rehearsal(&unit) else { continue };
             let deadline = Instant::now() + PASS_LIMIT;
             let cx = self.governor.write(job.urgency, Freshness::Live, deadline);
             let plan = pass::dry(&self.converger, &job.unit, &job.world, &cx).await;
@@ -398,3 +396,8 @@ fn log(passed: &Passed) {
         End::Failed(err) => warn!(error = %Chain(err), "not done"),
     }
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod toy;

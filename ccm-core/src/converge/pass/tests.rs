@@ -129,12 +129,11 @@ impl Converge<LoadBalancerSpec> for Wall {
     }
 }
 
-/// Writes down what is sent and published.
+/// Writes down what is sent and when something is published.
 #[derive(Default)]
-struct Log {
-    sent: Mutex<Vec<String>>,
-    published: Mutex<usize>,
-}
+struct Log(Mutex<Vec<String>>);
+
+const PUBLISHED: &str = "published";
 
 #[async_trait]
 impl Around<LoadBalancerSpec> for Log {
@@ -145,21 +144,27 @@ impl Around<LoadBalancerSpec> for Log {
     }
 
     fn publish(&self, _: &Unit, _: &World<LoadBalancerSpec>, _: Vec<Report>) {
-        *self.published.lock().unwrap() += 1;
+        self.0.lock().unwrap().push(PUBLISHED.to_owned());
     }
 
     async fn before(&self, _: &Unit, step: &Step<AnyChange>) -> Result<(), CloudError> {
-        self.sent.lock().unwrap().push(step.change.to_string());
+        self.0.lock().unwrap().push(step.change.to_string());
         Ok(())
     }
 }
 
-async fn passed(wall: &Wall, wants: Vec<Wanted>) -> (Passed, Vec<String>) {
+/// How a pass ended, and what was sent and published.
+async fn logged(wall: &Wall, wants: Vec<Wanted>) -> (Passed, Vec<String>) {
     let log = Log::default();
     let world = World { wants, nodes: Arc::default() };
     let passed = pass(&Converger::new(wall.clone()), &Unit::shared("wall"), world, &log).await;
-    assert!(*log.published.lock().unwrap() > 0);
-    (passed, log.sent.into_inner().unwrap())
+    (passed, log.0.into_inner().unwrap())
+}
+
+async fn passed(wall: &Wall, wants: Vec<Wanted>) -> (Passed, Vec<String>) {
+    let (passed, mut lines) = logged(wall, wants).await;
+    lines.retain(|line| line != PUBLISHED);
+    (passed, lines)
 }
 
 fn open(wall: &Wall) -> Vec<u16> {
@@ -181,6 +186,14 @@ async fn a_pass_ends_when_nothing_differs_and_the_next_sends_nothing() {
     assert_eq!(sent, ["open 80", "open 443", "open 22"]);
     let (passed, sent) = self::passed(&wall, wants()).await;
     assert!(matches!(passed.end, End::Done) && sent.is_empty());
+}
+
+#[tokio::test]
+async fn reports_are_published_before_the_first_stage_and_after_each() {
+    let wall = Wall::default();
+    wall.open.lock().unwrap().insert(7);
+    let (_, lines) = logged(&wall, vec![present("a", &[80])]).await;
+    assert_eq!(lines, [PUBLISHED, "open 80", PUBLISHED, "close 7", PUBLISHED]);
 }
 
 #[tokio::test]
