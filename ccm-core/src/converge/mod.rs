@@ -11,6 +11,8 @@ mod engine;
 mod entry;
 pub mod pass;
 mod progress;
+#[cfg(test)]
+mod wants;
 
 pub use self::book::Timing;
 pub use self::cause::Cause;
