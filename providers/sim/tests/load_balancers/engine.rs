@@ -78,7 +78,9 @@ pub(crate) struct Stage {
     standings: Mutex<Standings>,
     /// Whether anybody's turn may have come.
     moved: Mutex<bool>,
-    pub(crate) sent: Mutex<Vec<String>>,
+    sent: Mutex<Vec<String>>,
+    /// How passes failed.
+    pub(crate) failures: Mutex<Vec<String>>,
     reports: Mutex<BTreeMap<(String, Uid), Report>>,
 }
 
@@ -103,6 +105,7 @@ impl Stage {
             standings: Mutex::default(),
             moved: Mutex::default(),
             sent: Mutex::default(),
+            failures: Mutex::default(),
             reports: Mutex::default(),
         }
     }
@@ -154,8 +157,11 @@ impl Stage {
             if is_done && !moved && changes == 0 {
                 return ends;
             }
-            if ends.iter().any(|passed| matches!(passed.end, End::Failed(_))) {
-                self.restart();
+            for passed in &ends {
+                if let End::Failed(err) = &passed.end {
+                    self.failures.lock().unwrap().push(err.to_string());
+                    self.restart();
+                }
             }
             if !is_done {
                 tokio::time::sleep(PAUSE).await;
