@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::cause::Cause;
 use super::entry::Entry;
-use super::pass::{End, Passed};
+use super::pass::{Changed, End, Passed};
 use super::progress::Progress;
 use crate::cloud::{
     CloudError, Member, ObjectId, Plan, Report, Retry, Spec, Unit, UnitName, Urgency, Want, World,
@@ -35,6 +35,14 @@ impl Default for Timing {
             retry_last: Duration::from_mins(5),
             drift: Duration::from_hours(1),
         }
+    }
+}
+
+impl Timing {
+    /// The pause after so many failures in a row.
+    fn backoff(&self, failures: u32) -> Duration {
+        let factor = 2_u32.saturating_pow(failures.saturating_sub(1));
+        self.retry_first.saturating_mul(factor).min(self.retry_last)
     }
 }
 
@@ -102,6 +110,10 @@ struct Seat {
     failures: u32,
     /// Users who asked for what cannot be had.
     held: BTreeMap<ObjectId, Held>,
+    /// Changes, by their digests, that were made since all was last done.
+    made: BTreeSet<u64>,
+    /// Passes in a row that made a change again: what is made fails as often as it is made.
+    remakes: u32,
 }
 
 /// A user whose want is kept as it is, because it was refused.
@@ -371,10 +383,18 @@ impl<S: Spec> Book<S> {
         let mut next = Next { after: drift, cause: Cause::Drift };
         let Some(seat) = self.seats.get_mut(unit) else { return news };
         match &passed.end {
-            End::Done => seat.failures = 0,
+            End::Done => {
+                seat.failures = 0;
+                seat.made = BTreeSet::new();
+                seat.remakes = 0;
+            }
             End::Later { again, .. } => {
                 seat.failures = 0;
-                next.sooner((*again).max(SHORTEST_WAIT), Cause::Waited);
+                let mut pause = (*again).max(SHORTEST_WAIT);
+                if seat.makes_again(&passed.changes) {
+                    pause = pause.max(self.timing.backoff(seat.remakes));
+                }
+                next.sooner(pause, Cause::Waited);
             }
             End::Failed(err) => {
                 seat.failures = seat.failures.saturating_add(1);
@@ -446,7 +466,22 @@ fn is_kept<S>(want: &Want<S>) -> bool {
 impl Seat {
     fn new(unit: &Unit) -> Self {
         let (users, held) = (BTreeSet::new(), BTreeMap::new());
-        Self { unit: unit.clone(), users, cause: None, failures: 0, held }
+        let (made, remakes) = (BTreeSet::new(), 0);
+        Self { unit: unit.clone(), users, cause: None, failures: 0, held, made, remakes }
+    }
+
+    /// Whether a pass made something that was made before and has not lasted.
+    fn makes_again(&mut self, changes: &[Changed]) -> bool {
+        let mut again = false;
+        for change in changes {
+            let mut hasher = DefaultHasher::new();
+            change.line.hash(&mut hasher);
+            again |= !self.made.insert(hasher.finish());
+        }
+        if again {
+            self.remakes = self.remakes.saturating_add(1);
+        }
+        again
     }
 }
 
@@ -466,9 +501,7 @@ impl Next {
     fn retry(&mut self, err: &CloudError, failures: u32, timing: &Timing) {
         match err.kind().retry() {
             Retry::Backoff => {
-                let factor = 2_u32.saturating_pow(failures.saturating_sub(1));
-                let pause = timing.retry_first.saturating_mul(factor).min(timing.retry_last);
-                self.sooner(pause, Cause::Retry);
+                self.sooner(timing.backoff(failures), Cause::Retry);
             }
             Retry::After(pause) => self.sooner(pause.max(SHORTEST_WAIT), Cause::Retry),
             // At the slow look at everything.

@@ -495,3 +495,22 @@ async fn an_object_that_moves_leaves_its_former_unit() {
     let job = begin(&mut book, "two", now).unwrap();
     assert_eq!(woken(&reported(&mut book, &job, vec![done("a")]).wakes), ["three"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_made_again_and_again_is_made_less_and_less_often() {
+    let now = Instant::now();
+    let mut book = book();
+    book.want(present("a", &[80]), 1, units());
+    let mut pauses = Vec::new();
+    for line in ["make it", "make it", "make it", "another"] {
+        let job = begin(&mut book, "group", now).expect("it is its turn");
+        let line = line.to_owned();
+        let changed = Changed { line, effect: crate::cloud::Effect::Create, wanted_by: Vec::new() };
+        let later = End::Later { again: SECOND, waits_for: Vec::new() };
+        let passed = Passed { changes: vec![changed], ..ending(later, &[]) };
+        let wakes = book.ended(&job, &passed, now).wakes;
+        pauses.push(wakes.last().expect("it is looked at again").after.as_secs());
+        reported(&mut book, &job, vec![on_the_way("a")]);
+    }
+    assert_eq!(pauses, [1, 5, 10, 1]);
+}
