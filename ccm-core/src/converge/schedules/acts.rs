@@ -15,7 +15,7 @@ impl State {
     /// What there is in the beginning.
     pub(super) fn populate(&mut self) {
         for number in 0..self.setup.nodes {
-            self.machine(&NodeName::from(format!("n{number}")), Some(Machine::Runs));
+            self.nodes.insert(NodeName::from(format!("n{number}")), Machine::Runs);
         }
         for name in &NAMES[..self.setup.services] {
             if self.rng.chance(60) {
@@ -145,7 +145,14 @@ impl State {
         };
         self.figures.count(what);
         self.say(|| format!("{node}: {what}"));
-        self.machine(&node, machine);
+        match machine {
+            Some(machine) => {
+                self.nodes.insert(node, machine);
+            }
+            None => {
+                self.nodes.remove(&node);
+            }
+        }
         Heard::Nodes
     }
 }

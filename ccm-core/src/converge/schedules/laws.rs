@@ -35,9 +35,9 @@ pub(super) fn what_is_worked_for_is_wanted(state: &State, part: &Part) -> Verdic
     Ok(())
 }
 
-/// A node that was gone or not there, lately enough for a pass that began then.
-fn was_bad(state: &State, node: &NodeName) -> bool {
-    state.bad_until.get(node).is_none_or(|until| until.saturating_add(grace()) >= state.now())
+/// Whether the node was gone or not there when the part was last looked at.
+fn was_bad(state: &State, part: &Part, node: &NodeName) -> bool {
+    !state.members.get(part).is_some_and(|members| members.contains(node))
 }
 
 /// A change takes effect. Only what belongs to an object that is handed over is touched, it is
@@ -69,7 +69,9 @@ pub(super) fn an_effect_is_wanted(state: &State, act: &Act) -> Verdict {
                 Piece::Address(_, number) => *number == 0,
                 Piece::Balancer(_) => true,
                 Piece::Listener(_, port) | Piece::Rule(_, port) => ports.contains(port),
-                Piece::Target(_, node) if *verb == Verb::Delete => !was_bad(state, node),
+                Piece::Target(_, node) if *verb == Verb::Delete => {
+                    !was_bad(state, &piece.part(), node)
+                }
                 Piece::Target(..) => true,
                 Piece::Group | Piece::Member(_) => true,
             };
@@ -94,7 +96,7 @@ fn the_group_serves_all(state: &State, act: &Act, world: &BTreeMap<Uid, Form>) -
                 |it: &&Piece| matches!(it, Piece::Balancer(_)) && !state.foreign.contains(it);
             !is_used && !state.pieces.keys().any(|it| ours(&it))
         }
-        Act(Verb::Delete, Piece::Member(node)) => !is_used || was_bad(state, node),
+        Act(Verb::Delete, Piece::Member(node)) => !is_used || was_bad(state, &Part::Group, node),
         _ => is_used,
     };
     if is_lawful { Ok(()) } else { Err(format!("the_group_serves_all: {act}")) }

@@ -227,16 +227,17 @@ impl Controller {
         match form {
             Form::Present(_) => {
                 let is_late = state.setup.is(Mutant::FinalizerLate);
-                if is_late {
+                if is_late && !service.has_finalizer {
                     self.want(&mut state, &id, &service, &form);
+                    if state.rng.chance(50) {
+                        return false;
+                    }
                 }
                 if !service.has_finalizer && !write(&mut state, name, |it| it.has_finalizer = true)
                 {
                     return false;
                 }
-                if !is_late {
-                    self.want(&mut state, &id, &service, &form);
-                }
+                self.want(&mut state, &id, &service, &form);
                 let has_address =
                     self.engine.progress(&id).is_some_and(|it| it.ingress().is_some());
                 service.has_address
@@ -258,7 +259,7 @@ impl Controller {
                 } else {
                     progress.is_gone
                 };
-                is_gone && self.let_go(&mut state, name, &id) || !is_gone
+                !is_gone || self.let_go(&mut state, name, &id)
             }
             Form::Absent => {
                 self.engine.forget(&id);
@@ -271,10 +272,11 @@ impl Controller {
     }
 
     fn want(&self, state: &mut State, id: &ObjectId, service: &Service, form: &Form) {
+        // What a controller without a mistake would hand over.
+        let (now, right) = (state.now(), service.form());
         let handed = state.handed.entry(id.uid.clone()).or_default();
-        if handed.last().is_none_or(|(_, last)| last != form) {
-            let now = state.now();
-            state.handed.entry(id.uid.clone()).or_default().push((now, form.clone()));
+        if handed.last().is_none_or(|(_, last)| *last != right) {
+            handed.push((now, right));
             state.say(|| format!("{} ({}) is wanted: {form:?}", id.name, id.uid));
         }
         let mut who = identity(id.clone());

@@ -320,6 +320,10 @@ impl Converge<LoadBalancerSpec> for Provider {
             let forms: BTreeMap<_, _> = forms.collect();
             state.say(|| format!("  {} is looked at for {forms:?}", unit.name));
             state.worlds.insert(part.clone(), forms);
+            let there =
+                world.nodes.iter().filter(|it| !matches!(*it.instance, Observation::Gone(_)));
+            let there = there.map(|it| it.node.name.clone()).collect();
+            state.members.insert(part.clone(), there);
             *state.looks.entry(part.clone()).or_default() += 1;
         }
         self.sim.judge(|state| what_is_worked_for_is_wanted(state, &part));

@@ -83,8 +83,8 @@ pub(super) struct State {
     pub(super) worlds: BTreeMap<Part, BTreeMap<Uid, Form>>,
     /// What was handed to the engine for each object, and when.
     pub(super) handed: BTreeMap<Uid, Vec<(Ms, Form)>>,
-    /// Until when a node was last gone or not there.
-    pub(super) bad_until: BTreeMap<NodeName, Ms>,
+    /// Which nodes were not gone then.
+    pub(super) members: BTreeMap<Part, BTreeSet<NodeName>>,
 }
 
 impl State {
@@ -114,19 +114,6 @@ impl State {
     pub(super) fn owner(&self, uid: &Uid) -> Option<&Service> {
         self.services.values().find(|service| service.uid == *uid)
     }
-
-    pub(super) fn machine(&mut self, node: &NodeName, machine: Option<Machine>) {
-        let is_bad = |machine: Option<Machine>| matches!(machine, None | Some(Machine::Gone));
-        let before = match machine {
-            Some(machine) => self.nodes.insert(node.clone(), machine),
-            None => self.nodes.remove(node),
-        };
-        if is_bad(machine) {
-            self.bad_until.insert(node.clone(), Ms::MAX);
-        } else if is_bad(before) {
-            self.bad_until.insert(node.clone(), self.now());
-        }
-    }
 }
 
 /// Handed to everybody.
@@ -155,7 +142,7 @@ impl Sim {
             looks: BTreeMap::new(),
             worlds: BTreeMap::new(),
             handed: BTreeMap::new(),
-            bad_until: BTreeMap::new(),
+            members: BTreeMap::new(),
         })))
     }
 
