@@ -12,6 +12,8 @@ mod entry;
 pub mod pass;
 mod progress;
 #[cfg(test)]
+mod schedules;
+#[cfg(test)]
 mod wants;
 
 pub use self::book::Timing;
