@@ -145,7 +145,7 @@ pub(super) fn everything_is_as_wanted(
                     return fail(format!("nobody works for {name}"));
                 };
                 is_group_needed = Some(true);
-                its_trouble_is_real(state, service.uid.clone(), &ports, progress)?;
+                its_trouble_is_real(state, uid, &ports, progress)?;
                 if progress.trouble.is_some() {
                     continue;
                 }
@@ -190,10 +190,49 @@ pub(super) fn everything_is_as_wanted(
     }
 }
 
+/// What the engine calls done is there, but for what others took away, where lists are up to date.
+pub(super) fn done_is_true(state: &State, uid: &Uid, ports: &BTreeSet<u16>) -> Verdict {
+    if state.setup.lag > 0 {
+        return Ok(());
+    }
+    let of_ports = ports
+        .iter()
+        .flat_map(|port| [Piece::Listener(uid.clone(), *port), Piece::Rule(uid.clone(), *port)]);
+    let mut pieces = of_ports.chain([Piece::Balancer(uid.clone())]);
+    let is_missing =
+        |piece: &Piece| !state.pieces.contains_key(piece) && !state.harmed.contains(piece);
+    match pieces.find(is_missing) {
+        None => Ok(()),
+        Some(piece) => Err(format!("done_is_true: {piece} is not there")),
+    }
+}
+
+/// Soon after the last fault everybody has got on, or says why not: nobody waits for the drift check.
+pub(super) fn everybody_got_on(state: &State, progress: &BTreeMap<Uid, Progress>) -> Verdict {
+    for (name, service) in &state.services {
+        match (service.form(), progress.get(&service.uid)) {
+            (Form::Absent, _) if service.has_finalizer => {
+                return Err(format!("everybody_got_on: {name} is not gone"));
+            }
+            (Form::Present(_), None) => {
+                return Err(format!("everybody_got_on: nobody works for {name}"));
+            }
+            // What others took away since shows at the next drift check.
+            (Form::Present(_), Some(progress))
+                if progress.is_done && progress.trouble.is_none() => {}
+            (Form::Present(ports), Some(progress)) => {
+                its_trouble_is_real(state, &service.uid, &ports, progress)?;
+            }
+            (Form::Absent | Form::Keep, _) => {}
+        }
+    }
+    Ok(())
+}
+
 /// Whoever is in trouble is so for a reason that there is, and whoever has a reason says so.
 fn its_trouble_is_real(
     state: &State,
-    uid: Uid,
+    uid: &Uid,
     ports: &BTreeSet<u16>,
     progress: &Progress,
 ) -> Verdict {

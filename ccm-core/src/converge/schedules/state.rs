@@ -69,6 +69,8 @@ pub(super) struct State {
     pub(super) pieces: Pieces,
     /// What others have made.
     pub(super) foreign: BTreeSet<Piece>,
+    /// What others have taken away.
+    pub(super) harmed: BTreeSet<Piece>,
     /// How the cloud was before each of the last changes.
     pub(super) past: Vec<(Ms, Pieces)>,
     /// Everything fails.
@@ -135,6 +137,7 @@ impl Sim {
             names: BTreeSet::new(),
             pieces: Pieces::new(),
             foreign: BTreeSet::new(),
+            harmed: BTreeSet::new(),
             past: Vec::new(),
             outage: None,
             requests: 0,
