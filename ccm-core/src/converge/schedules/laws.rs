@@ -47,8 +47,8 @@ pub(super) fn an_effect_is_wanted(state: &State, act: &Act) -> Verdict {
     if state.foreign.contains(piece) {
         return Err(format!("what_others_made_is_left_alone: {act}"));
     }
-    let none = BTreeMap::new();
-    let world = state.worlds.get(&piece.part()).unwrap_or(&none);
+    let nobody = BTreeMap::new();
+    let world = state.worlds.get(&piece.part()).unwrap_or(&nobody);
     let Some(owner) = piece.owner() else { return the_group_serves_all(state, act, world) };
     let forbidden = |law: &str| Err(format!("{law}: {act}, wanted: {:?}", world.get(owner)));
     match (verb, world.get(owner)) {
@@ -67,20 +67,17 @@ pub(super) fn an_effect_is_wanted(state: &State, act: &Act) -> Verdict {
         (verb, Some(Form::Present(ports))) => {
             let is_wanted = match piece {
                 Piece::Address(_, number) => *number == 0,
-                Piece::Balancer(_) => true,
                 Piece::Listener(_, port) | Piece::Rule(_, port) => ports.contains(port),
                 Piece::Target(_, node) if *verb == Verb::Delete => {
                     !was_bad(state, &piece.part(), node)
                 }
-                Piece::Target(..) => true,
-                Piece::Group | Piece::Member(_) => true,
+                Piece::Balancer(_) | Piece::Target(..) | Piece::Group | Piece::Member(_) => true,
             };
             if is_wanted == (*verb == Verb::Delete) {
                 return forbidden("what_lives_gets_what_it_wants");
             }
         }
     }
-    // A crashed process's last request may still arrive when its object is gone.
     let has_finalizer = state.owner(owner).is_some_and(|service| service.has_finalizer);
     if *verb == Verb::Create && !has_finalizer {
         return forbidden("nothing_is_made_without_a_finalizer");

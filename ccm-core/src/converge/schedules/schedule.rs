@@ -174,7 +174,9 @@ async fn an_hour_of_failures(sim: &Sim, process: &Process, outage: super::setup:
         }
         (state.requests, names)
     };
-    heard.into_iter().for_each(|name| process.tell(Heard::Service(name)));
+    for name in heard {
+        process.tell(Heard::Service(name));
+    }
     sleep(Duration::from_hours(1)).await;
     sim.judge(|state| {
         let most = LOOKS_OF_AN_HOUR * u64::try_from(state.worlds.len()).expect("a few");

@@ -17,6 +17,7 @@ pub(super) type Ms = u64;
 
 /// A Service as the API has it.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each set on its own, by users and by us")]
 pub(super) struct Service {
     pub(super) uid: Uid,
     pub(super) ports: BTreeSet<u16>,
