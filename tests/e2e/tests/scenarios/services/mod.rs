@@ -1,0 +1,8 @@
+//! Services of type `LoadBalancer`.
+
+mod basics;
+mod crashes;
+mod mistakes;
+mod interruptions;
+mod isolation;
+mod members;
