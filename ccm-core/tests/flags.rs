@@ -5,16 +5,32 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ccm_core::app::flags::{Exit, LogFormat, Options, Program, Stream, parse};
+use ccm_core::app::flags::{
+    Command, Exit, LogFormat, Options, Output, PlanOptions, Program, Stream, parse,
+};
 use ccm_core::controllers::node_lifecycle::Limit;
 use rstest::rstest;
 
 fn program() -> Program {
-    Program { name: "cloud-controller-manager", version: "0.1.0", providers: vec!["sim", "aws"] }
+    Program {
+        name: "cloud-controller-manager",
+        version: "0.1.0",
+        providers: vec!["sim", "aws"],
+    }
 }
 
 fn parsed(args: &[&str]) -> Result<Options, Exit> {
-    parse(&program(), ["ccm", "--cloud-provider=sim"].iter().chain(args))
+    match parse(&program(), ["ccm", "--cloud-provider=sim"].iter().chain(args))? {
+        Command::Run(options) => Ok(options),
+        Command::Plan(..) => panic!("{args:?}: taken for a plan"),
+    }
+}
+
+fn planned(args: &[&str]) -> Result<(Options, PlanOptions), Exit> {
+    match parse(&program(), ["ccm", "plan", "--cloud-provider=sim"].iter().chain(args))? {
+        Command::Plan(options, plan) => Ok((options, plan)),
+        Command::Run(_) => panic!("{args:?}: not taken for a plan"),
+    }
 }
 
 fn options(args: &[&str]) -> Options {
@@ -413,7 +429,8 @@ fn arguments_that_are_no_text_are_refused_but_in_paths() {
         assert_eq!((exit.stream(), exit.code()), (Stream::Stderr, 1));
     }
     let args = [bytes(b"ccm"), "--cloud-provider=sim".into(), bytes(b"--kubeconfig=/\xff")];
-    let kubeconfig = parse(&program(), args).unwrap().cluster.kubeconfig;
+    let Ok(Command::Run(options)) = parse(&program(), args) else { panic!("refused") };
+    let kubeconfig = options.cluster.kubeconfig;
     assert_eq!(kubeconfig, Some(PathBuf::from(bytes(b"/\xff"))));
 }
 
@@ -468,4 +485,27 @@ fn help_has_upstreams_sections() {
             assert!(text.contains(said), "{said} not in\n{text}");
         }
     }
+}
+
+#[test]
+fn a_plan_takes_the_same_flags_and_its_own() {
+    let (options, plan) =
+        planned(&["--cluster-name=x", "-o", "json", "--color=always"]).expect("accepted");
+    assert_eq!(options.cluster.name, "x");
+    assert_eq!(plan, PlanOptions { output: Output::Json, colors: true });
+    let (_, plan) = planned(&["--color=never"]).expect("accepted");
+    assert_eq!(plan, PlanOptions::default());
+}
+
+#[test]
+fn a_plan_refuses_what_it_does_not_know_all_at_once() {
+    let exit =
+        planned(&["--output=yaml", "--color=maybe", "--secure-port=x"]).expect_err("accepted");
+    let lines: Vec<_> = exit.text().lines().collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(exit.text().contains("--output \"yaml\": must be text or json"));
+    let help = planned(&["--help"]).expect_err("help ends the process");
+    assert_eq!((help.stream(), help.code()), (Stream::Stdout, 0));
+    assert!(help.text().contains("Plan flags") && help.text().contains("changes nothing"));
+    assert!(!parsed(&["--help"]).expect_err("help").text().contains("--output"));
 }

@@ -30,7 +30,14 @@ use tokio_util::sync::CancellationToken;
 const LONG: Duration = Duration::from_secs(30);
 
 const ANNOTATIONS: Annotations = Annotations {
-    declared: &[Declared { key: "sim/id", help: "", accepted: "", default: "", lenient: false }],
+    declared: &[Declared {
+        key: "sim/id",
+        help: "",
+        accepted: "",
+        default: "",
+        lenient: false,
+        written: false,
+    }],
     ..Annotations::NONE
 };
 

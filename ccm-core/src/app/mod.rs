@@ -5,6 +5,7 @@
 
 pub mod flags;
 pub mod logging;
+pub mod plan;
 mod run;
 pub mod serve;
 pub mod tasks;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 use tracing::warn;
 
-use self::flags::Program;
+use self::flags::{Command, Program};
 use crate::cloud::{BoxError, Registration, Registry};
 use crate::report::Chain;
 
@@ -46,8 +47,9 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
     let names = providers.iter().map(|provider| provider.name).collect();
     let registry = Registry::new(providers)?;
     let program = Program { name: NAME, version: VERSION, providers: names };
-    let options = match flags::parse(&program, std::env::args_os()) {
-        Ok(options) => options,
+    let (options, plan) = match flags::parse(&program, std::env::args_os()) {
+        Ok(Command::Run(options)) => (options, None),
+        Ok(Command::Plan(options, plan)) => (options, Some(plan)),
         Err(exit) => return Ok(exit.emit()),
     };
     logging::init(&options.logging, &[])?;
@@ -74,6 +76,10 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
         .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().min(4)))
         .enable_all()
         .build()?;
+    if let Some(plan) = plan {
+        let code = runtime.block_on(plan::run(&options, plan, registration, cloud))?;
+        return Ok(ExitCode::from(code));
+    }
     runtime.block_on(run(options, registration, cloud))?;
     Ok(ExitCode::SUCCESS)
 }

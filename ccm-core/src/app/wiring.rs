@@ -72,6 +72,11 @@ impl Metrics {
         }
     }
 
+    /// What is counted of requests to the cloud.
+    pub(super) fn cloud(&self) -> CloudMetrics {
+        self.cloud.clone()
+    }
+
     /// No controller runs yet.
     pub(super) fn nothing_runs(&self) {
         for name in [NODE_SHORT, LIFECYCLE_SHORT, SERVICE_SHORT] {
@@ -209,7 +214,7 @@ impl Controllers<'_> {
         NodeLifecycleController::new(parts, settings)
     }
 
-    fn balancing(
+    pub(super) fn balancing(
         &self,
         balancers: Converger<LoadBalancerSpec>,
         nodes: &Arc<Nodes>,
@@ -258,10 +263,7 @@ async fn connect(
     needs: &Needs,
     stop: &CancellationToken,
 ) -> bool {
-    let attempt = || async {
-        let cx = governor.read(Urgency::Initialize, Freshness::Live, CONNECT_PATIENCE);
-        cloud.connect(&cx, &facts::read(client, needs).await?).await
-    };
+    let attempt = || connect_once(cloud, governor, client, needs);
     let pauses = ExponentialBuilder::default()
         .with_jitter()
         .with_max_delay(CONNECT_PAUSE)
@@ -275,4 +277,15 @@ async fn connect(
         () = stop.cancelled() => false,
         connected = connected => connected.is_ok(),
     }
+}
+
+/// Lets the provider find its surroundings.
+pub(super) async fn connect_once(
+    cloud: &dyn CloudProvider,
+    governor: &Governor,
+    client: &Client,
+    needs: &Needs,
+) -> Result<(), CloudError> {
+    let cx = governor.read(Urgency::Initialize, Freshness::Live, CONNECT_PATIENCE);
+    cloud.connect(&cx, &facts::read(client, needs).await?).await
 }

@@ -60,8 +60,14 @@ mod tests {
     use super::*;
     use crate::cloud::annotations::Declared;
 
-    const DECLARED: Declared =
-        Declared { key: "sim/a", help: "", accepted: "", default: "", lenient: false };
+    const DECLARED: Declared = Declared {
+        key: "sim/a",
+        help: "",
+        accepted: "",
+        default: "",
+        lenient: false,
+        written: false,
+    };
 
     fn wire(kind: &str, marks: &Value) -> WireService {
         let annotations = json!({"sim/a": "1", "other": "2", keys::SOURCE_RANGES: "10.0.0.0/8"});

@@ -6,6 +6,7 @@ mod known;
 pub mod node;
 pub mod node_lifecycle;
 mod progress;
+pub mod rehearsal;
 #[cfg(test)]
 mod schedules;
 pub mod service;

@@ -336,6 +336,26 @@ impl<S: Spec> Book<S> {
         news
     }
 
+    /// A pass was thought through and not made.
+    pub(super) fn rehearsed(&mut self, job: &Job<S>, failed: Option<&CloudError>) {
+        for id in job.generations.keys() {
+            if let Some(entry) = self.entries.get_mut(id) {
+                entry.ended(&job.unit.name, failed, job.cause);
+            }
+        }
+    }
+
+    /// Who waits until other units are done with them before it is their turn here.
+    pub(super) fn awaited(&self, unit: &UnitName) -> Vec<ObjectId> {
+        let Some(seat) = self.seats.get(unit) else { return Vec::new() };
+        let waits = |id: &&ObjectId| {
+            self.entries.get(*id).is_some_and(|entry| {
+                !matches!(entry.want, Want::Keep(_)) && matches!(entry.turn(unit), Want::Keep(_))
+            })
+        };
+        seat.users.iter().filter(waits).cloned().collect()
+    }
+
     /// All that is known of an object.
     pub(super) fn progress(&self, id: &ObjectId) -> Option<Progress> {
         self.entries.get(id).map(Entry::progress)

@@ -1,5 +1,6 @@
 //! The engine: passes over units, a few at a time, each unit by one pass at a time.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +38,10 @@ const SLOW: Duration = Duration::from_secs(2);
 
 /// How long passes may go on with the step that is under way once the process ends.
 const LAST_STEPS: Duration = Duration::from_secs(8);
+
+/// How often a rehearsal goes over the units: each time those behind the ones that have nothing to do
+/// join in, and no cloud has as many in a row.
+const MOST_SWEEPS: usize = 8;
 
 /// How long one look at everything that bears our mark may take.
 const INVENTORY_LIMIT: Duration = Duration::from_mins(2);
@@ -293,30 +298,42 @@ impl<S: Spec> Engine<S> {
         self.spread(news);
     }
 
-    /// What would be done now, in all units, and nothing of it is done.
+    /// What would be done now, in all units, and nothing of it is done: the loop without its last
+    /// step. A unit whose turn comes because those before it have nothing to do is looked at too.
     pub async fn dry(&self) -> Vec<Rehearsed> {
-        let units = self.book().units();
-        let mut rehearsed = Vec::with_capacity(units.len());
-        for unit in units {
-            let job = match self.book().begin(&unit, Instant::now()) {
-                Turn::Pass(job) => job,
-                Turn::Wait(_) | Turn::Nothing => continue,
-            };
-            let deadline = Instant::now() + PASS_LIMIT;
-            let cx = self.governor.write(job.urgency, Freshness::Live, deadline);
-            let plan = pass::dry(&self.converger, &job.unit, &job.world, &cx).await;
-            let mut plan = match plan {
-                Ok(plan) => plan,
-                Err(err) => {
-                    rehearsed.push(Rehearsed { unit, plan: Err(err) });
-                    continue;
-                }
-            };
-            let reports = std::mem::take(&mut plan.reports);
-            let _ = self.book().reported(&job, reports);
-            rehearsed.push(Rehearsed { unit, plan: Ok(plan) });
+        let mut plans = BTreeMap::new();
+        let mut due: BTreeSet<UnitName> = self.book().units().into_iter().collect();
+        for _ in 0..MOST_SWEEPS {
+            for unit in std::mem::take(&mut due) {
+                let job = match self.book().begin(&unit, Instant::now()) {
+                    Turn::Pass(job) => job,
+                    Turn::Wait(_) | Turn::Nothing => continue,
+                };
+                let deadline = Instant::now() + PASS_LIMIT;
+                let cx = self.governor.write(job.urgency, Freshness::Live, deadline);
+                let plan = pass::dry(&self.converger, &job.unit, &job.world, &cx).await;
+                let plan = plan.map(|mut plan| {
+                    let reports = std::mem::take(&mut plan.reports);
+                    let news = self.book().reported(&job, reports);
+                    due.extend(news.wakes.into_iter().map(|wake| wake.unit));
+                    plan
+                });
+                self.book().rehearsed(&job, plan.as_ref().err());
+                plans.insert(unit, plan);
+            }
+            if due.is_empty() {
+                break;
+            }
         }
-        rehearsed
+        let book = self.book();
+        let units = book.units().into_iter();
+        units
+            .map(|unit| {
+                let plan = plans.remove(&unit).unwrap_or_else(|| Ok(Plan::default()));
+                let awaited = book.awaited(&unit);
+                Rehearsed { unit, plan, awaited }
+            })
+            .collect()
     }
 
     /// Everything in the cloud that bears our mark.
@@ -333,6 +350,8 @@ pub struct Rehearsed {
     pub unit: UnitName,
     /// Its plan, without reports: those are in [`Engine::progress`].
     pub plan: Result<Plan<AnyChange>, CloudError>,
+    /// Whose turn it is only once other units are done with them.
+    pub awaited: Vec<ObjectId>,
 }
 
 /// What the engine does around a pass.

@@ -5,6 +5,7 @@
 
 mod go;
 mod options;
+mod plan;
 mod reference;
 mod typed;
 
@@ -20,8 +21,12 @@ pub use self::options::{
     Cloud, Cluster, FlagError, FlagErrors, LeaderElection, LogFormat, Logging, NodeController,
     NodeLifecycle, Options, ServiceController, Serving,
 };
-pub use self::reference::reference;
+pub use self::plan::{Output, PlanOptions};
+pub use self::reference::{plan_reference, reference};
 pub use self::typed::Flags;
+
+/// The word that asks for the plan, in front of all flags.
+const PLAN: &str = "plan";
 
 /// The program whose command line this is.
 #[derive(Clone, Debug)]
@@ -34,27 +39,60 @@ pub struct Program {
     pub providers: Vec<&'static str>,
 }
 
+/// What the process is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Run the controllers.
+    Run(Options),
+    /// Say what they would do.
+    Plan(Options, PlanOptions),
+}
+
 /// Reads a command line, the program's own name first, as [`std::env::args_os`] gives it.
 ///
 /// An [`Exit`] is not always an error: help and version end the process too.
 pub fn parse(
     program: &Program,
     args: impl IntoIterator<Item = impl Into<OsString>>,
-) -> Result<Options, Exit> {
-    let args: Vec<OsString> = args.into_iter().map(|arg| with_dashes(arg.into())).collect();
-    let mut command = typed::command(program.name, &program.providers);
-    let mut flags = command
-        .try_get_matches_from_mut(&args)
-        .and_then(|matches| Flags::from_arg_matches(&matches))
-        .map_err(|err| refused(program, &args, &err))?;
+) -> Result<Command, Exit> {
+    let mut args: Vec<OsString> = args.into_iter().map(|arg| with_dashes(arg.into())).collect();
+    if args.get(1).is_some_and(|arg| arg == PLAN) {
+        args.remove(1);
+        let (options, plan) =
+            read(program, &args, typed::plan_command(program.name, &program.providers))?;
+        return Ok(Command::Plan(options, plan));
+    }
+    let (options, _) = read(program, &args, typed::command(program.name, &program.providers))?;
+    Ok(Command::Run(options))
+}
+
+fn read(
+    program: &Program,
+    args: &[OsString],
+    mut command: clap::Command,
+) -> Result<(Options, PlanOptions), Exit> {
+    let matches = command.try_get_matches_from_mut(args).and_then(|matches| {
+        let flags = Flags::from_arg_matches(&matches)?;
+        // Without the command they are not there, and clap panics when it is asked for them.
+        let is_plan = matches.try_contains_id("output").is_ok();
+        let plan = is_plan.then(|| typed::Plan::from_arg_matches(&matches)).transpose()?;
+        Ok((flags, plan))
+    });
+    let (mut flags, plan) = matches.map_err(|err| refused(program, args, &err))?;
     if let Some(text) = version(program, &flags.global.version)? {
         return Err(Exit::asked_for(text));
     }
     flags.providers.clone_from(&program.providers);
-    Options::try_from(flags).map_err(|errors| {
-        let lines: Vec<String> = errors.0.iter().map(|err| format!("error: {err}")).collect();
-        Exit::failed(lines.join("\n"))
-    })
+    let plan = plan.map_or_else(|| Ok(PlanOptions::default()), PlanOptions::try_from);
+    match (Options::try_from(flags), plan) {
+        (Ok(options), Ok(plan)) => Ok((options, plan)),
+        (options, plan) => {
+            let errors = [options.err(), plan.err()].into_iter().flatten();
+            let lines: Vec<String> =
+                errors.flat_map(|errors| errors.0).map(|err| format!("error: {err}")).collect();
+            Err(Exit::failed(lines.join("\n")))
+        }
+    }
 }
 
 /// Why the process ends before it has begun: what to say, where, and how to end.

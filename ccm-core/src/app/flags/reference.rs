@@ -6,11 +6,19 @@ use super::typed;
 
 /// All flags as Markdown: one section for each group, one line for each flag.
 pub fn reference(name: &'static str) -> String {
-    let command = typed::command(name, &[]);
+    page(&typed::command(name, &[]), |_| true)
+}
+
+/// The flags that `plan` takes besides.
+pub fn plan_reference(name: &'static str) -> String {
+    page(&typed::plan_command(name, &[]), |heading| heading == "Plan flags")
+}
+
+fn page(command: &clap::Command, is_asked: impl Fn(&str) -> bool) -> String {
     let shown = || command.get_arguments().filter(|arg| !arg.is_hide_set());
     let mut headings: Vec<&str> = Vec::new();
     for heading in shown().filter_map(Arg::get_help_heading) {
-        if !headings.contains(&heading) {
+        if is_asked(heading) && !headings.contains(&heading) {
             headings.push(heading);
         }
     }

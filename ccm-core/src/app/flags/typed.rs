@@ -234,6 +234,19 @@ pub(super) struct Logging {
     pub(super) logging_format: String,
 }
 
+/// What `plan` takes besides.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Plan flags")]
+pub(super) struct Plan {
+    /// How the plan is printed: "text", like a diff, or "json"
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: String,
+
+    /// Colours in the text: "auto" (on a terminal, unless `NO_COLOR` is set), "always" or "never"
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(super) color: String,
+}
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global flags")]
 pub(super) struct Global {
@@ -258,7 +271,7 @@ pub(super) struct Global {
 pub(super) fn command(name: &'static str, providers: &[&str]) -> clap::Command {
     Flags::command()
         .name(name)
-        .override_usage(format!("{name} [flags]"))
+        .override_usage(format!("{name} [flags]\n       {name} plan [flags]"))
         .mut_args(|arg| {
             // As in Go, the argument after a flag is its value whatever it looks like.
             let takes_next = !arg.is_positional()
@@ -272,4 +285,15 @@ pub(super) fn command(name: &'static str, providers: &[&str]) -> clap::Command {
             }
             arg.help(format!("Cloud provider to run; required; one of: {}", providers.join(", ")))
         })
+}
+
+/// The command `plan`: the same flags, and its own.
+pub(super) fn plan_command(name: &'static str, providers: &[&str]) -> clap::Command {
+    let about = "Prints what the controllers would change in the cloud and in the cluster, and \
+                 changes nothing. Ends with 0 when nothing would change, with 2 when something would, \
+                 with 1 when that cannot be said";
+    // Adding arguments brings the words of their struct with it.
+    Plan::augment_args(command(name, providers))
+        .about(about)
+        .override_usage(format!("{name} plan [flags]"))
 }

@@ -40,6 +40,11 @@ impl Annotations {
     pub fn has(&self, key: &str) -> bool {
         self.declared.iter().any(|declared| declared.key == key)
     }
+
+    /// Whether a load balancer is made from the key's value, and not the other way round.
+    pub fn reads(&self, key: &str) -> bool {
+        self.declared.iter().any(|declared| declared.key == key && !declared.written)
+    }
 }
 
 /// One key, for people.

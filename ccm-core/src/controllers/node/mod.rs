@@ -10,6 +10,7 @@ mod addresses;
 pub(super) mod decide;
 mod labels;
 pub(super) mod memory;
+mod rehearse;
 mod waiting;
 
 use std::num::NonZeroU16;
@@ -23,6 +24,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
+
+pub use self::rehearse::rehearse;
 
 use self::decide::{Changes, Decision, Knowledge, StatusChange, Wait, decide};
 use self::memory::{Memories, Step};

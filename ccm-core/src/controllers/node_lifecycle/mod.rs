@@ -8,6 +8,7 @@ pub(super) mod act;
 mod budget;
 pub(super) mod case;
 pub(super) mod decide;
+mod rehearse;
 pub(super) mod ward;
 
 use std::num::NonZeroU16;
@@ -23,6 +24,7 @@ use tracing::{debug, info, warn};
 
 pub use self::budget::Limit;
 use self::decide::{Rules, Write};
+pub use self::rehearse::rehearse;
 use self::ward::{Outcome, Plan, Terms, Ward};
 use super::progress::Progress;
 use super::write::{WriteClient, code, refusal};

@@ -198,7 +198,12 @@ fn follow(case: &Case<'_>, progress: &Progress, decision: &mut Decision) {
 /// What the provider writes on the Service for itself.
 fn write_back(service: &Service, progress: &Progress, decision: &mut Decision) {
     let patch = &mut decision.patch;
-    for (key, value) in progress.annotations() {
+    // Nothing is found by an annotation alone, so while work goes on they wait for what is written
+    // at its end.
+    let rests = progress.is_done
+        || progress.trouble.is_some()
+        || !progress.is_under_way && progress.waits_for().is_some();
+    for (key, value) in progress.annotations().into_iter().filter(|_| rests) {
         if service.annotations.get(key) != value {
             patch.annotations.insert(key.to_owned(), value.map(str::to_owned));
         }

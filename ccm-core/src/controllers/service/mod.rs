@@ -9,6 +9,7 @@ pub mod claims;
 pub mod decide;
 pub mod members;
 mod orphans;
+pub mod rehearse;
 mod roster;
 pub mod spec;
 pub mod tell;
@@ -319,16 +320,6 @@ impl ServiceController {
         }
     }
 
-    /// What would be written on each Service now, as far as it is known.
-    pub fn pending(&self) -> Vec<(ServiceKey, Patch)> {
-        let mut services = self.services.all();
-        services.sort_by(|one, other| one.key.cmp(&other.key));
-        let patch = |service: Arc<Service>| {
-            (service.key.clone(), self.decide(&service, &File::default()).patch)
-        };
-        services.into_iter().map(patch).filter(|(_, patch)| !patch.is_empty()).collect()
-    }
-
     async fn follow_nodes(&self) {
         loop {
             let (members, waited) = self.roster.changed().await;
@@ -403,7 +394,7 @@ impl ServiceController {
         let known = self.engine.progress(&service.id());
         let case = Case {
             service,
-            digest: spec::digest(service),
+            digest: spec::digest(service, &self.settings.annotations),
             claims: &self.settings.claims,
             known: known.as_ref(),
             said: &file.said,

@@ -92,7 +92,7 @@ fn distinct<'a>(field: &str, texts: impl Iterator<Item = &'a str>) -> Vec<Source
 /// Of what upstream's `needsUpdate` compares, target ports and external IPs are left out: traffic
 /// comes to node ports. The order of the families is in, because a spec has it; the API does not
 /// let it change.
-pub fn digest(service: &Service) -> u64 {
+pub fn digest(service: &Service, declared: &Annotations) -> u64 {
     let Service {
         key,
         uid,
@@ -120,7 +120,13 @@ pub fn digest(service: &Service) -> u64 {
     (key, uid, kind, class, ports, families).hash(&mut hasher);
     (external_traffic_policy, health_check_node_port, client_ip_affinity).hash(&mut hasher);
     (requested_address, source_ranges, problem).hash(&mut hasher);
-    (annotations, labels).hash(&mut hasher);
+    labels.hash(&mut hasher);
+    for (key, value) in annotations.iter() {
+        // What the provider writes back is no wish.
+        if key == keys::SOURCE_RANGES || declared.reads(key) {
+            (key, value).hash(&mut hasher);
+        }
+    }
     hasher.finish()
 }
 
@@ -180,7 +186,7 @@ mod tests {
     #[case::label(json!({"metadata": {"labels": {"tier": "back"}}}))]
     #[case::problem(json!({"spec": {"ports": [{"port": 0}]}}))]
     fn what_a_load_balancer_is_made_from_changes_the_digest(#[case] change: Value) {
-        assert_ne!(digest(&service(&change)), digest(&service(&json!({}))), "{change}");
+        assert_ne!(digest(&service(&change), &SIM), digest(&service(&json!({})), &SIM), "{change}");
     }
 
     #[test]
@@ -191,12 +197,13 @@ mod tests {
                 &json!({"spec": {"sessionAffinity": "ClientIP", "sessionAffinityConfig": config}}),
             )
         };
-        assert_ne!(digest(&spec(60)), digest(&spec(61)));
+        assert_ne!(digest(&spec(60), &SIM), digest(&spec(61), &SIM));
     }
 
     #[rstest]
     #[case::version(json!({"metadata": {"resourceVersion": "2"}}))]
     #[case::unread_annotation(json!({"metadata": {"annotations": {"kubectl/last-applied": "{}"}}}))]
+    #[case::written_back(json!({"metadata": {"annotations": {"sim/id": "lb-1"}}}))]
     #[case::unread_label(json!({"metadata": {"labels": {"team": "a"}}}))]
     #[case::finalizer(json!({"metadata": {"finalizers": [keys::FINALIZER]}}))]
     #[case::deleting(json!({"metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"}}))]
@@ -211,19 +218,30 @@ mod tests {
     #[case::status(json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}))]
     #[case::condition(json!({"status": {"conditions": [{"type": "X", "status": "True"}]}}))]
     fn what_does_not_matter_leaves_the_digest(#[case] change: Value) {
-        assert_eq!(digest(&service(&change)), digest(&service(&json!({}))), "{change}");
+        assert_eq!(digest(&service(&change), &SIM), digest(&service(&json!({})), &SIM), "{change}");
     }
 
     const SIM: Annotations = Annotations {
-        declared: &[Declared {
-            key: "sim/size",
-            help: "",
-            accepted: "a number",
-            default: "",
-            lenient: false,
-        }],
+        declared: &[
+            Declared {
+                key: "sim/size",
+                help: "",
+                accepted: "a number",
+                default: "",
+                lenient: false,
+                written: false,
+            },
+            Declared {
+                key: "sim/id",
+                help: "",
+                accepted: "",
+                default: "",
+                lenient: false,
+                written: true,
+            },
+        ],
         read: |annotations| {
-            assert!(annotations.keys().all(|key| key == "sim/size"), "only what is declared");
+            assert!(annotations.keys().all(|key| key.starts_with("sim/")), "only what is declared");
             let Some(value) = annotations.get("sim/size") else { return Ok(Annotated::default()) };
             let accepted = "a number".to_owned();
             let refused = |_| {

@@ -89,7 +89,7 @@ pub fn present(progress: &Progress, is_ready: bool) -> Option<Told> {
         return None;
     }
     let what = progress.waits_for()?;
-    Some(progressing("Provisioning", &format!("waiting for {what}")))
+    Some(progressing("Provisioning", &format!("not done yet: {what}")))
 }
 
 /// How far a load balancer is that is taken down.
@@ -99,7 +99,7 @@ pub fn absent(progress: &Progress) -> Told {
         _ => {
             let message = match progress.waits_for() {
                 Some(what) if !progress.is_under_way => {
-                    format!("the load balancer is being deleted: waiting for {what}")
+                    format!("the load balancer is being deleted: {what}")
                 }
                 _ => "the load balancer is being deleted".to_owned(),
             };

@@ -4,8 +4,8 @@ use ccm_core::cloud::{CloudError, Kind, Operation, Read, Write};
 use reqwest::Url;
 use serde::de::IgnoredAny;
 use simcloud::api::{
-    self, AddRule, ChangeTargets, FirewallId, ListPieces, ListRules, ListTargets, NewPiece, Page,
-    Piece, PieceKind, Rule, RuleId, RulePage, Target, TargetGroup, TargetGroupId, path,
+    self, AddRule, ChangeTargets, Etag, FirewallId, ListPieces, ListRules, ListTargets, NewPiece,
+    Page, Piece, PieceKind, Rule, RuleId, RulePage, Target, TargetGroup, TargetGroupId, path,
 };
 
 use super::{Client, READS, WRITES, unknown_call, with_body};
@@ -131,13 +131,13 @@ impl Client {
         cx.call(CHANGE_TARGETS, WRITES, send).await.map_err(vanished)
     }
 
-    /// `ListRules`: all rules of a firewall as they were at one time. `None` when the cloud says
-    /// that there is no such firewall.
+    /// `ListRules`: all rules of a firewall as they were at one time, and the form that they are
+    /// of. `None` when the cloud says that there is no such firewall.
     pub(crate) async fn rules(
         &self,
         cx: &Read,
         firewall: &FirewallId,
-    ) -> Result<Option<Vec<Rule>>, CloudError> {
+    ) -> Result<Option<(Vec<Rule>, Etag)>, CloudError> {
         'anew: for _ in 0..=MOST_RESTARTS {
             let mut ask = ListRules::default();
             let mut etag = None;
@@ -153,7 +153,7 @@ impl Client {
                 all.extend(page.items);
                 match page.next_page_token {
                     Some(next) => ask.page_token = Some(next),
-                    None => return Ok(Some(all)),
+                    None => return Ok(Some((all, page.etag))),
                 }
             }
         }

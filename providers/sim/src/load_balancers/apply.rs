@@ -14,7 +14,7 @@ use super::SimLoadBalancers;
 use super::change::{
     AddressWish, Balancer, FirewallChange, GroupKey, OwnChange, PortKey, SimChange, Which,
 };
-use super::marks::{Tags, piece_name, piece_token, token};
+use super::marks::{FIREWALL_NAME, Tags, piece_name, piece_token, token};
 use super::observe::{Group, Observed, Own, Wall};
 
 /// Who carries a change out, for whom.
@@ -283,7 +283,7 @@ impl Apply<'_> {
             FirewallChange::Create => {
                 let cluster = self.provider.marks.cluster();
                 let mut wanted = CreateFirewall {
-                    name: "load-balancers".to_owned(),
+                    name: FIREWALL_NAME.to_owned(),
                     tags: cluster,
                     client_token: None,
                 };

@@ -9,6 +9,9 @@ use simcloud::api::{CLUSTER_TAG, OWNER_TAG, PieceKind};
 /// Tags of a piece.
 pub(crate) type Tags = BTreeMap<String, String>;
 
+/// The name of each cluster's firewall.
+pub(crate) const FIREWALL_NAME: &str = "load-balancers";
+
 /// The longest name that Go's default gives a load balancer.
 const MOST_NAME: usize = 32;
 
@@ -45,6 +48,11 @@ impl Marks {
         let mut tags = self.cluster();
         tags.insert(OWNER_TAG.to_owned(), owner.as_str().to_owned());
         tags
+    }
+
+    /// Whether a piece with these tags is this cluster's.
+    pub(crate) fn is_of_cluster(&self, tags: &Tags) -> bool {
+        tags.get(CLUSTER_TAG) == Some(&self.cluster)
     }
 
     /// Whose a piece with these tags is, as this object sees it.

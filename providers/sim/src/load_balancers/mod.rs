@@ -13,9 +13,6 @@ mod observe;
 mod plan;
 mod wish;
 
-#[cfg(test)]
-mod tests;
-
 pub(crate) use self::annotations::ServiceAnnotations;
 pub(crate) use self::marks::Marks;
 

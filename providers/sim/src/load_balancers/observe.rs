@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ccm_core::cloud::{CloudError, ObjectId, Owned, Read, Uid, Want};
+use ccm_core::cloud::{CloudError, Kind, ObjectId, Owned, Read, Uid, Want};
 use futures::future::{join_all, try_join_all};
 use futures::{join, try_join};
 use simcloud::api::{
@@ -11,7 +11,7 @@ use simcloud::api::{
 };
 
 use super::change::{AddressWish, Balancer, GroupKey, PortKey};
-use super::marks::{Mark, Marks, load_balancer_name, piece_name};
+use super::marks::{FIREWALL_NAME, Mark, Marks, load_balancer_name, piece_name};
 use crate::client::Client;
 
 /// What the cloud has of a unit.
@@ -226,14 +226,28 @@ pub(crate) async fn firewall(
     cx: &Read,
     marks: &Marks,
 ) -> Result<Option<Wall>, CloudError> {
-    let found = client.pieces::<Firewall>(cx, ListPieces::tagged(marks.cluster())).await?;
+    let mut found = client.pieces::<Firewall>(cx, ListPieces::tagged(marks.cluster())).await?;
+    if found.is_empty() {
+        // The word of one list is not enough to say that no rule is left.
+        let named = ListPieces { name: Some(FIREWALL_NAME.to_owned()), ..ListPieces::default() };
+        found = client.pieces::<Firewall>(cx, named).await?;
+        found.retain(|one| marks.is_of_cluster(&one.tags));
+    }
     let Some(firewall) = found.into_iter().next() else { return Ok(None) };
-    let rules = if firewall.rule_count == 0 {
-        Some(Vec::new())
-    } else {
-        client.rules(cx, &firewall.id).await?
-    };
-    Ok(rules.map(|rules| Wall { firewall, rules }))
+    if firewall.rule_count == 0 {
+        return Ok(Some(Wall { firewall, rules: Vec::new() }));
+    }
+    let Some((rules, etag)) = client.rules(cx, &firewall.id).await? else { return Ok(None) };
+    if etag == firewall.etag && rules.len() as u64 != firewall.rule_count {
+        let message = format!(
+            "firewall {} has {} rules, and the cloud lists {}",
+            firewall.id,
+            firewall.rule_count,
+            rules.len()
+        );
+        return Err(CloudError::new(Kind::Unavailable, message));
+    }
+    Ok(Some(Wall { firewall, rules }))
 }
 
 /// Everything that bears the cluster's mark, and the rules of its firewall.

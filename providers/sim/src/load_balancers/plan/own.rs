@@ -88,21 +88,13 @@ impl<'a> Draft<'a> {
         push_stages(&mut self.building, steps);
     }
 
-    /// Makes room for a piece that is to be made: nothing of the kind may be there, because the
-    /// cloud would take the creation for a repetition of the earlier one. Says whether there is
-    /// room.
-    fn make_room<'p, P: Named + 'p>(&mut self, in_the_way: impl Iterator<Item = &'p P>) -> bool {
-        let mut is_room = true;
-        for piece in in_the_way {
-            is_room = false;
-            let which = Which::of(piece);
-            if piece.state() == PieceState::Deleting {
-                self.waits.push(format!("{which} to be gone"));
-            } else {
-                self.build(vec![OwnChange::Replace(which)]);
-            }
-        }
-        is_room
+    /// Whether there is room for a piece that is to be made. While an earlier one like it is on its
+    /// way out there is none: the cloud would take the creation for a repetition of the earlier
+    /// one, and give the dying piece. (Of what is not usable here, only load balancers fail.)
+    fn is_room<'p, P: Named + 'p>(&mut self, in_the_way: impl Iterator<Item = &'p P>) -> bool {
+        let before = self.waits.len();
+        self.waits.extend(in_the_way.map(|piece| format!("{} to be gone", Which::of(piece))));
+        self.waits.len() == before
     }
 
     fn await_ready(&mut self, piece: &impl Named) {
@@ -128,7 +120,7 @@ impl<'a> Draft<'a> {
             if let Some(address) = own.address(one) {
                 self.mark(address, &wish.tags);
                 self.await_ready(address);
-            } else if self.make_room(own.addresses.iter().filter(|it| is_address(it, one))) {
+            } else if self.is_room(own.addresses.iter().filter(|it| is_address(it, one))) {
                 let tags = wish.tags.clone();
                 self.build(vec![OwnChange::CreateAddress { wish: *one, tags }]);
             }
@@ -204,7 +196,7 @@ impl<'a> Draft<'a> {
                 }
             } else {
                 let same = own.groups.iter().map(|it| &it.group);
-                if !self.make_room(same.filter(|it| key_of(it) == key)) {
+                if !self.is_room(same.filter(|it| key_of(it) == key)) {
                     continue;
                 }
                 let (health_check, tags) = (health_check.clone(), wish.tags.clone());
@@ -237,7 +229,7 @@ impl<'a> Draft<'a> {
                     }
                 }
                 in_the_way => {
-                    if self.make_room(in_the_way.into_iter()) {
+                    if self.is_room(in_the_way.into_iter()) {
                         let tags = wish.tags.clone();
                         makes.push(OwnChange::CreateListener {
                             load_balancer,
@@ -316,7 +308,8 @@ fn present(
         draft.clear(wish, marks, used);
     }
 
-    let verdict = match (draft.building.first().and_then(|stage| stage.first()), &draft.waits[..]) {
+    let mut missing = draft.building.iter().flatten().filter(|change| !is_more_of_it(change, own));
+    let verdict = match (missing.next(), &draft.waits[..]) {
         (Some(first), _) => {
             Verdict::Progressing(SimChange::Own(wish.id.clone(), first.clone()).to_string())
         }
@@ -336,6 +329,13 @@ fn present(
         later: waits.map(later).collect(),
         reports: vec![report],
     }
+}
+
+/// Whether it changes the targets of a group that has some. Nodes come and go, and a Service does
+/// not stop being served for it.
+fn is_more_of_it(change: &OwnChange, own: &Own) -> bool {
+    let OwnChange::ChangeTargets { key, .. } = change else { return false };
+    own.group(*key).is_some_and(|group| !group.targets.is_empty())
 }
 
 fn stages(
