@@ -303,9 +303,14 @@ impl Apply<'_> {
                 let wall = there()?;
                 let mut wanted = AddRule { spec: rule.clone(), client_token: None };
                 wanted.client_token = Some(token(service.uid.as_str(), "rule", &wanted));
-                let rule = client.add_rule(self.cx, &wall.firewall.id, &wanted).await?;
+                let mut made = client.add_rule(self.cx, &wall.firewall.id, &wanted).await?;
+                if made.spec != *rule {
+                    // The token is of a rule that somebody has changed since it was made.
+                    wanted.client_token = None;
+                    made = client.add_rule(self.cx, &wall.firewall.id, &wanted).await?;
+                }
                 let mut now = wall.clone();
-                now.rules.push(rule);
+                now.rules.push(made);
                 Some(now)
             }
             FirewallChange::Close { rule, .. } => {
