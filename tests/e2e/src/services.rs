@@ -272,6 +272,18 @@ impl World {
         .await;
     }
 
+    /// Waits until there is no Service of this name.
+    pub async fn services_free(&self, name: &str) {
+        wait_until(&format!("that nobody is called {name}"), SOON * 2, async || {
+            match self.services().get_opt(name).await {
+                Ok(None) => Ok(()),
+                Ok(Some(service)) => Err(format!("{:?}", SeenService::from(&service))),
+                Err(err) => Err(err.to_string()),
+            }
+        })
+        .await;
+    }
+
     /// Ends a Service, and waits until it is gone.
     pub async fn remove_service(&self, name: &str) {
         let uid = self.service(name).await.uid;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ccm_e2e::{Account, Options, SOON, SeenService, Setup, Signal, Wanted, World, run, wait_until};
-use simcloud::api::{FaultExtent, FaultKind, OperationClass, OperationFilter};
+use simcloud::api::{FaultExtent, FaultKind, OperationClass, OperationFilter, SettingsPatch};
 use tokio::time::Instant;
 
 use crate::lease::replicas;
@@ -160,5 +160,45 @@ fn a_process_that_is_stopped_in_the_middle_of_a_creation_ends_soon_and_the_next_
             ccm.signal(Signal::TERM);
             assert!(ccm.end(SOON).await.success());
         }
+    });
+}
+
+#[test]
+fn a_cloud_that_shows_changes_late_is_not_taken_at_its_word() {
+    const LATE: Duration = Duration::from_secs(2);
+    run(async {
+        let world = World::start().await;
+        let late = u64::try_from(LATE.as_millis()).unwrap();
+        let patch = SettingsPatch { consistency_delay_ms: Some(late), ..SettingsPatch::default() };
+        world.join("n1").await;
+        let mut ccm = world.ccm(&Setup::new().without_election());
+        world.initialized("n1").await;
+        world.cloud.change_settings(&patch).await.unwrap();
+        world.serve(&Wanted::named("web").ports(&[80, 443])).await;
+        is_whole(&world, SOON * 2).await;
+        world.change_ports("web", &[443, 22]).await;
+        wait_until("the other port in place of the one", SOON * 2, async || {
+            let lines = world.cloud.lines().await;
+            let has = |what: &str| lines.iter().any(|line| line.contains(what));
+            if has("tcp/22 to") && has("tcp/22 of") && !has("tcp/80 ") { Ok(()) } else { Err(lines) }
+        })
+        .await;
+        is_whole(&world, SOON * 2).await;
+        world.remove_service("web").await;
+        assert!(world.cloud.lines().await.is_empty());
+
+        // One that ends while its pieces are made, and may not be seen yet.
+        for pieces in [1, 2, 4, 6] {
+            let uid = world.serve(&Wanted::named("web").ports(&[80, 443])).await.uid;
+            wait_until("some pieces", SOON, async || {
+                let lines = world.cloud.lines_of(&uid).await;
+                if lines.len() >= pieces { Ok(()) } else { Err(lines) }
+            })
+            .await;
+            world.remove_service("web").await;
+            let left = world.cloud.lines().await;
+            assert!(left.is_empty(), "after {pieces}: {left:#?}");
+        }
+        ccm.expect_running();
     });
 }

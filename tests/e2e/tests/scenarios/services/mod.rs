@@ -2,7 +2,9 @@
 
 mod basics;
 mod crashes;
-mod mistakes;
+mod crowd;
+mod drift;
 mod interruptions;
 mod isolation;
 mod members;
+mod mistakes;
