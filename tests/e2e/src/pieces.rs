@@ -84,8 +84,7 @@ impl Cloud {
         resource: Option<&str>,
     ) -> String {
         let resource = resource.map(str::to_owned);
-        let spec =
-            FaultSpec { extent, resource, ..FaultSpec::always(operation, kind) };
+        let spec = FaultSpec { extent, resource, ..FaultSpec::always(operation, kind) };
         self.add_fault(&of_ccm(spec)).await.unwrap().id
     }
 

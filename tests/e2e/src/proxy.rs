@@ -32,7 +32,8 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let (questions, answers) = (watch::Sender::new(true), watch::Sender::new(true));
         let held = Arc::<AtomicUsize>::default();
-        let gate = |open: &watch::Sender<bool>| Gate { open: open.subscribe(), held: Arc::clone(&held) };
+        let gate =
+            |open: &watch::Sender<bool>| Gate { open: open.subscribe(), held: Arc::clone(&held) };
         let gates = [gate(&questions), gate(&answers)];
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {

@@ -216,7 +216,8 @@ impl World {
         is_so: impl Fn(&SeenService) -> bool,
     ) {
         wait_until(&format!("all services: {what}"), bound, async || {
-            let all = self.services().list(&ListParams::default()).await.map_err(|e| e.to_string())?;
+            let all =
+                self.services().list(&ListParams::default()).await.map_err(|e| e.to_string())?;
             let wants = |it: &&Service| {
                 it.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer")
             };

@@ -34,7 +34,8 @@ fn a_service_gets_its_address_in_few_writes_and_says_so_once() {
 
         let lines = seen.anonymous(&world.cloud.lines().await);
         let count = |kind: &str| lines.iter().filter(|line| line.starts_with(kind)).count();
-        let kinds = ["address ", "load_balancer ", "target_group ", "listener ", "firewall ", "rule "];
+        let kinds =
+            ["address ", "load_balancer ", "target_group ", "listener ", "firewall ", "rule "];
         assert_eq!(kinds.map(count), [1, 1, 2, 2, 1, 2], "{lines:#?}");
         assert_eq!(world.cloud.targets_of(&seen.uid).await, ["n1".to_owned()].into());
 
@@ -136,9 +137,8 @@ fn a_service_that_is_no_load_balancer_any_more_keeps_nothing() {
         assert!(before.is_empty(), "{before:#?}");
         world.served(&Wanted::named("web").finalizer(THEIRS)).await;
         world.change_service("web", &json!({"spec": {"type": "ClusterIP"}})).await;
-        let seen = world
-            .service_until("web", "nothing of ours", SOON, SeenService::is_untouched)
-            .await;
+        let seen =
+            world.service_until("web", "nothing of ours", SOON, SeenService::is_untouched).await;
         assert_eq!(seen.finalizers, [THEIRS], "others' stay");
         assert_eq!(world.cloud.lines().await, before);
         let service = world.services().get("web").await.unwrap();
@@ -201,9 +201,8 @@ fn a_service_of_another_class_is_never_touched_whatever_it_bears() {
     run(async {
         let world = World::start().await;
         let class = |class: &str| json!(class);
-        let theirs = |name: &str| {
-            Wanted::named(name).spec("loadBalancerClass", class("example.com/theirs"))
-        };
+        let theirs =
+            |name: &str| Wanted::named(name).spec("loadBalancerClass", class("example.com/theirs"));
         world.serve(&theirs("before")).await;
         world.serve(&theirs("before-held").finalizer(keys::FINALIZER)).await;
         let mut ccm = world.ccm(&Setup::new().flag("--load-balancer-class=example.com/ours,inner"));
@@ -291,9 +290,13 @@ fn nothing_is_made_for_a_service_that_went_before_it_was_held() {
         let mutations = world.cloud.mutations().await;
         proxy.hold_questions();
         let uid = world.serve(&Wanted::named("web")).await.uid;
-        wait_until("a write on its way", SOON, async || {
-            if proxy.held() > 0 { Ok(()) } else { Err("none") }
-        })
+        wait_until(
+            "a write on its way",
+            SOON,
+            async || {
+                if proxy.held() > 0 { Ok(()) } else { Err("none") }
+            },
+        )
         .await;
         world.end_service("web").await;
         world.service_gone("web", &uid, SOON).await;

@@ -199,7 +199,11 @@ fn a_crowd_in_random_order_ends_with_just_the_rules_that_the_living_need() {
             }
             let missing: Vec<_> = wanted.difference(&found).take(3).collect();
             let surplus: Vec<_> = found.difference(&wanted).take(3).collect();
-            Err(format!("{} of {}: missing {missing:?}, too much {surplus:?}", found.len(), wanted.len()))
+            Err(format!(
+                "{} of {}: missing {missing:?}, too much {surplus:?}",
+                found.len(),
+                wanted.len()
+            ))
         })
         .await;
         world
@@ -219,10 +223,13 @@ fn a_crowd_in_random_order_ends_with_just_the_rules_that_the_living_need() {
 
         // Nobody who is gone has left anything.
         let uids: BTreeSet<_> = living.iter().map(|(_, seen)| seen.uid.clone()).collect();
-        let whose = |line: &String| line.split("owner=").nth(1).map(|it| it.split(' ').next().unwrap().to_owned());
+        let whose = |line: &String| {
+            line.split("owner=").nth(1).map(|it| it.split(' ').next().unwrap().to_owned())
+        };
         wait_until("nobody else's pieces", SETTLES, async || {
             let lines = world.cloud.lines().await;
-            let others: Vec<_> = lines.iter().filter_map(whose).filter(|uid| !uids.contains(uid)).collect();
+            let others: Vec<_> =
+                lines.iter().filter_map(whose).filter(|uid| !uids.contains(uid)).collect();
             if others.is_empty() { Ok(()) } else { Err(others) }
         })
         .await;

@@ -78,7 +78,9 @@ fn a_slow_cloud_holds_no_worker() {
         world.service_says("slow-7", "Provisioning").await;
         world.all_ready(SOON).await;
         let took = since.elapsed();
-        println!("FIGURE 20 Services whose load balancers take {TAKES:?} each, one worker: {took:.1?}");
+        println!(
+            "FIGURE 20 Services whose load balancers take {TAKES:?} each, one worker: {took:.1?}"
+        );
         assert!(took < TAKES * 4, "{took:.1?}");
     });
 }

@@ -225,10 +225,11 @@ fn a_storm_of_429_is_told_and_passes() {
             world.serve(&Wanted::named(&format!("new-{n}")).ports(&[1000 + n])).await;
         }
         world.service_says("new-7", "Throttled").await;
-        world.services_until("told", SOON, |seen| {
-            seen.is_ready() || seen.ready() == ("False", "Throttled")
-        })
-        .await;
+        world
+            .services_until("told", SOON, |seen| {
+                seen.is_ready() || seen.ready() == ("False", "Throttled")
+            })
+            .await;
         assert_eq!(world.service("web").await, before, "one that is ready loses nothing");
         let tried = world.cloud.calls_of_ccm().await.len() - calls;
         assert!(tried < 40, "{tried} calls in spite of the pauses");
