@@ -12,11 +12,7 @@ use ccm_core::controllers::node_lifecycle::Limit;
 use rstest::rstest;
 
 fn program() -> Program {
-    Program {
-        name: "cloud-controller-manager",
-        version: "0.1.0",
-        providers: vec!["sim", "aws"],
-    }
+    Program { name: "cloud-controller-manager", version: "0.1.0", providers: vec!["sim", "aws"] }
 }
 
 fn parsed(args: &[&str]) -> Result<Options, Exit> {

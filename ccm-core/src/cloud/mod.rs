@@ -20,8 +20,6 @@ mod load_balancer;
 mod names;
 mod provider;
 mod route;
-#[cfg(test)]
-mod trial;
 mod volume;
 
 pub use annotations::{Annotated, AnnotationError, Annotations};

@@ -1,6 +1,6 @@
 //! Who wants what, which units that makes, and when each is looked at next. Pure: time is handed in.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::cause::Cause;
 use super::entry::Entry;
-use super::pass::{End, Passed};
+use super::pass::{Changed, End, Passed};
 use super::progress::Progress;
 use crate::cloud::{
-    CloudError, Member, ObjectId, Report, Retry, Spec, Unit, UnitName, Urgency, Want, World,
+    CloudError, Member, ObjectId, Plan, Report, Retry, Spec, Unit, UnitName, Urgency, Want, World,
 };
 
 /// How long to wait between looks.
@@ -35,6 +35,14 @@ impl Default for Timing {
             retry_last: Duration::from_mins(5),
             drift: Duration::from_hours(1),
         }
+    }
+}
+
+impl Timing {
+    /// The pause after so many failures in a row.
+    fn backoff(&self, failures: u32) -> Duration {
+        let factor = 2_u32.saturating_pow(failures.saturating_sub(1));
+        self.retry_first.saturating_mul(factor).min(self.retry_last)
     }
 }
 
@@ -68,7 +76,7 @@ pub(super) struct Job<S> {
     /// Counts the passes.
     number: u64,
     /// Which of its wants each object had when the pass began.
-    generations: HashMap<ObjectId, u64>,
+    generations: BTreeMap<ObjectId, u64>,
 }
 
 /// What is to be done about a unit that is due.
@@ -82,6 +90,15 @@ pub(super) enum Turn<S> {
     Nothing,
 }
 
+/// Who takes part in a pass that is not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Everybody who uses the unit.
+    Everybodys,
+    /// Those whose turn has come.
+    TheirTurn,
+}
+
 /// A unit, and who uses it.
 #[derive(Debug)]
 struct Seat {
@@ -92,7 +109,11 @@ struct Seat {
     /// Passes that failed in a row.
     failures: u32,
     /// Users who asked for what cannot be had.
-    held: HashMap<ObjectId, Held>,
+    held: BTreeMap<ObjectId, Held>,
+    /// Changes, by their digests, that were made since all was last done.
+    made: BTreeSet<u64>,
+    /// Passes in a row that made a change again: what is made fails as often as it is made.
+    remakes: u32,
 }
 
 /// A user whose want is kept as it is, because it was refused.
@@ -108,30 +129,33 @@ struct Held {
 pub(super) struct Book<S> {
     timing: Timing,
     entries: BTreeMap<ObjectId, Entry<S>>,
-    seats: HashMap<UnitName, Seat>,
+    seats: BTreeMap<UnitName, Seat>,
     members: Arc<[Member]>,
+    generations: u64,
     looks: u64,
 }
 
 impl<S: Spec> Book<S> {
     pub(super) fn new(timing: Timing) -> Self {
-        let (entries, seats, members) = (BTreeMap::new(), HashMap::new(), Arc::default());
-        Self { timing, entries, seats, members, looks: 0 }
+        let (entries, seats, members) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
+        Self { timing, entries, seats, members, generations: 0, looks: 0 }
     }
 
     /// Takes what is wanted for an object. `digest` tells one form of its spec from another.
     pub(super) fn want(&mut self, want: Want<S>, digest: u64, units: Vec<Unit>) -> News {
         let id = want.id().clone();
+        self.generations += 1;
+        let generation = self.generations;
         let mut cause = Cause::Changed;
         let mut before: Vec<UnitName> = Vec::new();
         match self.entries.get_mut(&id) {
             None => {
                 cause = Cause::New;
-                self.entries.insert(id.clone(), Entry::new(want, digest, units));
+                self.entries.insert(id.clone(), Entry::new(want, digest, units, generation));
             }
             Some(entry) => {
                 before.extend(entry.places.iter().map(|place| place.unit.name.clone()));
-                if !entry.change(want, digest, units) {
+                if !entry.change(want, digest, units, generation) {
                     return News::default();
                 }
             }
@@ -209,10 +233,15 @@ impl<S: Spec> Book<S> {
         }
     }
 
-    /// Wakes every unit of this object, because somebody asks for it.
+    /// Wakes every unit of this object, because somebody asks for it: also where it was refused.
     pub(super) fn again(&mut self, id: &ObjectId) -> Vec<Wake> {
         let Some(entry) = self.entries.get(id) else { return Vec::new() };
         let units: Vec<_> = entry.places.iter().map(|place| place.unit.name.clone()).collect();
+        for unit in &units {
+            if let Some(seat) = self.seats.get_mut(unit) {
+                seat.held.remove(id);
+            }
+        }
         units.iter().filter_map(|unit| self.wake(unit, Cause::Retry)).collect()
     }
 
@@ -224,7 +253,7 @@ impl<S: Spec> Book<S> {
         let Some(seat) = self.seats.get(unit) else { return Turn::Nothing };
         let mut held_until: Option<Instant> = None;
         let mut wants = Vec::with_capacity(seat.users.len());
-        let mut generations = HashMap::new();
+        let mut generations = BTreeMap::new();
         for id in &seat.users {
             let Some(entry) = self.entries.get(id) else { continue };
             let held = seat
@@ -238,13 +267,17 @@ impl<S: Spec> Book<S> {
                     entry.want.kept()
                 }
             };
-            if !matches!(want, Want::Keep(_)) {
+            if !is_kept(&want) {
                 generations.insert(id.clone(), entry.generation);
             }
             wants.push(want);
         }
         if generations.is_empty() {
-            return held_until.map_or(Turn::Nothing, |until| Turn::Wait(until - now));
+            let Some(until) = held_until else { return Turn::Nothing };
+            if let Some(seat) = self.seats.get_mut(unit) {
+                seat.cause = Some(cause.max(Cause::Retry));
+            }
+            return Turn::Wait(until - now);
         }
         self.looks += 1;
         for id in generations.keys() {
@@ -257,25 +290,82 @@ impl<S: Spec> Book<S> {
         Turn::Pass(Box::new(Job { unit, world, cause, urgency, number, generations }))
     }
 
-    /// Takes what a pass reports. What is said of what is kept, or of a want that is not wanted any
-    /// more, counts for nothing.
-    pub(super) fn reported(&mut self, job: &Job<S>, reports: Vec<Report>) -> News {
+    /// A pass that is not made, for those who want to know what is to be done.
+    pub(super) fn rehearsal(&self, unit: &UnitName, whose: Whose) -> Option<Job<S>> {
+        let seat = self.seats.get(unit)?;
+        let users = || seat.users.iter().filter_map(|id| self.entries.get(id));
+        let want = |entry: &Entry<S>| match whose {
+            Whose::Everybodys => entry.want.clone(),
+            Whose::TheirTurn => entry.turn(unit),
+        };
+        let active = users().filter(|entry| !is_kept(&want(entry)));
+        let generations: BTreeMap<_, _> =
+            active.map(|entry| (entry.want.id().clone(), entry.generation)).collect();
+        if generations.is_empty() {
+            return None;
+        }
+        let world = World { wants: users().map(want).collect(), nodes: Arc::clone(&self.members) };
+        let (cause, urgency, number) = (Cause::Drift, Urgency::Drift, 0);
+        Some(Job { unit: seat.unit.clone(), world, cause, urgency, number, generations })
+    }
+
+    /// A pass was thought through and not made; what it would change is still to be done.
+    pub(super) fn rehearsed<C>(&mut self, job: &Job<S>, plan: &Result<Plan<C>, CloudError>) {
+        let is_open = plan.as_ref().is_ok_and(|plan| plan.stages.iter().any(|it| !it.is_empty()));
+        for id in job.generations.keys() {
+            let Some(entry) = self.entries.get_mut(id) else { continue };
+            entry.ended(&job.unit.name, plan.as_ref().err(), job.cause);
+            if is_open {
+                entry.begun(&job.unit.name);
+            }
+        }
+    }
+
+    /// Who waits until other units are done with them before it is their turn here.
+    pub(super) fn awaited(&self, unit: &UnitName) -> Vec<ObjectId> {
+        let Some(seat) = self.seats.get(unit) else { return Vec::new() };
+        let waits = |id: &&ObjectId| {
+            let entry = self.entries.get(*id);
+            entry.is_some_and(|entry| !is_kept(&entry.want) && is_kept(&entry.turn(unit)))
+        };
+        seat.users.iter().filter(waits).cloned().collect()
+    }
+
+    /// Takes what a pass reports of the world that it planned from. What is said of what is kept
+    /// there, or of a want that is not wanted any more, counts for nothing.
+    pub(super) fn reported(
+        &mut self,
+        job: &Job<S>,
+        world: &World<S>,
+        reports: Vec<Report>,
+    ) -> News {
         let mut news = News::default();
         let unit = &job.unit.name;
+        let mut unsaid: BTreeSet<_> =
+            world.wants.iter().filter(|want| !is_kept(want)).map(Want::id).collect();
         for report in reports {
             let Some(generation) = job.generations.get(&report.id) else { continue };
+            if !unsaid.remove(&report.id) {
+                continue;
+            }
             let Some(entry) = self.entries.get_mut(&report.id) else { continue };
             if entry.generation != *generation {
                 continue;
             }
             let id = report.id.clone();
             let (is_news, next) = entry.reported(unit, report, job.number);
-            let next = next.and_then(|at| entry.places.get(at)).map(|it| it.unit.name.clone());
+            let next = next.into_iter().map(|at| entry.places[at].unit.name.clone());
+            let next: Vec<_> = next.filter(|next| next != unit).collect();
             if is_news {
                 news.about.insert(id);
             }
-            if let Some(next) = next.filter(|next| next != unit) {
-                news.wakes.extend(self.wake(&next, Cause::Changed));
+            news.wakes.extend(next.iter().filter_map(|next| self.wake(next, Cause::Changed)));
+        }
+        for id in unsaid {
+            let entry = self.entries.get_mut(id);
+            let entry = entry.filter(|it| job.generations.get(id) == Some(&it.generation));
+            if entry.is_some_and(|entry| entry.unsaid(unit)) {
+                news.about.insert(id.clone());
             }
         }
         news
@@ -293,10 +383,18 @@ impl<S: Spec> Book<S> {
         let mut next = Next { after: drift, cause: Cause::Drift };
         let Some(seat) = self.seats.get_mut(unit) else { return news };
         match &passed.end {
-            End::Done => seat.failures = 0,
+            End::Done => {
+                seat.failures = 0;
+                seat.made = BTreeSet::new();
+                seat.remakes = 0;
+            }
             End::Later { again, .. } => {
                 seat.failures = 0;
-                next.sooner((*again).max(SHORTEST_WAIT), Cause::Waited);
+                let mut pause = (*again).max(SHORTEST_WAIT);
+                if seat.makes_again(&passed.changes) {
+                    pause = pause.max(self.timing.backoff(seat.remakes));
+                }
+                next.sooner(pause, Cause::Waited);
             }
             End::Failed(err) => {
                 seat.failures = seat.failures.saturating_add(1);
@@ -328,32 +426,16 @@ impl<S: Spec> Book<S> {
             seat.held.insert(id.clone(), Held { generation: *generation, until, failures });
             next.sooner(theirs.after, theirs.cause);
         }
+        // Those that this pass kept have their time still, and the queue knows only the next one.
+        for held in seat.held.values().filter(|held| now < held.until) {
+            next.sooner(held.until - now, Cause::Retry);
+        }
         if seat.cause.is_none() && next.cause > Cause::Drift {
             seat.cause = Some(next.cause);
         }
         let urgency = self.urgency(unit, next.cause);
         news.wakes.push(Wake { unit: unit.clone(), urgency, after: next.after });
         news
-    }
-
-    /// A pass was thought through and not made.
-    pub(super) fn rehearsed(&mut self, job: &Job<S>, failed: Option<&CloudError>) {
-        for id in job.generations.keys() {
-            if let Some(entry) = self.entries.get_mut(id) {
-                entry.ended(&job.unit.name, failed, job.cause);
-            }
-        }
-    }
-
-    /// Who waits until other units are done with them before it is their turn here.
-    pub(super) fn awaited(&self, unit: &UnitName) -> Vec<ObjectId> {
-        let Some(seat) = self.seats.get(unit) else { return Vec::new() };
-        let waits = |id: &&ObjectId| {
-            self.entries.get(*id).is_some_and(|entry| {
-                !matches!(entry.want, Want::Keep(_)) && matches!(entry.turn(unit), Want::Keep(_))
-            })
-        };
-        seat.users.iter().filter(waits).cloned().collect()
     }
 
     /// All that is known of an object.
@@ -373,16 +455,33 @@ impl<S: Spec> Book<S> {
 
     /// All units, in the order of their names, as they would be looked at now.
     pub(super) fn units(&self) -> Vec<UnitName> {
-        let mut units: Vec<_> = self.seats.keys().cloned().collect();
-        units.sort();
-        units
+        self.seats.keys().cloned().collect()
     }
+}
+
+fn is_kept<S>(want: &Want<S>) -> bool {
+    matches!(want, Want::Keep(_))
 }
 
 impl Seat {
     fn new(unit: &Unit) -> Self {
-        let (users, held) = (BTreeSet::new(), HashMap::new());
-        Self { unit: unit.clone(), users, cause: None, failures: 0, held }
+        let (users, held) = (BTreeSet::new(), BTreeMap::new());
+        let (made, remakes) = (BTreeSet::new(), 0);
+        Self { unit: unit.clone(), users, cause: None, failures: 0, held, made, remakes }
+    }
+
+    /// Whether a pass made something that was made before and has not lasted.
+    fn makes_again(&mut self, changes: &[Changed]) -> bool {
+        let mut again = false;
+        for change in changes {
+            let mut hasher = DefaultHasher::new();
+            change.line.hash(&mut hasher);
+            again |= !self.made.insert(hasher.finish());
+        }
+        if again {
+            self.remakes = self.remakes.saturating_add(1);
+        }
+        again
     }
 }
 
@@ -402,9 +501,7 @@ impl Next {
     fn retry(&mut self, err: &CloudError, failures: u32, timing: &Timing) {
         match err.kind().retry() {
             Retry::Backoff => {
-                let factor = 2_u32.saturating_pow(failures.saturating_sub(1));
-                let pause = timing.retry_first.saturating_mul(factor).min(timing.retry_last);
-                self.sooner(pause, Cause::Retry);
+                self.sooner(timing.backoff(failures), Cause::Retry);
             }
             Retry::After(pause) => self.sooner(pause.max(SHORTEST_WAIT), Cause::Retry),
             // At the slow look at everything.
@@ -420,3 +517,6 @@ fn jittered(interval: Duration, unit: &UnitName, looks: u64) -> Duration {
     let share = f64::from(u32::try_from(hasher.finish() >> 32).unwrap_or(u32::MAX));
     interval.mul_f64(0.9 + 0.2 * share / f64::from(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests;

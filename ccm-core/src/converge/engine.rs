@@ -1,6 +1,5 @@
 //! The engine: passes over units, a few at a time, each unit by one pass at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span, warn};
 
-use super::book::{Book, Job, News, Timing, Turn, Wake};
+use super::book::{Book, Job, News, Timing, Turn, Wake, Whose};
 use super::cause::Cause;
 use super::pass::{self, Around, Changed, End, Passed};
 use super::progress::Progress;
@@ -38,10 +37,6 @@ const SLOW: Duration = Duration::from_secs(2);
 
 /// How long passes may go on with the step that is under way once the process ends.
 const LAST_STEPS: Duration = Duration::from_secs(8);
-
-/// How often a rehearsal goes over the units: each time those behind the ones that have nothing to do
-/// join in, and no cloud has as many in a row.
-const MOST_SWEEPS: usize = 8;
 
 /// How long one look at everything that bears our mark may take.
 const INVENTORY_LIMIT: Duration = Duration::from_mins(2);
@@ -298,42 +293,45 @@ impl<S: Spec> Engine<S> {
         self.spread(news);
     }
 
-    /// What would be done now, in all units, and nothing of it is done: the loop without its last
-    /// step. A unit whose turn comes because those before it have nothing to do is looked at too.
+    /// What is to be done, in all units, and nothing of it is done: the loop without its last step.
+    ///
+    /// Everybody's turn has come in it, or nothing behind the first unit would be seen. Where a
+    /// provider cannot say what it would do in a unit before another is done, those who wait are
+    /// named instead.
     pub async fn dry(&self) -> Vec<Rehearsed> {
-        let mut plans = BTreeMap::new();
-        let mut due: BTreeSet<UnitName> = self.book().units().into_iter().collect();
-        for _ in 0..MOST_SWEEPS {
-            for unit in std::mem::take(&mut due) {
-                let job = match self.book().begin(&unit, Instant::now()) {
-                    Turn::Pass(job) => job,
-                    Turn::Wait(_) | Turn::Nothing => continue,
+        let units = self.book().units();
+        let mut rehearsed = Vec::with_capacity(units.len());
+        for unit in units {
+            let Some(job) = self.book().rehearsal(&unit, Whose::Everybodys) else { continue };
+            let mut plan = self.think(&job).await;
+            let mut awaited = Vec::new();
+            if plan.is_err() {
+                awaited = self.book().awaited(&unit);
+            }
+            if !awaited.is_empty() {
+                let job = self.book().rehearsal(&unit, Whose::TheirTurn);
+                plan = match job {
+                    Some(job) => self.think(&job).await,
+                    None => Ok(Plan::default()),
                 };
-                let deadline = Instant::now() + PASS_LIMIT;
-                let cx = self.governor.write(job.urgency, Freshness::Live, deadline);
-                let plan = pass::dry(&self.converger, &job.unit, &job.world, &cx).await;
-                let plan = plan.map(|mut plan| {
-                    let reports = std::mem::take(&mut plan.reports);
-                    let news = self.book().reported(&job, reports);
-                    due.extend(news.wakes.into_iter().map(|wake| wake.unit));
-                    plan
-                });
-                self.book().rehearsed(&job, plan.as_ref().err());
-                plans.insert(unit, plan);
             }
-            if due.is_empty() {
-                break;
-            }
+            rehearsed.push(Rehearsed { unit, plan, awaited });
         }
-        let book = self.book();
-        let units = book.units().into_iter();
-        units
-            .map(|unit| {
-                let plan = plans.remove(&unit).unwrap_or_else(|| Ok(Plan::default()));
-                let awaited = book.awaited(&unit);
-                Rehearsed { unit, plan, awaited }
-            })
-            .collect()
+        rehearsed
+    }
+
+    /// Looks and plans.
+    async fn think(&self, job: &Job<S>) -> Result<Plan<AnyChange>, CloudError> {
+        let deadline = Instant::now() + PASS_LIMIT;
+        let cx = self.governor.write(job.urgency, Freshness::Live, deadline);
+        let plan = pass::dry(&self.converger, &job.unit, &job.world, &cx).await;
+        let plan = plan.map(|mut plan| {
+            let reports = std::mem::take(&mut plan.reports);
+            let _ = self.book().reported(job, &job.world, reports);
+            plan
+        });
+        self.book().rehearsed(job, &plan);
+        plan
     }
 
     /// Everything in the cloud that bears our mark.
@@ -350,7 +348,7 @@ pub struct Rehearsed {
     pub unit: UnitName,
     /// Its plan, without reports: those are in [`Engine::progress`].
     pub plan: Result<Plan<AnyChange>, CloudError>,
-    /// Whose turn it is only once other units are done with them.
+    /// Of whom nothing can be said here before other units are done with them.
     pub awaited: Vec<ObjectId>,
 }
 
@@ -368,8 +366,8 @@ impl<S: Spec> Around<S> for Round<'_, S> {
         self.engine.governor.write(self.job.urgency, Freshness::Live, self.deadline)
     }
 
-    fn publish(&self, _: &Unit, _: &World<S>, reports: Vec<Report>) {
-        let news = self.engine.book().reported(self.job, reports);
+    fn publish(&self, _: &Unit, world: &World<S>, reports: Vec<Report>) {
+        let news = self.engine.book().reported(self.job, world, reports);
         self.engine.spread(news);
     }
 
@@ -420,3 +418,8 @@ fn log(passed: &Passed) {
         End::Failed(err) => warn!(error = %Chain(err), "not done"),
     }
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod toy;

@@ -16,7 +16,9 @@ pub(super) struct Entry<S> {
     pub(super) want: Want<S>,
     /// Tells this form of the spec from another.
     pub(super) digest: u64,
-    /// Counts the wants: what a pass says of an earlier one does not hold for this one.
+    /// The number of the want among all that there ever were, of this object and of others: what a
+    /// pass says of an earlier one does not hold for this one, also where the object was forgotten
+    /// in between.
     pub(super) generation: u64,
     /// Its units in building order, and how far it is in each.
     pub(super) places: Vec<Place>,
@@ -56,8 +58,8 @@ fn aim<S>(want: &Want<S>) -> Aim {
 }
 
 impl<S: Spec> Entry<S> {
-    pub(super) fn new(want: Want<S>, digest: u64, units: Vec<Unit>) -> Self {
-        let mut this = Self { want, digest, generation: 0, places: Vec::new() };
+    pub(super) fn new(want: Want<S>, digest: u64, units: Vec<Unit>, generation: u64) -> Self {
+        let mut this = Self { want, digest, generation, places: Vec::new() };
         this.settle_in(units);
         this
     }
@@ -73,14 +75,20 @@ impl<S: Spec> Entry<S> {
     }
 
     /// Takes a new want. False where it is what it was: then nothing is forgotten.
-    pub(super) fn change(&mut self, want: Want<S>, digest: u64, units: Vec<Unit>) -> bool {
+    pub(super) fn change(
+        &mut self,
+        want: Want<S>,
+        digest: u64,
+        units: Vec<Unit>,
+        generation: u64,
+    ) -> bool {
         let is_same = aim(&self.want) == aim(&want)
             && self.digest == digest
             && self.places.iter().map(|place| &place.unit).eq(&units);
         self.want = want;
         self.digest = digest;
         if !is_same {
-            self.generation += 1;
+            self.generation = generation;
             // What was said of the former want says nothing of this one: what was "empty" before
             // it was made may not be so any more.
             self.settle_in(units);
@@ -119,31 +127,37 @@ impl<S: Spec> Entry<S> {
     }
 
     /// Takes what a unit's pass reported of the want as it is now. Says whether it is news, and
-    /// which place's turn it has become.
+    /// which places' turn it has become: all of them, since what a unit was to be looked at for
+    /// while it was not its turn is forgotten.
     pub(super) fn reported(
         &mut self,
         unit: &UnitName,
         report: Report,
         pass: u64,
-    ) -> (bool, Option<usize>) {
-        let Some(at) = self.place_of(unit) else { return (false, None) };
+    ) -> (bool, Vec<usize>) {
+        let Some(at) = self.place_of(unit) else { return (false, Vec::new()) };
         let turns = |entry: &Self| -> Vec<bool> {
             (0..entry.places.len()).map(|place| entry.is_turn_of(place)).collect()
         };
         let place = &mut self.places[at];
         place.heard_in = pass;
         if place.report.as_deref() == Some(&report) {
-            return (false, None);
+            return (false, Vec::new());
         }
         let (done, empty) = (place.is_done(), place.is_empty());
         let before = turns(self);
         let place = &mut self.places[at];
         place.report = Some(Arc::new(report));
         let moved = (done, empty) != (place.is_done(), place.is_empty());
-        let next = moved.then(|| turns(self)).and_then(|after| {
-            before.iter().zip(&after).position(|(before, after)| !before && *after)
-        });
-        (true, next)
+        let after = if moved { turns(self) } else { before.clone() };
+        let is_new = |place: &usize| !before[*place] && after[*place];
+        (true, (0..after.len()).filter(is_new).collect())
+    }
+
+    /// A unit's pass said nothing of the want: it is not done, and may hold something. Says whether
+    /// that is news.
+    pub(super) fn unsaid(&mut self, unit: &UnitName) -> bool {
+        self.place_of(unit).is_some_and(|at| self.places[at].report.take().is_some())
     }
 
     /// A pass over this unit has ended; `failed` is what hindered it, if anything did.

@@ -11,6 +11,10 @@ mod engine;
 mod entry;
 pub mod pass;
 mod progress;
+#[cfg(test)]
+mod schedules;
+#[cfg(test)]
+mod wants;
 
 pub use self::book::Timing;
 pub use self::cause::Cause;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, stream};
+use tokio::time::sleep;
 use tracing::{Instrument, debug, info, info_span};
 
 use crate::cloud::{
@@ -19,6 +20,15 @@ const MOST_STAGES: usize = 100;
 
 /// Times that somebody else may have been quicker in one pass.
 const MOST_CONFLICTS: u32 = 5;
+
+/// Pauses before looks that still show what was there before a change: clouds answer reads from copies
+/// that lag behind. After the last of them the plan itself is at fault.
+const LAGS: [Duration; 4] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
 
 /// Steps of one stage under way at once: half of what a bucket lets through, so that one unit's large
 /// stage leaves room for others.
@@ -159,6 +169,7 @@ impl<S: Spec> Attempt<'_, S> {
         let mut sent: HashSet<AnyChange> = HashSet::new();
         let mut tolerated: HashSet<AnyChange> = HashSet::new();
         let mut conflicts = 0;
+        let mut lags = LAGS.into_iter();
         let mut known: Option<AnyObserved> = None;
         for _ in 0..MOST_STAGES {
             let cx = self.around.leave();
@@ -184,6 +195,11 @@ impl<S: Spec> Attempt<'_, S> {
                 });
             };
             if let Some(again) = stage.iter().find(|step| sent.contains(&step.change)) {
+                if let Some(pause) = lags.next() {
+                    debug!(unit = %self.unit.name, change = %again.change, "not to be seen yet");
+                    sleep(pause).await;
+                    continue;
+                }
                 let message = format!("does not converge: \"{}\" was planned twice", again.change);
                 return Err(Stop::Failed(CloudError::new(Kind::Internal, message)));
             }

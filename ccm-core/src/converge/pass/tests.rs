@@ -1,28 +1,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
 use super::*;
 use crate::cloud::{
-    Bucket, Change, CloudError, Converge, Effect, Freshness, Holds, Identity, LoadBalancerSpec,
-    Operation, Owned, Protocol, Read, ServicePort, Urgency, Verdict,
+    Bucket, Change, CloudError, Converge, Effect, Freshness, Holds, LoadBalancerSpec, Operation,
+    Owned, Read, Urgency, Verdict,
 };
 use crate::cluster::gate::Gate;
+use crate::converge::wants::{Wanted, ports, present};
 use crate::governor::Governor;
 use crate::telemetry::CloudMetrics;
-
-type Wanted = Want<LoadBalancerSpec>;
 
 /// A firewall that all Services share, and whose cloud refuses some ports.
 #[derive(Clone, Debug, Default)]
 struct Wall {
     open: Arc<Mutex<BTreeSet<u16>>>,
     refuses: Arc<Mutex<BTreeMap<u16, Kind>>>,
-    /// Says that a port is not open though it is.
-    is_blind: bool,
+    /// So many looks say that a port is not open though it is.
+    blind: Arc<Mutex<usize>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,13 +47,6 @@ impl Change for WallChange {
     }
 }
 
-fn ports(want: &Wanted) -> BTreeSet<u16> {
-    match want {
-        Want::Present(spec) => spec.ports.iter().map(|port| port.port.get()).collect(),
-        Want::Absent(_) | Want::Keep(_) => BTreeSet::new(),
-    }
-}
-
 #[async_trait]
 impl Converge<LoadBalancerSpec> for Wall {
     type Observed = BTreeSet<u16>;
@@ -72,7 +63,12 @@ impl Converge<LoadBalancerSpec> for Wall {
         _: &World<LoadBalancerSpec>,
     ) -> Result<BTreeSet<u16>, CloudError> {
         let open = self.open.lock().unwrap().clone();
-        Ok(if self.is_blind { BTreeSet::new() } else { open })
+        let mut blind = self.blind.lock().unwrap();
+        if *blind == 0 || open.is_empty() {
+            return Ok(open);
+        }
+        *blind -= 1;
+        Ok(BTreeSet::new())
     }
 
     fn plan(
@@ -138,12 +134,11 @@ impl Converge<LoadBalancerSpec> for Wall {
     }
 }
 
-/// Writes down what is sent and published.
+/// Writes down what is sent and when something is published.
 #[derive(Default)]
-struct Log {
-    sent: Mutex<Vec<String>>,
-    published: Mutex<usize>,
-}
+struct Log(Mutex<Vec<String>>);
+
+const PUBLISHED: &str = "published";
 
 #[async_trait]
 impl Around<LoadBalancerSpec> for Log {
@@ -154,36 +149,27 @@ impl Around<LoadBalancerSpec> for Log {
     }
 
     fn publish(&self, _: &Unit, _: &World<LoadBalancerSpec>, _: Vec<Report>) {
-        *self.published.lock().unwrap() += 1;
+        self.0.lock().unwrap().push(PUBLISHED.to_owned());
     }
 
     async fn before(&self, _: &Unit, step: &Step<AnyChange>) -> Result<(), CloudError> {
-        self.sent.lock().unwrap().push(step.change.to_string());
+        self.0.lock().unwrap().push(step.change.to_string());
         Ok(())
     }
 }
 
-fn present(uid: &str, ports: &[u16]) -> Wanted {
-    let id = ObjectId { namespace: "shop".into(), name: uid.into(), uid: uid.into() };
-    let (annotations, finalizers) = (BTreeMap::new(), BTreeSet::new());
-    let identity = Identity { id, annotations, finalizers, ingress: Vec::new() };
-    let port = |port: &u16| ServicePort {
-        name: String::new(),
-        protocol: Protocol::Tcp,
-        port: NonZeroU16::new(*port).unwrap(),
-        node_port: None,
-        app_protocol: None,
-    };
-    let ports = ports.iter().map(port).collect();
-    Want::Present(Arc::new(LoadBalancerSpec { ports, ..LoadBalancerSpec::new(identity) }))
-}
-
-async fn passed(wall: &Wall, wants: Vec<Wanted>) -> (Passed, Vec<String>) {
+/// How a pass ended, and what was sent and published.
+async fn logged(wall: &Wall, wants: Vec<Wanted>) -> (Passed, Vec<String>) {
     let log = Log::default();
     let world = World { wants, nodes: Arc::default() };
     let passed = pass(&Converger::new(wall.clone()), &Unit::shared("wall"), world, &log).await;
-    assert!(*log.published.lock().unwrap() > 0);
-    (passed, log.sent.into_inner().unwrap())
+    (passed, log.0.into_inner().unwrap())
+}
+
+async fn passed(wall: &Wall, wants: Vec<Wanted>) -> (Passed, Vec<String>) {
+    let (passed, mut lines) = logged(wall, wants).await;
+    lines.retain(|line| line != PUBLISHED);
+    (passed, lines)
 }
 
 fn open(wall: &Wall) -> Vec<u16> {
@@ -205,6 +191,14 @@ async fn a_pass_ends_when_nothing_differs_and_the_next_sends_nothing() {
     assert_eq!(sent, ["open 80", "open 443", "open 22"]);
     let (passed, sent) = self::passed(&wall, wants()).await;
     assert!(matches!(passed.end, End::Done) && sent.is_empty());
+}
+
+#[tokio::test]
+async fn reports_are_published_before_the_first_stage_and_after_each() {
+    let wall = Wall::default();
+    wall.open.lock().unwrap().insert(7);
+    let (_, lines) = logged(&wall, vec![present("a", &[80])]).await;
+    assert_eq!(lines, [PUBLISHED, "open 80", PUBLISHED, "close 7", PUBLISHED]);
 }
 
 #[tokio::test]
@@ -261,11 +255,19 @@ async fn a_tolerated_failure_leaves_a_note_and_the_rest_goes_on() {
     assert_eq!(sent, ["open 99", "close 7"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_plan_that_goes_in_circles_is_caught() {
-    let wall = Wall { is_blind: true, ..Wall::default() };
+    let wall = Wall { blind: Arc::new(Mutex::new(usize::MAX)), ..Wall::default() };
     // Two steps, so that what an answer taught is not relied on.
     let (passed, sent) = self::passed(&wall, vec![present("a", &[80, 443])]).await;
     assert!(matches!(&passed.end, End::Failed(err) if err.kind() == Kind::Internal), "{passed:?}");
+    assert_eq!(sent.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cloud_whose_reads_lag_behind_is_looked_at_again() {
+    let wall = Wall { blind: Arc::new(Mutex::new(LAGS.len())), ..Wall::default() };
+    let (passed, sent) = self::passed(&wall, vec![present("a", &[80, 443])]).await;
+    assert!(matches!(passed.end, End::Done), "{passed:?}");
     assert_eq!(sent.len(), 2);
 }

@@ -37,6 +37,7 @@ ccm_core::annotations! {
         /// otherwise 10256, where kube-proxy answers.
         "sim.ccm.rs/health-check-port" => pub(crate) health_check_port: NonZeroU16,
         /// Ranges that may connect beside those of the Service, for example a monitoring system's.
+        /// Where the Service names none, everybody may.
         "sim.ccm.rs/additional-source-ranges" => pub(crate) source_ranges: Vec<IpNet>,
         /// Only nodes in these zones take traffic.
         "sim.ccm.rs/target-zones" => pub(crate) target_zones: Vec<String>,

@@ -71,7 +71,9 @@ impl Converge<LoadBalancerSpec> for SimLoadBalancers {
         match &unit.name {
             UnitName::Own(id) => {
                 let want = world.wants.iter().find(|want| want.id() == id);
-                observe::own(&self.client, cx, &self.marks, id, want).await.map(Observed::Own)
+                // Large, because it looks at all kinds of pieces at once.
+                let look = Box::pin(observe::own(&self.client, cx, &self.marks, id, want));
+                look.await.map(Observed::Own)
             }
             UnitName::Shared(_) => {
                 observe::firewall(&self.client, cx, &self.marks).await.map(Observed::Firewall)

@@ -86,10 +86,7 @@ impl<'a> Wish<'a> {
             ports,
             sources,
             mode: if said.proxy_protocol { IpMode::Proxy } else { IpMode::Vip },
-            zones: spec
-                .annotations
-                .get()
-                .and_then(|said: &ServiceAnnotations| said.target_zones.as_deref()),
+            zones: zones(spec),
             tags,
         })
     }
@@ -109,6 +106,12 @@ impl<'a> Wish<'a> {
     }
 }
 
+/// An empty list asks for nothing.
+fn zones(spec: &LoadBalancerSpec) -> Option<&[String]> {
+    let said: &ServiceAnnotations = spec.annotations.get()?;
+    said.target_zones.as_deref().filter(|zones| !zones.is_empty())
+}
+
 fn addresses(
     spec: &LoadBalancerSpec,
     said: &ServiceAnnotations,
@@ -120,7 +123,7 @@ fn addresses(
     });
     let mut wishes: Vec<_> = families.map(|family| AddressWish { family, address: None }).collect();
     let mut requested: Vec<(&str, IpAddr)> = Vec::new();
-    if let Some(text) = &spec.requested_address {
+    if let Some(text) = spec.requested_address.as_deref().filter(|text| !text.is_empty()) {
         match text.parse() {
             Ok(address) => requested.push(("spec.loadBalancerIP", address)),
             Err(_) => wrong.push(format!("spec.loadBalancerIP {text:?}: must be an IP address")),
@@ -233,13 +236,19 @@ fn sources(
         }
     }
     if spec.source_ranges.is_empty() {
-        sources.extend(spec.families.iter().map(|family| match family {
-            ccm_core::cloud::IpFamily::V4 => IpNet::V4(Ipv4Net::default()),
-            ccm_core::cloud::IpFamily::V6 => IpNet::V6(Ipv6Net::default()),
-        }));
+        // Everybody: no range can add to that.
+        return everybody(spec);
     }
     sources.extend(said.source_ranges.iter().flatten().map(IpNet::trunc));
     sources.sort_unstable();
     sources.dedup();
     sources
+}
+
+fn everybody(spec: &LoadBalancerSpec) -> Vec<IpNet> {
+    let all = spec.families.iter().map(|family| match family {
+        ccm_core::cloud::IpFamily::V4 => IpNet::V4(Ipv4Net::default()),
+        ccm_core::cloud::IpFamily::V6 => IpNet::V6(Ipv6Net::default()),
+    });
+    all.collect()
 }

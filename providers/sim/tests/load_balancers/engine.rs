@@ -6,16 +6,16 @@ use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use ccm_conformance::leave;
 use ccm_core::cloud::{
-    AnyChange, ClusterName, ConfigFile, Converger, Detail, Evidence, Freshness, Identity,
-    Incarnation, Instance, LoadBalancerSpec, Member, NodeIdentity, NodeName, ObjectId, Observation,
-    Owned, PodCidrs, Protocol, ProviderId, Report, RunState, ServicePort, Setup, Uid, Unit,
-    Urgency, Want, World, Write,
+    AnyChange, CloudError, ClusterName, ConfigFile, Converger, Detail, Evidence, Freshness, Holds,
+    Identity, Incarnation, Instance, LoadBalancerSpec, Member, NodeIdentity, NodeName, ObjectId,
+    Observation, Owned, PodCidrs, Protocol, ProviderId, Report, RunState, ServicePort, Setup, Step,
+    Uid, Unit, Urgency, Verdict, Want, World, Write,
 };
 use ccm_core::cluster::gate::Gate;
 use ccm_core::converge::pass::{Around, End, Passed, pass};
-use ccm_core::converge::turn::Standings;
 use ccm_core::governor::Governor;
 use ccm_core::telemetry::CloudMetrics;
 use ccm_provider_sim::registration;
@@ -36,6 +36,41 @@ const CLUSTER: &str = "blue";
 const MOST_ROUNDS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How far each object is in each of its units, by the last reports: done, and empty. A small model
+/// of what the engine keeps, for tests that make their passes one by one.
+#[derive(Default)]
+struct Standings(BTreeMap<(String, Uid), (bool, bool)>);
+
+impl Standings {
+    /// Says whether it may be the turn of another unit now.
+    fn take(&mut self, unit: &Unit, wants: &[Wanted], reports: &[Report]) -> bool {
+        let mut moved = false;
+        for report in reports {
+            let want = wants.iter().find(|want| *want.id() == report.id);
+            let Some(want) = want.filter(|want| !matches!(want, Want::Keep(_))) else { continue };
+            let done = matches!(want, Want::Present(_)) && report.verdict == Verdict::Done;
+            let now = (done, report.holds == Holds::Nothing);
+            let key = (unit.name.to_string(), report.id.uid.clone());
+            moved |= self.0.insert(key, now) != Some(now);
+        }
+        moved
+    }
+
+    fn turn(&self, want: &Wanted, units: &[Unit], here: &Unit) -> Wanted {
+        let place = units.iter().position(|unit| unit.name == here.name).unwrap();
+        let far = |unit: &Unit| {
+            let key = (unit.name.to_string(), want.id().uid.clone());
+            self.0.get(&key).copied().unwrap_or_default()
+        };
+        let has_come = match want {
+            Want::Present(_) => units[..place].iter().all(|unit| far(unit).0),
+            Want::Absent(_) => units[place + 1..].iter().all(|unit| far(unit).1),
+            Want::Keep(_) => true,
+        };
+        if has_come { want.clone() } else { want.kept() }
+    }
+}
+
 pub(crate) struct Stage {
     _running: Running,
     pub(crate) console: Console,
@@ -43,7 +78,9 @@ pub(crate) struct Stage {
     standings: Mutex<Standings>,
     /// Whether anybody's turn may have come.
     moved: Mutex<bool>,
-    pub(crate) sent: Mutex<Vec<String>>,
+    sent: Mutex<Vec<String>>,
+    /// How passes failed.
+    pub(crate) failures: Mutex<Vec<String>>,
     reports: Mutex<BTreeMap<(String, Uid), Report>>,
 }
 
@@ -68,6 +105,7 @@ impl Stage {
             standings: Mutex::default(),
             moved: Mutex::default(),
             sent: Mutex::default(),
+            failures: Mutex::default(),
             reports: Mutex::default(),
         }
     }
@@ -89,7 +127,7 @@ impl Stage {
     pub(crate) async fn pass(&self, unit: &Unit, wants: &[Wanted], nodes: &[Member]) -> Passed {
         let turn = |want: &Wanted| {
             let units = self.converger.units(want);
-            self.standings.lock().unwrap().turn(want, &units, &unit.name)
+            self.standings.lock().unwrap().turn(want, &units, unit)
         };
         let uses =
             |want: &&Wanted| self.converger.units(want).iter().any(|other| other.name == unit.name);
@@ -113,14 +151,17 @@ impl Stage {
     pub(crate) async fn settle(&self, wants: &[Wanted], nodes: &[Member]) -> Vec<Passed> {
         for _ in 0..MOST_ROUNDS {
             let ends = self.settle_once(wants, nodes).await;
-            let changes: usize = ends.iter().map(|passed| passed.changes).sum();
+            let changes: usize = ends.iter().map(|passed| passed.changes.len()).sum();
             let moved = std::mem::take(&mut *self.moved.lock().unwrap());
             let is_done = ends.iter().all(|passed| matches!(passed.end, End::Done));
             if is_done && !moved && changes == 0 {
                 return ends;
             }
-            if ends.iter().any(|passed| matches!(passed.end, End::Failed(_))) {
-                self.restart();
+            for passed in &ends {
+                if let End::Failed(err) = &passed.end {
+                    self.failures.lock().unwrap().push(err.to_string());
+                    self.restart();
+                }
             }
             if !is_done {
                 tokio::time::sleep(PAUSE).await;
@@ -187,6 +228,7 @@ impl Stage {
     }
 }
 
+#[async_trait]
 impl Around<LoadBalancerSpec> for Stage {
     fn leave(&self) -> Write {
         let governor = Governor::new(Gate::always_open(), CloudMetrics::unread());
@@ -195,16 +237,17 @@ impl Around<LoadBalancerSpec> for Stage {
     }
 
     fn publish(&self, unit: &Unit, world: &World<LoadBalancerSpec>, reports: Vec<Report>) {
-        let moved = self.standings.lock().unwrap().take(&unit.name, &world.wants, &reports);
-        *self.moved.lock().unwrap() |= !moved.is_empty();
+        let moved = self.standings.lock().unwrap().take(unit, &world.wants, &reports);
+        *self.moved.lock().unwrap() |= moved;
         let mut all = self.reports.lock().unwrap();
         for report in reports {
             all.insert((unit.name.to_string(), report.id.uid.clone()), report);
         }
     }
 
-    fn before(&self, change: &AnyChange) {
-        self.sent.lock().unwrap().push(change.to_string());
+    async fn before(&self, _: &Unit, step: &Step<AnyChange>) -> Result<(), CloudError> {
+        self.sent.lock().unwrap().push(step.change.to_string());
+        Ok(())
     }
 }
 

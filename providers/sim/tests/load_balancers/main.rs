@@ -9,7 +9,7 @@ use ccm_core::converge::pass::End;
 use simcloud::api::{
     CreateAddress, CreateListener, CreateLoadBalancer, CreateTargetGroup, FaultKind, FirewallId,
     ForcedState, ListPieces, LoadBalancer, Operation, OperationClass, OperationFilter, PieceKind,
-    RuleSpec, SetLoadBalancerState, SettingsPatch, TargetGroup,
+    Quota, RuleSpec, SetLoadBalancerState, SettingsPatch, TargetGroup,
 };
 
 use engine::{Stage, Wanted, absent, annotated, gone, id, keep, port, present, spec};
@@ -125,10 +125,39 @@ async fn what_takes_time_is_waited_for() {
     let web = [present(spec("web", &[80]))];
     stage.settle(&web, &nodes).await;
     assert!(is_done(&stage, "web"));
+    let inside = annotated(spec("web", &[80]), &[("internal", "true")]);
+    stage.settle(&[present(inside)], &nodes).await;
+    assert!(is_done(&stage, "web"));
     stage.settle(&[absent("web")], &nodes).await;
     assert!(stage.snapshot().await.is_empty());
     stage.settle(&web, &nodes).await;
     assert!(is_done(&stage, "web"), "and made again under the same names");
+    // The Service comes back while the one of before still goes.
+    stage.settle_once(&[absent("web")], &nodes).await;
+    stage.settle_once(&[absent("web")], &nodes).await;
+    stage.settle(&web, &nodes).await;
+    assert!(is_done(&stage, "web"));
+    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+}
+
+#[tokio::test]
+async fn a_lost_answer_before_late_reads_makes_no_second_piece() {
+    for cut in 0..7 {
+        let stage = Stage::start().await;
+        let nodes = stage.launch(2).await;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let late = SettingsPatch { consistency_delay_ms: Some(60), ..SettingsPatch::default() };
+        stage.console.change_settings(&late).await.unwrap();
+        stage.console.clear_calls().await.unwrap();
+        stage.fault(WRITES, FaultKind::LoseResponse, cut).await;
+        let wants = [present(spec("web", &[80]))];
+        stage.settle(&wants, &nodes).await;
+        tokio::time::sleep(std::time::Duration::from_millis(80)).await;
+        stage.settle(&wants, &nodes).await;
+        assert_eq!(stage.snapshot().await.len(), 6, "{:#?}", stage.snapshot().await);
+        let calls = stage.console.calls().await.unwrap();
+        assert_eq!(calls.mutations_by(engine::CALLER), 7, "cut {cut}: {:#?}", stage.take_sent());
+    }
 }
 
 #[tokio::test]
@@ -148,8 +177,7 @@ async fn late_reads_make_no_second_piece() {
 /// Lost answers and refusals at every change, making, changing and taking down: the same end.
 #[tokio::test]
 async fn a_cut_at_any_change_ends_alike() {
-    for kind in [FaultKind::LoseResponse, FaultKind::Reset, FaultKind::ServerError { status: 503 }]
-    {
+    for kind in [FaultKind::LoseResponse, FaultKind::Reset] {
         let mut reference = None;
         for cut in 0..40 {
             let stage = Stage::start().await;
@@ -275,6 +303,25 @@ async fn services_share_the_firewall_and_strangers_are_let_be() {
     assert_eq!(owners(stage.inventory().await), ["somebody"], "so the firewall stays");
     stage.with_firewall_report(&id("b"), |it| assert_eq!(it.holds, Holds::Nothing));
     assert_eq!(stage.inventory().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_quota_that_one_exceeds_costs_no_other() {
+    let stage = Stage::start().await;
+    let nodes = stage.launch(1).await;
+    let quotas = Some([(Quota::RulesOfFirewall, 2)].into());
+    let patch = SettingsPatch { quotas, ..SettingsPatch::default() };
+    stage.console.change_settings(&patch).await.unwrap();
+    let both = [present(spec("a", &[80])), present(spec("b", &[81, 82, 83]))];
+    for _ in 0..3 {
+        stage.settle_once(&both, &nodes).await;
+    }
+    assert!(is_done(&stage, "a"));
+    assert!(!is_done(&stage, "b"));
+    let ends = stage.settle_once(&both, &nodes).await;
+    let refused = ends.iter().flat_map(|passed| &passed.refused);
+    let refused: Vec<_> = refused.map(|(id, err)| (id.to_string(), err.kind())).collect();
+    assert_eq!(refused, [("default/b".to_owned(), Kind::QuotaExceeded)]);
 }
 
 #[tokio::test]

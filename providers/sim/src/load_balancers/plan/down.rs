@@ -25,27 +25,27 @@ impl<'a> Down<'a> {
         }
     }
 
-    /// The stages, and what is waited for: what is on its way out, and with it what only that
-    /// still uses.
+    /// The stages, and what is waited for: what is on its way out. What that still uses stays for
+    /// now, and so does what is used by what stays.
     ///
-    /// Other users are in the way of nothing here: they are wanted and the piece is then not to
-    /// go, or they go in a stage before, and before the next one the unit is looked at again.
+    /// Other users are not in the way: either they are wanted, and then the piece is too, or they
+    /// go in a stage before, and before the next one the unit is looked at again.
     pub(crate) fn stages(&self, own: &Own) -> (Vec<Vec<OwnChange>>, Vec<String>) {
-        let leaving = |all: &[Listener], uses: &dyn Fn(&Listener) -> bool| {
-            all.iter().any(|it| it.state == PieceState::Deleting && uses(it))
+        let is_leaving = |it: &&Listener| it.state == PieceState::Deleting;
+        let leaving = || own.listeners.iter().filter(is_leaving);
+        let stays = |it: &LoadBalancer| {
+            it.state == PieceState::Deleting || leaving().any(|user| user.load_balancer == it.id)
         };
         let (mut stages, mut waits) = (Vec::new(), Vec::new());
         go(&mut stages, &mut waits, &self.listeners, |_| false);
-        go(&mut stages, &mut waits, &self.load_balancers, |it| {
-            leaving(&own.listeners, &|user| user.load_balancer == it.id)
-        });
+        go(&mut stages, &mut waits, &self.load_balancers, stays);
         go(&mut stages, &mut waits, &self.groups, |it| {
-            leaving(&own.listeners, &|user| user.target_group == it.id)
+            leaving().any(|user| user.target_group == it.id)
         });
         go(&mut stages, &mut waits, &self.addresses, |it| {
-            own.load_balancers
-                .iter()
-                .any(|user| user.state == PieceState::Deleting && user.addresses.contains(&it.id))
+            let mut users =
+                own.load_balancers.iter().filter(|user| user.addresses.contains(&it.id));
+            users.any(stays)
         });
         (stages, waits)
     }

@@ -46,8 +46,8 @@ fn read<'a>(spec: &'a LoadBalancerSpec, marks: &Marks, own: &Own) -> Result<Wish
     let wish = Wish::read(spec, marks)?;
     if let Some(other) = &own.name_taken {
         let message = format!(
-            "load balancer {} has the name {} and bears the mark of another cluster: delete it, or \
-             take its tags away to hand it over",
+            "load balancer {} has the name {} and bears somebody else's mark: delete it, or take its \
+             tags \"cluster\" and \"owner\" away to hand it over",
             other.id, other.name
         );
         return Err(CloudError::new(Kind::InvalidConfiguration, message));
@@ -66,8 +66,17 @@ fn refuse(id: &ObjectId, own: &Own, refused: CloudError) -> Plan<SimChange> {
 }
 
 /// A plan in the making.
+///
+/// A step is in it only if all that it needs is there or made by a step before it; what has to be
+/// waited for keeps the rest waiting that needs it, and nothing else.
 struct Draft<'a> {
     own: &'a Own,
+    /// Whether all addresses can be had by now.
+    has_addresses: bool,
+    /// Whether a load balancer can be had by now.
+    has_load_balancer: bool,
+    /// The target groups that can be had by now.
+    has_groups: BTreeSet<GroupKey>,
     /// What the Service needs, in order.
     building: Vec<Vec<OwnChange>>,
     /// What the Service waits for.
@@ -80,8 +89,16 @@ struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     fn new(own: &'a Own) -> Self {
-        let (building, clearing) = (Vec::new(), Vec::new());
-        Self { own, building, waits: Vec::new(), clearing, leaving: Vec::new() }
+        Self {
+            own,
+            has_addresses: true,
+            has_load_balancer: false,
+            has_groups: BTreeSet::new(),
+            building: Vec::new(),
+            waits: Vec::new(),
+            clearing: Vec::new(),
+            leaving: Vec::new(),
+        }
     }
 
     fn build(&mut self, steps: Vec<OwnChange>) {
@@ -123,6 +140,8 @@ impl<'a> Draft<'a> {
             } else if self.is_room(own.addresses.iter().filter(|it| is_address(it, one))) {
                 let tags = wish.tags.clone();
                 self.build(vec![OwnChange::CreateAddress { wish: *one, tags }]);
+            } else {
+                self.has_addresses = false;
             }
         }
     }
@@ -132,33 +151,34 @@ impl<'a> Draft<'a> {
         let own = self.own;
         let (load_balancer, addresses) = (wish.load_balancer.clone(), wish.addresses.clone());
         let Some(found) = own.balancer(&wish.load_balancer) else {
-            // The name is free, and the addresses are, once the one before is gone.
-            let is_room = own.load_balancers.is_empty();
-            for one in &own.load_balancers {
-                self.replace_load_balancer(one);
-            }
-            if is_room {
+            // The name is free, and the addresses are, once all of before are gone.
+            let are_going: Vec<_> =
+                own.load_balancers.iter().map(|one| self.replace_load_balancer(one)).collect();
+            self.has_load_balancer = self.has_addresses && are_going.into_iter().all(|it| it);
+            if self.has_load_balancer {
                 let tags = wish.tags.clone();
                 let change = OwnChange::CreateLoadBalancer { load_balancer, addresses, tags };
                 self.build(vec![change]);
             }
             return None;
         };
+        self.has_load_balancer = true;
         self.mark(found, &wish.tags);
         self.await_ready(found);
         let ids = addresses.iter().map(|one| own.address(one).map(|address| &address.id));
         let ids: Option<BTreeSet<_>> = ids.collect();
-        if ids != Some(found.addresses.iter().collect()) {
+        if self.has_addresses && ids != Some(found.addresses.iter().collect()) {
             self.build(vec![OwnChange::SetAddresses { load_balancer, addresses }]);
         }
         Some(found)
     }
 
-    fn replace_load_balancer(&mut self, one: &LoadBalancer) {
+    /// Says whether it goes by these steps, and nothing has to be waited for.
+    fn replace_load_balancer(&mut self, one: &LoadBalancer) -> bool {
         let own = self.own;
         if one.state == PieceState::Deleting {
             self.waits.push(format!("{} to be gone", Which::of(one)));
-            return;
+            return false;
         }
         let mut listeners = Vec::new();
         let mut is_held = false;
@@ -175,6 +195,7 @@ impl<'a> Draft<'a> {
         if !is_held {
             self.build(vec![OwnChange::Replace(Which::of(one))]);
         }
+        !is_held
     }
 
     fn groups(&mut self, wish: &Wish<'_>, members: &Members<'_>, batch: NonZeroUsize) {
@@ -202,6 +223,7 @@ impl<'a> Draft<'a> {
                 let (health_check, tags) = (health_check.clone(), wish.tags.clone());
                 makes.push(OwnChange::CreateGroup { key, health_check, tags });
             }
+            self.has_groups.insert(key);
             let have = found.map_or(&[][..], |found| &*found.targets);
             let (add, remove) = members.difference(have);
             targets.extend(batches(key, &add, &remove, batch));
@@ -215,7 +237,9 @@ impl<'a> Draft<'a> {
     fn listeners(&mut self, wish: &Wish<'_>, of: Option<&LoadBalancer>) {
         let own = self.own;
         let (mut makes, mut sets) = (Vec::new(), Vec::new());
-        for port in &wish.ports {
+        let ports = wish.ports.iter().filter(|port| self.has_groups.contains(&port.group));
+        let ports: Vec<_> = ports.filter(|_| self.has_load_balancer).collect();
+        for port in ports {
             let (key, group, settings) = (port.key, port.group, port.settings.clone());
             let load_balancer = wish.load_balancer.clone();
             match of.and_then(|of| own.listener(of, key)) {
@@ -246,7 +270,8 @@ impl<'a> Draft<'a> {
         self.build(sets);
     }
 
-    /// What is ours and not used by the wish any more. What has no mark is let be.
+    /// What is ours and not used by the wish any more. What has no mark is let be, but for listeners
+    /// of our load balancer, which are a part of it.
     fn clear(&mut self, wish: &Wish<'_>, marks: &Marks, used: &LoadBalancer) {
         let own = self.own;
         let is_ours = |tags: &Tags| marks.read(tags, &wish.id.uid) == Mark::Ours;

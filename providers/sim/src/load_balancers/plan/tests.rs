@@ -93,13 +93,24 @@ fn what_is_on_its_way_out_is_waited_for() {
     let waiting = plan(&wish, &cloud.own);
     assert!(!waiting.later.is_empty());
     assert!(matches!(report(&waiting).verdict, Verdict::Progressing(_)));
-    let made = lines(&waiting).concat();
-    assert!(made.iter().all(|line| !line.contains("create external")), "{made:?}");
+    assert!(waiting.stages.is_empty(), "nothing that needs a load balancer: {waiting:?}");
 
     let down = plan(&world(absent(), 0), &cloud.own);
     assert_eq!(lines(&down).concat().len(), 1, "the address is still used");
     assert_eq!(down.later.len(), 1);
     assert_eq!(report(&down).holds, Holds::Something);
+}
+
+#[test]
+fn what_is_used_by_what_goes_stays_for_now() {
+    let mut cloud = Cloud::default();
+    cloud.converge(&world(present(spec("web", &[80, 81])), 3));
+    cloud.own.listeners[0].state = PieceState::Deleting;
+    let down = plan(&world(absent(), 0), &cloud.own);
+    let steps = lines(&down).concat();
+    assert_eq!(steps.len(), 2, "{steps:?}");
+    assert!(steps[0].starts_with("delete listener tcp/81"), "{steps:?}");
+    assert!(steps[1].starts_with("delete target group tcp/30081"), "{steps:?}");
 }
 
 #[test]
@@ -256,8 +267,10 @@ proptest! {
         nodes in (0_usize..230, 0_usize..230),
         halfway in 0_usize..12,
         blows in prop::collection::vec((0_u8..7, any::<prop::sample::Index>()), 0..6),
+        is_slow in any::<bool>(),
     ) {
         let mut cloud = Cloud::default();
+        cloud.is_slow = is_slow;
         cloud.steps(&world(present(before), nodes.0), halfway);
         for (blow, at) in blows {
             cloud.blow(blow, at);

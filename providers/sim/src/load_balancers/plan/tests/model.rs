@@ -1,4 +1,4 @@
-//! A cloud that is a value, in which everything happens at once.
+//! A cloud that is a value, in which everything happens at once, or one thing after the other.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroU16;
@@ -11,14 +11,14 @@ use ccm_core::cloud::{
 };
 use proptest::sample::Index;
 use simcloud::api::{
-    Address, Etag, Firewall, IpFamily, Listener, LoadBalancer, PieceKind, PieceState, Rule, RuleId,
-    RuleSpec, TargetGroup, Timestamp,
+    Address, Etag, Firewall, IpFamily, Listener, LoadBalancer, Piece, PieceKind, PieceState, Rule,
+    RuleId, RuleSpec, TargetGroup, Timestamp,
 };
 
 use super::super::super::annotations::ServiceAnnotations;
-use super::super::super::change::{OwnChange, SimChange, Which};
+use super::super::super::change::{AddressWish, OwnChange, SimChange, Which};
 use super::super::super::marks::Tags;
-use super::super::super::observe::{Group, Own, Wall};
+use super::super::super::observe::{Group, Own, Wall, is_address, key_of};
 
 pub(crate) fn id(name: &str) -> ObjectId {
     let uid = Uid::from(format!("uid-of-{name}"));
@@ -108,6 +108,8 @@ pub(crate) fn wall(rules: Vec<RuleSpec>) -> Wall {
 #[derive(Debug, Default)]
 pub(crate) struct Cloud {
     pub(crate) own: Own,
+    /// Whether pieces take time to come and go.
+    pub(crate) is_slow: bool,
     newest: usize,
 }
 
@@ -123,8 +125,13 @@ impl Cloud {
         for stages in 0..most {
             let plan = super::plan(world, &self.own);
             let Some(stage) = plan.stages.into_iter().find(|stage| !stage.is_empty()) else {
-                assert!(plan.later.is_empty(), "{:?}", plan.later);
-                return stages;
+                if plan.later.is_empty() {
+                    return stages;
+                }
+                assert!(self.tick(), "nothing goes on, and yet it waits: {:?}", plan.later);
+                // A new pass.
+                sent.clear();
+                continue;
             };
             for step in stage {
                 assert!(sent.insert(step.change.clone()), "{} was planned twice", step.change);
@@ -137,6 +144,43 @@ impl Cloud {
         most
     }
 
+    /// Time goes by: what was made is ready, or the next piece is gone. Says whether anything
+    /// happened.
+    fn tick(&mut self) -> bool {
+        fn readies<P: Piece>(piece: &P, state: &mut bool) -> bool {
+            *state |= piece.state() == PieceState::Provisioning;
+            piece.state() == PieceState::Provisioning
+        }
+        let own = &mut self.own;
+        let mut is_changed = false;
+        for it in &mut own.addresses {
+            if readies(it, &mut is_changed) {
+                it.state = PieceState::Active;
+            }
+        }
+        for it in &mut own.load_balancers {
+            if readies(it, &mut is_changed) {
+                it.state = PieceState::Active;
+            }
+        }
+        if is_changed {
+            return true;
+        }
+        let gone = |state: PieceState| state == PieceState::Deleting;
+        if let Some(index) = own.listeners.iter().position(|it| gone(it.state)) {
+            own.listeners.remove(index);
+        } else if let Some(index) = own.load_balancers.iter().position(|it| gone(it.state)) {
+            own.load_balancers.remove(index);
+        } else if let Some(index) = own.groups.iter().position(|it| gone(it.group.state)) {
+            own.groups.remove(index);
+        } else if let Some(index) = own.addresses.iter().position(|it| gone(it.state)) {
+            own.addresses.remove(index);
+        } else {
+            return false;
+        }
+        true
+    }
+
     fn number(&mut self) -> usize {
         self.newest += 1;
         self.newest
@@ -144,27 +188,12 @@ impl Cloud {
 
     fn carry_out(&mut self, change: OwnChange) {
         let number = self.number();
+        let state = if self.is_slow { PieceState::Provisioning } else { PieceState::Active };
         let own = &mut self.own;
-        let (state, name) = (PieceState::Active, "default/web".to_owned());
+        let name = "default/web".to_owned();
         let created_at = Timestamp::default();
         match change {
-            OwnChange::CreateAddress { wish, tags } => {
-                let any = match wish.family {
-                    IpFamily::Ipv4 => format!("203.0.113.{number}"),
-                    IpFamily::Ipv6 => format!("2001:db8::{number}"),
-                };
-                own.addresses.push(Address {
-                    id: format!("addr-{number}").into(),
-                    name,
-                    tags,
-                    state,
-                    family: wish.family,
-                    address: wish.address.unwrap_or_else(|| any.parse().unwrap()),
-                    requested: wish.address.is_some(),
-                    load_balancer: None,
-                    created_at,
-                });
-            }
+            OwnChange::CreateAddress { wish, tags } => self.create_address(wish, tags, state),
             OwnChange::CreateLoadBalancer { load_balancer, addresses, tags } => {
                 assert!(own.load_balancers.iter().all(|it| it.name != load_balancer.name));
                 let ids = addresses.iter().map(|wish| own.address(wish).unwrap().id.clone());
@@ -189,11 +218,12 @@ impl Cloud {
                 own.load_balancers.iter_mut().find(|it| it.id == id).unwrap().addresses = ids;
             }
             OwnChange::CreateGroup { key, health_check, tags } => {
+                assert!(!own.groups.iter().any(|it| key_of(&it.group) == key), "a repetition");
                 let group = TargetGroup {
                     id: format!("tg-{number}").into(),
                     name,
                     tags,
-                    state,
+                    state: PieceState::Active,
                     protocol: key.protocol,
                     node_port: key.node_port,
                     health_check,
@@ -223,7 +253,7 @@ impl Cloud {
                     id: format!("lsn-{number}").into(),
                     name,
                     tags,
-                    state,
+                    state: PieceState::Active,
                     load_balancer: of.id.clone(),
                     protocol: key.protocol,
                     port: key.port,
@@ -243,6 +273,26 @@ impl Cloud {
             OwnChange::Mark { which, tags } => self.mark(&which, &tags),
             OwnChange::Delete(which) | OwnChange::Replace(which) => self.delete(&which),
         }
+    }
+
+    fn create_address(&mut self, wish: AddressWish, tags: Tags, state: PieceState) {
+        let number = self.newest;
+        assert!(!self.own.addresses.iter().any(|it| is_address(it, &wish)), "a repetition");
+        let any = match wish.family {
+            IpFamily::Ipv4 => format!("203.0.113.{number}"),
+            IpFamily::Ipv6 => format!("2001:db8::{number}"),
+        };
+        self.own.addresses.push(Address {
+            id: format!("addr-{number}").into(),
+            name: "default/web".to_owned(),
+            tags,
+            state,
+            family: wish.family,
+            address: wish.address.unwrap_or_else(|| any.parse().unwrap()),
+            requested: wish.address.is_some(),
+            load_balancer: None,
+            created_at: Timestamp::default(),
+        });
     }
 
     fn mark(&mut self, which: &Which, tags: &Tags) {
@@ -276,24 +326,38 @@ impl Cloud {
     /// Refuses what the cloud refuses: to delete what is used.
     fn delete(&mut self, which: &Which) {
         let own = &mut self.own;
+        let is_it = |id: &str| id == which.id;
         match which.kind {
             PieceKind::Address => {
                 let mut users = own.load_balancers.iter().flat_map(|it| &it.addresses);
-                assert!(users.all(|it| it.as_str() != which.id), "{which} is used");
-                own.addresses.retain(|it| it.id.as_str() != which.id);
+                assert!(!users.any(|it| is_it(it.as_str())), "{which} is used");
+                for it in own.addresses.iter_mut().filter(|it| is_it(it.id.as_str())) {
+                    it.state = PieceState::Deleting;
+                }
             }
             PieceKind::LoadBalancer => {
                 let mut users = own.listeners.iter().map(|it| &it.load_balancer);
-                assert!(users.all(|it| it.as_str() != which.id), "{which} is used");
-                own.load_balancers.retain(|it| it.id.as_str() != which.id);
+                assert!(!users.any(|it| is_it(it.as_str())), "{which} is used");
+                for it in own.load_balancers.iter_mut().filter(|it| is_it(it.id.as_str())) {
+                    it.state = PieceState::Deleting;
+                }
             }
             PieceKind::TargetGroup => {
                 let mut users = own.listeners.iter().map(|it| &it.target_group);
-                assert!(users.all(|it| it.as_str() != which.id), "{which} is used");
-                own.groups.retain(|it| it.group.id.as_str() != which.id);
+                assert!(!users.any(|it| is_it(it.as_str())), "{which} is used");
+                for it in own.groups.iter_mut().filter(|it| is_it(it.group.id.as_str())) {
+                    it.group.state = PieceState::Deleting;
+                }
             }
-            PieceKind::Listener => own.listeners.retain(|it| it.id.as_str() != which.id),
+            PieceKind::Listener => {
+                for it in own.listeners.iter_mut().filter(|it| is_it(it.id.as_str())) {
+                    it.state = PieceState::Deleting;
+                }
+            }
             PieceKind::Firewall => panic!("no Service's own"),
+        }
+        if !self.is_slow {
+            while self.tick() {}
         }
     }
 

@@ -102,7 +102,7 @@ fn ranges_are_taken_without_host_bits_and_once() {
     let wish = Wish::read(&spec, &marks()).unwrap();
     let sources: Vec<_> = wish.sources.iter().map(ToString::to_string).collect();
     assert_eq!(sources, ["10.0.0.0/8", "192.0.2.0/24"]);
-    let mut dual = web();
+    let mut dual = annotated(web(), &[("additional-source-ranges", "10.0.0.0/8")]);
     dual.families = vec![IpFamily::V4, IpFamily::V6];
     assert_eq!(Wish::read(&dual, &marks()).unwrap().rules().count(), 2, "all of both families");
 }
@@ -179,4 +179,6 @@ fn zones_choose_nodes() {
         [member(0, Observation::Present(instance(0))), member(1, Observation::Present(there))];
     let zones = ["sim-1b".to_owned()];
     assert_eq!(Members::of(&nodes, Some(&zones)).difference(&[]).0, ids(&[1]));
+    let none = annotated(web(), &[("target-zones", "")]);
+    assert!(Wish::read(&none, &marks()).unwrap().zones.is_none(), "an empty list asks for nothing");
 }

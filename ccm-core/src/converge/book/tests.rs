@@ -1,0 +1,516 @@
+use std::num::NonZeroU32;
+
+use rstest::rstest;
+
+use super::super::pass::Changed;
+use super::super::wants::{Wanted, absent, id, identity, keep, present, spec};
+use super::*;
+use crate::cloud::{
+    Holds, IngressAddress, IngressPoint, Kind, LoadBalancerSpec, NodeIdentity, Observation, Verdict,
+};
+
+type TestBook = Book<LoadBalancerSpec>;
+type TestJob = Job<LoadBalancerSpec>;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn book() -> TestBook {
+    Book::new(Timing::default())
+}
+
+fn shared(name: &str) -> Unit {
+    Unit::shared(name)
+}
+
+fn name(unit: &str) -> UnitName {
+    UnitName::Shared(unit.into())
+}
+
+/// Three units, in building order.
+fn units() -> Vec<Unit> {
+    ["group", "balancer", "wall"].map(shared).to_vec()
+}
+
+/// The units that news wakes.
+fn woken(wakes: &[Wake]) -> Vec<String> {
+    wakes.iter().map(|wake| wake.unit.to_string()).collect()
+}
+
+fn begin(book: &mut TestBook, unit: &str, now: Instant) -> Option<Box<TestJob>> {
+    match book.begin(&name(unit), now) {
+        Turn::Pass(job) => Some(job),
+        Turn::Wait(_) | Turn::Nothing => None,
+    }
+}
+
+fn report(uid: &str, holds: Holds, verdict: Verdict) -> Report {
+    Report::new(&id(uid), holds, verdict)
+}
+
+fn done(uid: &str) -> Report {
+    report(uid, Holds::Something, Verdict::Done)
+}
+
+fn empty(uid: &str) -> Report {
+    report(uid, Holds::Nothing, Verdict::Done)
+}
+
+fn on_the_way(uid: &str) -> Report {
+    report(uid, Holds::Something, Verdict::Progressing("an address".to_owned()))
+}
+
+fn reported(book: &mut TestBook, job: &TestJob, reports: Vec<Report>) -> News {
+    book.reported(job, &job.world, reports)
+}
+
+fn ending(end: End, refused: &[(&str, Kind)]) -> Passed {
+    let refused = refused.iter().map(|(uid, kind)| (id(uid), error(*kind))).collect();
+    let (changes, notes): (Vec<Changed>, _) = (Vec::new(), Vec::new());
+    Passed { changes, notes, refused, end }
+}
+
+fn error(kind: Kind) -> CloudError {
+    CloudError::new(kind, "no")
+}
+
+/// A whole pass: what is reported (nothing: it did not get as far), how it ends, and when the unit is
+/// looked at again.
+fn pass(
+    book: &mut TestBook,
+    unit: &str,
+    now: Instant,
+    reports: Vec<Report>,
+    passed: &Passed,
+) -> Wake {
+    let job = begin(book, unit, now).expect("somebody's turn");
+    if !reports.is_empty() {
+        reported(book, &job, reports);
+    }
+    let news = book.ended(&job, passed, now);
+    news.wakes.into_iter().next_back().expect("another look")
+}
+
+/// What each want is to a pass.
+fn seen(job: &TestJob) -> Vec<String> {
+    let show = |want: &Wanted| match want {
+        Want::Present(_) => format!("{} present", want.id().name),
+        Want::Absent(_) => format!("{} absent", want.id().name),
+        Want::Keep(_) => format!("{} kept", want.id().name),
+    };
+    job.world.wants.iter().map(show).collect()
+}
+
+fn is_drift(wake: &Wake) -> bool {
+    let drift = Timing::default().drift;
+    drift.mul_f64(0.9) <= wake.after && wake.after <= drift.mul_f64(1.1)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_made_goes_from_unit_to_unit_in_building_order() {
+    let (mut book, now) = (book(), Instant::now());
+    let news = book.want(present("a", &[80]), 1, units());
+    assert_eq!(woken(&news.wakes), ["group"]);
+    assert!(begin(&mut book, "balancer", now).is_none());
+    assert!(begin(&mut book, "wall", now).is_none());
+
+    let group = begin(&mut book, "group", now).unwrap();
+    assert_eq!(woken(&reported(&mut book, &group, vec![on_the_way("a")]).wakes), [""; 0]);
+    assert_eq!(woken(&reported(&mut book, &group, vec![done("a")]).wakes), ["balancer"]);
+    let balancer = begin(&mut book, "balancer", now).unwrap();
+    assert_eq!(woken(&reported(&mut book, &balancer, vec![done("a")]).wakes), ["wall"]);
+    assert!(!book.progress(&id("a")).unwrap().is_done);
+    let wall = begin(&mut book, "wall", now).unwrap();
+    reported(&mut book, &wall, vec![done("a")]);
+    assert!(book.progress(&id("a")).unwrap().is_done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_torn_down_goes_back_and_is_gone_once_every_unit_has_said_so() {
+    let (mut book, now) = (book(), Instant::now());
+    let news = book.want(absent("a"), 1, units());
+    assert_eq!(woken(&news.wakes), ["wall"]);
+    assert!(begin(&mut book, "group", now).is_none());
+
+    let wall = begin(&mut book, "wall", now).unwrap();
+    // Done is not enough: as long as it holds something, the unit before keeps what it has.
+    assert_eq!(woken(&reported(&mut book, &wall, vec![done("a")]).wakes), [""; 0]);
+    assert_eq!(woken(&reported(&mut book, &wall, vec![empty("a")]).wakes), ["balancer"]);
+    let balancer = begin(&mut book, "balancer", now).unwrap();
+    assert_eq!(woken(&reported(&mut book, &balancer, vec![empty("a")]).wakes), ["group"]);
+    assert!(!book.progress(&id("a")).unwrap().is_gone);
+    let group = begin(&mut book, "group", now).unwrap();
+    reported(&mut book, &group, vec![empty("a")]);
+    assert!(book.progress(&id("a")).unwrap().is_gone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_unit_whose_turn_comes_back_is_looked_at() {
+    let (mut book, now) = (book(), Instant::now());
+    book.want(present("a", &[80]), 1, units());
+    for unit in ["group", "balancer", "wall"] {
+        pass(&mut book, unit, now, vec![done("a")], &ending(End::Done, &[]));
+    }
+    // The first unit has something to do again; meanwhile the others are nobody's turn, and what
+    // they were to be looked at for is lost.
+    let group = begin(&mut book, "group", now).unwrap();
+    reported(&mut book, &group, vec![on_the_way("a")]);
+    assert!(begin(&mut book, "wall", now).is_none());
+    assert!(begin(&mut book, "balancer", now).is_none());
+    let news = reported(&mut book, &group, vec![done("a")]);
+    assert_eq!(woken(&news.wakes), ["balancer", "wall"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_of_an_earlier_want_counts_for_nothing() {
+    let (mut book, now) = (book(), Instant::now());
+    book.want(present("a", &[80]), 1, units());
+    let job = begin(&mut book, "group", now).unwrap();
+    let news = book.want(present("a", &[443]), 2, units());
+    assert_eq!(woken(&news.wakes), ["group"]);
+
+    let news = reported(&mut book, &job, vec![done("a")]);
+    assert!(news.about.is_empty() && news.wakes.is_empty());
+    book.ended(&job, &ending(End::Failed(error(Kind::Unavailable)), &[]), now);
+    let progress = book.progress(&id("a")).unwrap();
+    assert!(progress.reports.is_empty() && progress.trouble.is_none());
+    assert!(!progress.is_under_way);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_of_an_object_before_it_was_forgotten_counts_for_nothing() {
+    let (mut book, now) = (book(), Instant::now());
+    book.want(absent("a"), 1, units());
+    let job = begin(&mut book, "wall", now).unwrap();
+    // It is wanted again while that pass goes on, under the same UID.
+    book.forget(&id("a"));
+    book.want(present("a", &[80]), 1, vec![shared("wall")]);
+    reported(&mut book, &job, vec![empty("a")]);
+    assert!(book.progress(&id("a")).unwrap().reports.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_empty_before_a_change_is_not_taken_for_gone() {
+    let (mut book, now) = (book(), Instant::now());
+    let own = || vec![shared("own")];
+    book.want(absent("a"), 1, own());
+    pass(&mut book, "own", now, vec![empty("a")], &ending(End::Done, &[]));
+    assert!(book.progress(&id("a")).unwrap().is_gone);
+    book.want(present("a", &[80]), 1, own());
+    book.want(absent("a"), 1, own());
+    assert!(!book.progress(&id("a")).unwrap().is_gone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wanted_already_is_no_news_and_forgets_nothing() {
+    let (mut book, now) = (book(), Instant::now());
+    book.want(present("a", &[80]), 1, vec![shared("own")]);
+    pass(&mut book, "own", now, vec![done("a")], &ending(End::Done, &[]));
+    let news = book.want(present("a", &[80]), 1, vec![shared("own")]);
+    assert!(news.about.is_empty() && news.wakes.is_empty());
+    assert!(book.progress(&id("a")).unwrap().is_done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_pass_says_of_those_it_keeps_counts_for_nothing() {
+    let (mut book, now) = (book(), Instant::now());
+    for uid in ["a", "b"] {
+        book.want(present(uid, &[80]), 1, vec![shared("wall"), shared("behind")]);
+    }
+    let job = begin(&mut book, "wall", now).unwrap();
+    // It tries `a` alone; what it says of `b` is about what `b` has, not about what it wants.
+    let world = World {
+        wants: vec![job.world.wants[0].clone(), job.world.wants[1].kept()],
+        nodes: Arc::default(),
+    };
+    let news = book.reported(&job, &world, vec![done("a"), done("b")]);
+    assert_eq!(news.about, BTreeSet::from([id("a")]));
+    assert!(book.progress(&id("b")).unwrap().reports.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_reported_any_more_is_not_done() {
+    let (mut book, now) = (book(), Instant::now());
+    book.want(present("a", &[80]), 1, vec![shared("own")]);
+    pass(&mut book, "own", now, vec![done("a")], &ending(End::Done, &[]));
+    let job = begin(&mut book, "own", now).unwrap();
+    assert_eq!(reported(&mut book, &job, Vec::new()).about, BTreeSet::from([id("a")]));
+    assert!(!book.progress(&id("a")).unwrap().is_done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_pass_is_no_trouble_for_who_was_settled_in_it() {
+    let (mut book, now) = (book(), Instant::now());
+    for uid in ["a", "b"] {
+        book.want(present(uid, &[80]), 1, vec![shared("wall")]);
+    }
+    let reports = || vec![done("a"), on_the_way("b")];
+    let failed = ending(End::Failed(error(Kind::Unavailable)), &[]);
+    pass(&mut book, "wall", now, reports(), &failed);
+    assert!(book.progress(&id("a")).unwrap().trouble.is_none());
+    let trouble = book.progress(&id("b")).unwrap().trouble.unwrap();
+    assert_eq!((trouble.failures, trouble.was_done), (1, false));
+
+    // A pass that did not get as far as to say so troubles both.
+    pass(&mut book, "wall", now, Vec::new(), &failed);
+    assert!(book.progress(&id("a")).unwrap().trouble.unwrap().was_done);
+    assert_eq!(book.progress(&id("b")).unwrap().trouble.unwrap().failures, 2);
+
+    pass(&mut book, "wall", now, vec![done("a"), done("b")], &ending(End::Done, &[]));
+    assert!(book.progress(&id("b")).unwrap().trouble.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_refused_is_kept_until_it_is_due() {
+    let (mut book, now) = (book(), Instant::now());
+    for uid in ["a", "b"] {
+        book.want(present(uid, &[80]), 1, vec![shared("wall")]);
+    }
+    let refused = ending(End::Done, &[("b", Kind::QuotaExceeded)]);
+    let next = pass(&mut book, "wall", now, vec![done("a")], &refused);
+    assert_eq!(next.after, 5 * SECOND);
+    assert_eq!(book.progress(&id("b")).unwrap().trouble.unwrap().error.kind(), Kind::QuotaExceeded);
+
+    // A pass for somebody else meanwhile, which does not put it off.
+    let soon = now + 2 * SECOND;
+    let job = begin(&mut book, "wall", soon).unwrap();
+    assert_eq!(seen(&job), ["a present", "b kept"]);
+    let news = book.ended(&job, &ending(End::Done, &[]), soon);
+    assert_eq!(news.wakes.last().unwrap().after, 3 * SECOND);
+    assert!(book.progress(&id("b")).unwrap().trouble.is_some());
+
+    let due = now + 5 * SECOND;
+    let job = begin(&mut book, "wall", due).unwrap();
+    assert_eq!(seen(&job), ["a present", "b present"]);
+    assert_eq!(job.cause, Cause::Retry);
+    let news = book.ended(&job, &refused, due);
+    assert_eq!(news.wakes.last().unwrap().after, 10 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_refused_is_tried_again_once_the_want_changes_or_somebody_asks() {
+    let (mut book, now) = (book(), Instant::now());
+    let own = || vec![shared("own")];
+    let refused = ending(End::Done, &[("a", Kind::InvalidConfiguration)]);
+    book.want(present("a", &[80]), 1, own());
+    pass(&mut book, "own", now, Vec::new(), &refused);
+    assert!(begin(&mut book, "own", now).is_none());
+    book.want(present("a", &[443]), 2, own());
+    pass(&mut book, "own", now, Vec::new(), &refused);
+    assert!(begin(&mut book, "own", now).is_none());
+    assert_eq!(woken(&book.again(&id("a"))), ["own"]);
+    assert!(begin(&mut book, "own", now).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_whose_users_were_all_refused_is_looked_at_when_the_first_is_due() {
+    let (mut book, now) = (book(), Instant::now());
+    for uid in ["a", "b"] {
+        book.want(present(uid, &[80]), 1, vec![shared("wall")]);
+    }
+    let both = [("a", Kind::InvalidConfiguration), ("b", Kind::PermissionDenied)];
+    pass(&mut book, "wall", now, Vec::new(), &ending(End::Done, &both));
+    book.members(Arc::from([]));
+    let turn = book.begin(&name("wall"), now + SECOND);
+    assert!(matches!(turn, Turn::Wait(pause) if pause == 4 * SECOND), "{turn:?}");
+    // Why it was to be looked at is not forgotten.
+    let job = begin(&mut book, "wall", now + 5 * SECOND).unwrap();
+    assert_eq!(
+        (job.cause, &seen(&job)[..]),
+        (Cause::Retry, &["a kept", "b present"].map(str::to_owned)[..])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_plan_refuses_stays_in_the_plan_and_counts_its_failures() {
+    let (mut book, now) = (book(), Instant::now());
+    book.want(present("a", &[80]), 1, vec![shared("own")]);
+    let refusal = |kind| vec![report("a", Holds::Nothing, Verdict::Refused(error(kind)))];
+    let end = ending(End::Done, &[]);
+    let first = pass(&mut book, "own", now, refusal(Kind::QuotaExceeded), &end);
+    let second = pass(&mut book, "own", now, refusal(Kind::QuotaExceeded), &end);
+    assert_eq!((first.after, second.after), (5 * SECOND, 10 * SECOND));
+    let last = pass(&mut book, "own", now, refusal(Kind::InvalidConfiguration), &end);
+    assert!(is_drift(&last));
+    let trouble = book.progress(&id("a")).unwrap().trouble.unwrap();
+    assert_eq!((trouble.failures, trouble.error.kind()), (3, Kind::InvalidConfiguration));
+}
+
+/// Seconds until the next look after so many failures in a row.
+#[rstest]
+#[case::first(Kind::Unavailable, 1, Some(5))]
+#[case::doubled(Kind::Unavailable, 2, Some(10))]
+#[case::nearly_the_longest(Kind::Internal, 6, Some(160))]
+#[case::the_longest(Kind::Internal, 7, Some(300))]
+#[case::never_longer(Kind::Conflict, 40, Some(300))]
+#[case::as_the_cloud_says(Kind::RateLimited { retry_after: Some(Duration::from_secs(17)) }, 9, Some(17))]
+#[case::the_cloud_says_nothing(Kind::RateLimited { retry_after: None }, 1, Some(5))]
+#[case::the_user_acts(Kind::InvalidConfiguration, 1, None)]
+#[case::not_by_this_process(Kind::Stopped, 1, None)]
+#[tokio::test(start_paused = true)]
+async fn pauses_after_failures(
+    #[case] kind: Kind,
+    #[case] failures: u32,
+    #[case] seconds: Option<u64>,
+) {
+    let failures = NonZeroU32::new(failures).unwrap();
+    let (mut in_a_row, mut refused) = (None, None);
+    let now = Instant::now();
+    let (mut one, mut other) = (book(), book());
+    one.want(present("a", &[80]), 1, vec![shared("own")]);
+    other.want(present("a", &[80]), 1, vec![shared("own")]);
+    let mut at = now;
+    for _ in 0..failures.get() {
+        let failed = ending(End::Failed(error(kind)), &[]);
+        in_a_row = Some(pass(&mut one, "own", at, Vec::new(), &failed));
+        // The same where one user is to blame.
+        refused = Some(pass(&mut other, "own", at, Vec::new(), &ending(End::Done, &[("a", kind)])));
+        at += 2 * Timing::default().drift;
+    }
+    for wake in [in_a_row.unwrap(), refused.unwrap()] {
+        match seconds {
+            Some(seconds) => assert_eq!(wake.after, Duration::from_secs(seconds)),
+            None => assert!(is_drift(&wake), "{wake:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_gets_through_ends_the_row_of_failures() {
+    let (mut book, now) = (book(), Instant::now());
+    book.want(present("a", &[80]), 1, vec![shared("own")]);
+    let failed = || ending(End::Failed(error(Kind::Unavailable)), &[]);
+    for _ in 0..4 {
+        pass(&mut book, "own", now, Vec::new(), &failed());
+    }
+    let later = End::Later { again: 3 * SECOND, waits_for: Vec::new() };
+    let next = pass(&mut book, "own", now, vec![on_the_way("a")], &ending(later, &[]));
+    assert_eq!(next.after, 3 * SECOND);
+    let next = pass(&mut book, "own", now, Vec::new(), &failed());
+    assert_eq!(next.after, 5 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_cannot_ask_for_a_hot_loop() {
+    let (mut book, now) = (book(), Instant::now());
+    book.want(present("a", &[80]), 1, vec![shared("own")]);
+    let later = End::Later { again: Duration::ZERO, waits_for: Vec::new() };
+    let next = pass(&mut book, "own", now, vec![on_the_way("a")], &ending(later, &[]));
+    assert_eq!(next.after, SHORTEST_WAIT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_are_collected_for_as_long_as_the_unit_says() {
+    let mut book = book();
+    let wall = Unit { settle: 2 * SECOND, ..shared("wall") };
+    let news = book.want(present("a", &[80]), 1, vec![wall]);
+    assert_eq!(news.wakes[0].after, 2 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_causes_the_greatest_counts() {
+    let (mut book, now) = (book(), Instant::now());
+    let wall = || vec![Unit { inputs: Unit::own(&id("a")).inputs, ..shared("wall") }];
+    book.want(present("a", &[80]), 1, wall());
+    book.members(Arc::from([]));
+    assert_eq!(begin(&mut book, "wall", now).unwrap().cause, Cause::New);
+    book.members(Arc::from([]));
+    book.want(present("a", &[443]), 2, wall());
+    assert_eq!(begin(&mut book, "wall", now).unwrap().cause, Cause::Changed);
+    assert_eq!(begin(&mut book, "wall", now).unwrap().cause, Cause::Drift);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_wake_the_units_that_are_made_from_them_and_no_others() {
+    let mut book = book();
+    let own = Unit { name: name("own"), ..Unit::own(&id("a")) };
+    book.want(present("a", &[80]), 1, vec![shared("wall"), own]);
+    let node = NodeIdentity {
+        name: "n".into(),
+        uid: "u".into(),
+        created: std::time::SystemTime::UNIX_EPOCH,
+        provider_id: None,
+        system_uuid: None,
+        addresses: Vec::new(),
+        labels: std::collections::BTreeMap::new(),
+        annotations: std::collections::BTreeMap::new(),
+    };
+    let instance = Arc::new(Observation::Unknown(error(Kind::Unavailable)));
+    assert_eq!(woken(&book.members(Arc::from([Member { node, instance }]))), ["own"]);
+    assert_eq!(book.member_count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_an_address_goes_first_whatever_wakes_the_unit() {
+    let mut book = book();
+    let ingress = IngressPoint {
+        address: IngressAddress::Hostname("a.example".to_owned()),
+        mode: None,
+        ports: Vec::new(),
+    };
+    let mut has_one = spec(id("a"), &[80]);
+    let known = crate::cloud::Identity { ingress: vec![ingress], ..identity(id("a")) };
+    has_one.identity = Arc::new(known);
+    let wall = || vec![shared("wall")];
+    book.want(Want::Present(Arc::new(has_one)), 1, wall());
+    assert_eq!(book.again(&id("a"))[0].urgency, Urgency::Refresh);
+    book.want(present("b", &[80]), 1, wall());
+    assert_eq!(book.again(&id("a"))[0].urgency, Urgency::Initialize);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_wakes_nobody_and_is_a_user_all_the_same() {
+    let (mut book, now) = (book(), Instant::now());
+    let news = book.want(keep("a"), 1, vec![shared("wall")]);
+    assert!(news.wakes.is_empty());
+    assert!(begin(&mut book, "wall", now).is_none());
+    book.want(present("b", &[80]), 1, vec![shared("wall")]);
+    assert_eq!(seen(&begin(&mut book, "wall", now).unwrap()), ["a kept", "b present"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_nobody_uses_is_forgotten() {
+    let (mut book, now) = (book(), Instant::now());
+    book.want(present("a", &[80]), 1, vec![shared("wall"), shared("own")]);
+    book.want(present("b", &[80]), 1, vec![shared("wall")]);
+    assert_eq!(book.unit_count(), 2);
+    let job = begin(&mut book, "wall", now).unwrap();
+    book.forget(&id("a"));
+    assert_eq!(book.units(), [name("wall")]);
+    book.forget(&id("b"));
+    assert_eq!((book.unit_count(), book.ids().count()), (0, 0));
+    // Its pass ends all the same, and nobody hears of it.
+    let news = book.ended(&job, &ending(End::Done, &[]), now);
+    assert!(news.about.is_empty() && news.wakes.is_empty());
+    assert!(matches!(book.begin(&name("wall"), now), Turn::Nothing));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_moves_leaves_its_former_unit() {
+    let (mut book, now) = (book(), Instant::now());
+    book.want(present("a", &[80]), 1, vec![shared("one"), shared("two")]);
+    let news = book.want(present("a", &[80]), 1, vec![shared("two"), shared("three")]);
+    assert_eq!(woken(&news.wakes), ["two"]);
+    assert_eq!(book.unit_count(), 2);
+    assert!(begin(&mut book, "one", now).is_none());
+    let job = begin(&mut book, "two", now).unwrap();
+    assert_eq!(woken(&reported(&mut book, &job, vec![done("a")]).wakes), ["three"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_made_again_and_again_is_made_less_and_less_often() {
+    let now = Instant::now();
+    let mut book = book();
+    book.want(present("a", &[80]), 1, units());
+    let mut pauses = Vec::new();
+    for line in ["make it", "make it", "make it", "another"] {
+        let job = begin(&mut book, "group", now).expect("it is its turn");
+        let line = line.to_owned();
+        let changed = Changed { line, effect: crate::cloud::Effect::Create, wanted_by: Vec::new() };
+        let later = End::Later { again: SECOND, waits_for: Vec::new() };
+        let passed = Passed { changes: vec![changed], ..ending(later, &[]) };
+        let wakes = book.ended(&job, &passed, now).wakes;
+        pauses.push(wakes.last().expect("it is looked at again").after.as_secs());
+        reported(&mut book, &job, vec![on_the_way("a")]);
+    }
+    assert_eq!(pauses, [1, 5, 10, 1]);
+}
