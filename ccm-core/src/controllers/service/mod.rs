@@ -442,11 +442,10 @@ impl ServiceController {
                 return;
             }
             match self.write(service, file, &patch).await {
-                Written::Yes => {}
                 // The next look tells. Without a finalizer nothing may be made for it, and who
                 // comes after us would not know of it.
                 Written::Gone if !matches!(then, Hand::Forget) => return,
-                Written::Gone => {}
+                Written::Yes | Written::Gone => {}
                 Written::No => return,
             }
         }
