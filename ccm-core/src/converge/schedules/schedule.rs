@@ -5,13 +5,13 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::time::sleep;
 
-use super::figures::Figures;
 use super::laws::{everybody_got_on, everything_is_as_wanted};
 use super::mutants::Mutant;
 use super::process::{Heard, Process};
-use super::rng::Rng;
 use super::setup::Setup;
 use super::state::{Ms, Sim};
+use crate::chance::Figures;
+use crate::chance::Rng;
 use crate::cloud::Uid;
 
 /// Longer than from one drift check to the next.

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::time::Instant;
 
-use super::figures::Figures;
 use super::laws::Verdict;
 use super::pieces::{Form, Part, Piece, Pieces};
-use super::rng::Rng;
 use super::setup::{Outage, Setup};
+use crate::chance::Figures;
+use crate::chance::Rng;
 use crate::cloud::{NodeName, Uid};
 
 /// Milliseconds since the schedule began.

@@ -288,7 +288,8 @@ async fn summary(stage: &mut Stage, out: Out, machines: &[Instance]) -> Result<(
             0 => String::new(),
             machines => format!(", about {machines} machines in all"),
         };
-        let refused = if failed > 0 { format!("; {failed} of them refused") } else { String::new() };
+        let refused =
+            if failed > 0 { format!("; {failed} of them refused") } else { String::new() };
         out.line(format_args!("  {:4}  {}{about}{refused}", count.calls, count.operation));
     }
     Ok(())

@@ -82,7 +82,10 @@ impl fmt::Display for ServiceView {
 }
 
 /// What there is to say about a Service that was `before` and is `now`.
-pub(in crate::demo) fn changes(before: Option<&ServiceView>, now: Option<&ServiceView>) -> Vec<Change> {
+pub(in crate::demo) fn changes(
+    before: Option<&ServiceView>,
+    now: Option<&ServiceView>,
+) -> Vec<Change> {
     let Some(now) = now else {
         return vec![Change::new("deleted", Tone::Bad, vec!["the Service is gone".to_owned()])];
     };
@@ -106,8 +109,11 @@ pub(in crate::demo) fn changes(before: Option<&ServiceView>, now: Option<&Servic
         changes.push(Change::new("finalizer", Tone::Plain, vec![text.to_owned()]));
     }
     if before.addresses != now.addresses {
-        let (what, tone) =
-            if now.addresses.is_empty() { ("address", Tone::Plain) } else { ("ADDRESS", Tone::Good) };
+        let (what, tone) = if now.addresses.is_empty() {
+            ("address", Tone::Plain)
+        } else {
+            ("ADDRESS", Tone::Good)
+        };
         changes.push(Change::new(what, tone, vec![listed(&now.addresses)]));
     }
     if before.ready != now.ready {

@@ -87,9 +87,10 @@ fn serves(name: &'static str) -> impl Fn(&Picture) -> bool {
 fn pends(name: &'static str, reason: &'static str) -> impl Fn(&Picture) -> bool {
     move |picture: &Picture| {
         let Some(service) = picture.services.get(name) else { return false };
-        let is_said = picture.events.iter().any(|said| {
-            said.warning && said.about.0 == "Service" && said.about.1 == name
-        });
+        let is_said = picture
+            .events
+            .iter()
+            .any(|said| said.warning && said.about.0 == "Service" && said.about.1 == name);
         let ready = service.ready.as_ref();
         let is_told = ready.is_some_and(|ready| ready.status == "False" && ready.reason == reason);
         is_said && is_told && service.addresses.is_empty()
