@@ -5,6 +5,8 @@
 //! [`cloud`] module holds the contract and nothing else of ours; it knows no Kubernetes client.
 
 pub mod app;
+#[cfg(test)]
+mod chance;
 pub mod cloud;
 pub mod cluster;
 pub mod controllers;

@@ -16,7 +16,7 @@ use crate::process::Process;
 use crate::wait::{SOON, wait_until};
 
 /// How the cloud names the program under test.
-const CALLER: &str = "cloud-controller-manager";
+pub(crate) const CALLER: &str = "cloud-controller-manager";
 
 /// The token of the program under test; the cloud calls it `default`.
 pub(crate) const TOKEN: &str = "token-of-the-ccm";
@@ -166,6 +166,6 @@ fn looks() -> OperationFilter {
     OperationFilter::One(Operation::DescribeInstances)
 }
 
-fn of_ccm(spec: FaultSpec) -> FaultSpec {
+pub(crate) fn of_ccm(spec: FaultSpec) -> FaultSpec {
     FaultSpec { caller: Some(CALLER.to_owned()), ..spec }
 }

@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,6 +19,7 @@ pub struct Proxy {
     address: SocketAddr,
     questions: watch::Sender<bool>,
     answers: watch::Sender<bool>,
+    held: Arc<AtomicUsize>,
     /// Ends with us.
     _tasks: JoinSet<()>,
 }
@@ -29,16 +31,19 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (questions, answers) = (watch::Sender::new(true), watch::Sender::new(true));
-        let flows = [questions.subscribe(), answers.subscribe()];
+        let held = Arc::<AtomicUsize>::default();
+        let gate =
+            |open: &watch::Sender<bool>| Gate { open: open.subscribe(), held: Arc::clone(&held) };
+        let gates = [gate(&questions), gate(&answers)];
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut wires = JoinSet::new();
             loop {
                 let Ok((client, _)) = listener.accept().await else { return };
-                wires.spawn(wire(client, Arc::clone(&server), flows.clone()));
+                wires.spawn(wire(client, Arc::clone(&server), gates.clone()));
             }
         });
-        Self { address, questions, answers, _tasks: tasks }
+        Self { address, questions, answers, held, _tasks: tasks }
     }
 
     /// Where it listens.
@@ -56,6 +61,11 @@ impl Proxy {
         self.answers.send_replace(false);
     }
 
+    /// How many wires have something that is held.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
     /// Everything arrives, what was held first.
     pub fn let_go(&self) {
         self.questions.send_replace(true);
@@ -63,12 +73,32 @@ impl Proxy {
     }
 }
 
-async fn wire(client: TcpStream, server: Arc<str>, flows: [watch::Receiver<bool>; 2]) {
+/// Whether one direction is open.
+#[derive(Clone, Debug)]
+struct Gate {
+    open: watch::Receiver<bool>,
+    held: Arc<AtomicUsize>,
+}
+
+impl Gate {
+    /// Waits until it is open. False when it is no more.
+    async fn pass(&mut self) -> bool {
+        if *self.open.borrow() {
+            return true;
+        }
+        self.held.fetch_add(1, Ordering::Relaxed);
+        let is_open = self.open.wait_for(|is_open| *is_open).await.is_ok();
+        self.held.fetch_sub(1, Ordering::Relaxed);
+        is_open
+    }
+}
+
+async fn wire(client: TcpStream, server: Arc<str>, gates: [Gate; 2]) {
     let Ok(server) = TcpStream::connect(&*server).await else { return };
     for stream in [&client, &server] {
         stream.set_nodelay(true).ok();
     }
-    let [questions, answers] = flows;
+    let [questions, answers] = gates;
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let asks = async {
@@ -86,12 +116,12 @@ async fn wire(client: TcpStream, server: Arc<str>, flows: [watch::Receiver<bool>
 async fn flow(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    mut is_open: watch::Receiver<bool>,
+    mut gate: Gate,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let Ok(count @ 1..) = from.read(&mut buffer).await else { return };
-        if is_open.wait_for(|is_open| *is_open).await.is_err() {
+        if !gate.pass().await {
             return;
         }
         if to.write_all(&buffer[..count]).await.is_err() {

@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::rights::{self, NAMESPACE};
+use crate::services;
 
 /// Clients live as long as the runtime in which they were made, so there is one for all tests.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
@@ -92,6 +93,7 @@ impl Stage {
         let client = self.control_plane.admin_client();
         let (delete, all) = (DeleteParams::default(), ListParams::default());
         Api::<Node>::all(client.clone()).delete_collection(&delete, &all).await.unwrap();
+        services::clear(client.clone()).await;
         for namespace in ["default", NAMESPACE] {
             let events = Api::<Event>::namespaced(client.clone(), namespace);
             events.delete_collection(&delete, &all).await.unwrap();

@@ -50,6 +50,18 @@ impl Traffic {
         self.keep(|event| event.resource == "nodes" && event.name == name)
     }
 
+    /// Mutations of Services and of their status.
+    #[must_use]
+    pub fn service_writes(&self) -> Self {
+        self.mutations().keep(|event| event.resource == "services")
+    }
+
+    /// Mutations of the Service of this name and of its status.
+    #[must_use]
+    pub fn of_service(&self, name: &str) -> Self {
+        self.mutations().keep(|event| event.resource == "services" && event.name == name)
+    }
+
     /// Those with this answer.
     #[must_use]
     pub fn answered(&self, code: u16) -> Self {

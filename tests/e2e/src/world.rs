@@ -24,6 +24,9 @@ use crate::stage::{Stage, Turn};
 use crate::traffic::Traffic;
 use crate::wait::{SOON, wait_until};
 
+/// What the cluster is called in the cloud.
+pub(crate) const CLUSTER: &str = "e2e";
+
 /// Names the folders of worlds apart.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
@@ -64,7 +67,7 @@ impl World {
         std::fs::create_dir(&dir).unwrap();
         let cloud = Cloud::start(&dir).await;
         let config =
-            format!("endpoint: {}\ntoken: {}\nclusterID: e2e\n", cloud.url(), cloud::TOKEN);
+            format!("endpoint: {}\ntoken: {}\nclusterID: {CLUSTER}\n", cloud.url(), cloud::TOKEN);
         std::fs::write(dir.join("cloud.yaml"), config).unwrap();
         let begun = stage.control_plane.audit_events().await.unwrap().len();
         Self { cloud, stage: Some(stage), dir, begun, ccms: AtomicUsize::new(0), _turn: turn }
@@ -241,7 +244,11 @@ impl World {
 
     /// Events about the Node: reason, message, count.
     pub async fn events(&self, name: &str) -> Vec<(String, String, i32)> {
-        let about = format!("involvedObject.kind=Node,involvedObject.name={name}");
+        self.events_about("Node", name).await
+    }
+
+    pub(crate) async fn events_about(&self, kind: &str, name: &str) -> Vec<(String, String, i32)> {
+        let about = format!("involvedObject.kind={kind},involvedObject.name={name}");
         let events = Api::<Event>::all(self.admin());
         let events = events.list(&ListParams::default().fields(&about)).await.unwrap();
         let event = |event: Event| {

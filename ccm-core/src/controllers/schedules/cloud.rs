@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::figures::Figures;
-use super::rng::Rng;
 use super::time::{Ms, s};
+use crate::chance::Figures;
+use crate::chance::Rng;
 use crate::cloud::{
     AddressKind, Ask, CloudError, Detail, Evidence, Instance, Kind, NodeAddress, Observation,
     PodCidrs, ProviderId, RunState,

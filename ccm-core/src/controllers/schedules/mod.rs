@@ -17,13 +17,11 @@ mod actors;
 mod asking;
 mod cloud;
 mod cluster;
-mod figures;
 mod initialising;
 mod invariants;
 mod lifecycle;
 mod mutants;
 mod process;
-mod rng;
 mod setup;
 mod time;
 mod wire;
@@ -31,9 +29,9 @@ mod world;
 
 use std::time::Instant;
 
-use self::figures::Figures;
 use self::mutants::Mutant;
 use self::world::run;
+use crate::chance::Figures;
 
 /// Schedules that are run where nobody says otherwise.
 const SCHEDULES: u64 = 10_000;

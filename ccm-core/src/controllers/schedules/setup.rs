@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::cloud::{Fault, Window};
 use super::mutants::Mutant;
-use super::rng::Rng;
 use super::time::{Ms, s};
 use super::wire::{Mishap, Trouble};
+use crate::chance::Rng;
 use crate::controllers::node_lifecycle::Limit;
 
 /// The schedule begins so long after the first Nodes may have been made.

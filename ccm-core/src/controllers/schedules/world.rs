@@ -8,14 +8,14 @@ use super::actors::Act;
 use super::asking::Question;
 use super::cloud::Cloud;
 use super::cluster::Cluster;
-use super::figures::Figures;
 use super::invariants::{Law, Verdict, who_waits_says_why};
 use super::mutants::Mutant;
 use super::process::{Generation, Job, Process, Turn};
-use super::rng::Rng;
 use super::setup::Setup;
 use super::time::{Ms, Time, s};
 use super::wire::{Flight, Mishap, Reply};
+use crate::chance::Figures;
+use crate::chance::Rng;
 use crate::cluster::node::Node;
 
 /// Something that happens.

@@ -316,7 +316,13 @@ impl ServiceController {
         self.engine.members(self.roster.look().await);
         for service in self.services.all() {
             let decision = self.decide(&service, &File::default());
+            if matches!(decision.now, Hand::Nothing) {
+                continue;
+            }
             self.hand(&service.id(), decision.now);
+            // It may go before it is seen to.
+            let current = Some(Arc::new(service.identity()));
+            self.desk.files().entry(service.key.clone()).or_default().current = current;
         }
     }
 
@@ -432,8 +438,15 @@ impl ServiceController {
                 () = stop.cancelled() => None,
                 turn = self.writers.acquire() => turn.ok(),
             };
-            if turn.is_none() || !self.write(service, file, &patch).await {
+            if turn.is_none() {
                 return;
+            }
+            match self.write(service, file, &patch).await {
+                // The next look tells. Without a finalizer nothing may be made for it, and who
+                // comes after us would not know of it.
+                Written::Gone if !matches!(then, Hand::Forget) => return,
+                Written::Yes | Written::Gone => {}
+                Written::No => return,
             }
         }
         self.count(file, word(service, &patch));
@@ -449,8 +462,8 @@ impl ServiceController {
         }
     }
 
-    /// Writes on the Service. False where it was not written.
-    async fn write(&self, service: &Service, file: &mut File, patch: &Patch) -> bool {
+    /// Writes on the Service.
+    async fn write(&self, service: &Service, file: &mut File, patch: &Patch) -> Written {
         match act::write(&self.client.0, service, patch, Timestamp::now()).await {
             Ok(version) => {
                 debug!(service = %service.key, ?patch, "service written");
@@ -467,16 +480,15 @@ impl ServiceController {
                     self.metrics.addressed(age.unwrap_or_default());
                     info!(service = %service.key, "service has its address");
                 }
-                true
+                Written::Yes
             }
-            // Gone: and with it the finalizer, which is what was to be.
             Err(err) if code(&err) == 404 || act::is_made_anew(&err) => {
                 debug!(service = %service.key, "service is gone");
-                true
+                Written::Gone
             }
             Err(err) => {
                 if is_closed(&err) {
-                    return false;
+                    return Written::No;
                 }
                 let code = code(&err);
                 self.metrics.refused(refusal(code));
@@ -490,7 +502,7 @@ impl ServiceController {
                     self.desk.say(&service.involved(), Event { kind, reason, message });
                 }
                 self.desk.queue.add_after(service.key.clone(), Urgency::Refresh, pause);
-                false
+                Written::No
             }
         }
     }
@@ -507,6 +519,16 @@ impl ServiceController {
             self.metrics.balancers(state, 1);
         }
     }
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    Yes,
+    /// The Service is gone, or another one has its name: and with it the finalizer, which is what
+    /// was to be when it was taken off.
+    Gone,
+    No,
 }
 
 /// The word under which a Service is counted: its condition's reason.

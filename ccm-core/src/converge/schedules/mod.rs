@@ -13,24 +13,20 @@
 
 mod acts;
 mod cloud;
-#[path = "../../controllers/schedules/figures.rs"]
-mod figures;
 mod laws;
 mod mutants;
 mod pieces;
 mod process;
 mod provider;
-#[path = "../../controllers/schedules/rng.rs"]
-mod rng;
 mod schedule;
 mod setup;
 mod state;
 
 use std::time::Instant;
 
-use self::figures::Figures;
 use self::mutants::Mutant;
 use self::schedule::run;
+use crate::chance::Figures;
 
 /// Schedules that are run where nobody says otherwise.
 const SCHEDULES: u64 = 2000;

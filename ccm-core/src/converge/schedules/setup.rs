@@ -4,8 +4,8 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::mutants::Mutant;
-use super::rng::Rng;
 use super::state::Ms;
+use crate::chance::Rng;
 use crate::converge::Timing;
 
 /// A port whose rule the cloud refuses.

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::time::Instant;
 
-use super::figures::Figures;
 use super::laws::Verdict;
 use super::pieces::{Form, Part, Piece, Pieces};
-use super::rng::Rng;
 use super::setup::{Outage, Setup};
+use crate::chance::Figures;
+use crate::chance::Rng;
 use crate::cloud::{NodeName, Uid};
 
 /// Milliseconds since the schedule began.
@@ -17,6 +17,7 @@ pub(super) type Ms = u64;
 
 /// A Service as the API has it.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each set on its own, by users and by us")]
 pub(super) struct Service {
     pub(super) uid: Uid,
     pub(super) ports: BTreeSet<u16>,
@@ -69,6 +70,8 @@ pub(super) struct State {
     pub(super) pieces: Pieces,
     /// What others have made.
     pub(super) foreign: BTreeSet<Piece>,
+    /// What others have taken away.
+    pub(super) harmed: BTreeSet<Piece>,
     /// How the cloud was before each of the last changes.
     pub(super) past: Vec<(Ms, Pieces)>,
     /// Everything fails.
@@ -135,6 +138,7 @@ impl Sim {
             names: BTreeSet::new(),
             pieces: Pieces::new(),
             foreign: BTreeSet::new(),
+            harmed: BTreeSet::new(),
             past: Vec::new(),
             outage: None,
             requests: 0,

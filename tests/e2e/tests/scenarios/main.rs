@@ -13,3 +13,4 @@ mod outage;
 mod process;
 mod provided_ip;
 mod race;
+mod services;

@@ -5,22 +5,22 @@ use std::fmt;
 
 /// Counts by name.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Figures(BTreeMap<&'static str, u64>);
+pub(crate) struct Figures(BTreeMap<&'static str, u64>);
 
 impl Figures {
-    pub(super) fn count(&mut self, what: &'static str) {
+    pub(crate) fn count(&mut self, what: &'static str) {
         self.add(what, 1);
     }
 
-    pub(super) fn add(&mut self, what: &'static str, more: u64) {
+    pub(crate) fn add(&mut self, what: &'static str, more: u64) {
         *self.0.entry(what).or_default() += more;
     }
 
-    pub(super) fn get(&self, what: &str) -> u64 {
+    pub(crate) fn get(&self, what: &str) -> u64 {
         self.0.get(what).copied().unwrap_or_default()
     }
 
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         other.0.iter().for_each(|(what, count)| self.add(what, *count));
     }
 }

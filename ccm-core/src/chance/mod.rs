@@ -1,0 +1,7 @@
+//! What the seeded schedules share: chance that can be had again, and counts of what happened.
+
+mod figures;
+mod rng;
+
+pub(crate) use self::figures::Figures;
+pub(crate) use self::rng::Rng;
