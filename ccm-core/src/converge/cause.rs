@@ -20,11 +20,13 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Who goes first in the queue and at the cloud.
+    /// Who goes first in the queue and at the cloud, where nobody waits for an address: at the start
+    /// of a process all objects are new to it, and most have what they need.
     pub fn urgency(self) -> Urgency {
         match self {
-            Self::New => Urgency::Initialize,
-            Self::Changed | Self::Nodes | Self::Retry | Self::Waited => Urgency::Refresh,
+            Self::New | Self::Changed | Self::Nodes | Self::Retry | Self::Waited => {
+                Urgency::Refresh
+            }
             Self::Drift => Urgency::Drift,
         }
     }

@@ -239,7 +239,7 @@ mod tests {
         let now = Instant::now();
         let mut lane = Lane::default();
         let mut through = 0;
-        for _ in 0..=(MAX_IN_FLIGHT + MOST_OVERDUE) {
+        for _ in 0..=MAX_IN_FLIGHT + MOST_OVERDUE {
             let ticket = lane.queue(Urgency::Refresh);
             if lane.turn(ticket, now) == Turn::Go {
                 through += 1;

@@ -18,6 +18,7 @@ use crate::ask::{
     ask, ask_within, capability, failures, gone, joined, look, one, present, stranger, with_id,
 };
 use crate::harness::{Fault, Harness};
+use crate::outcome::not_offered;
 
 const BOTH: [Ask; 2] = [Ask::Look, Ask::Confirm];
 
@@ -304,7 +305,7 @@ pub async fn throttling_is_said_with_the_wait(harness: &impl Harness) {
     let (node, _) = joined(harness).await;
     let wait = Duration::from_secs(7);
     let Ok(()) = harness.inject(Fault::Throttled { retry_after: wait }).await else {
-        return skipped("refuse calls as too many");
+        not_offered("to refuse calls as too many");
     };
     for how in BOTH {
         for kind in failures(ask(harness, how, std::slice::from_ref(&node)).await) {
@@ -322,7 +323,7 @@ pub async fn throttling_is_said_with_the_wait(harness: &impl Harness) {
 /// for every request that goes through it; what does not, shows here.
 pub async fn a_hanging_call_ends_at_the_deadline(harness: &impl Harness) {
     let (node, instance) = joined(harness).await;
-    let Ok(()) = harness.inject(Fault::Hang).await else { return skipped("let calls hang") };
+    let Ok(()) = harness.inject(Fault::Hang).await else { not_offered("to let calls hang") };
     let patience = Duration::from_millis(300);
     for how in BOTH {
         let asked = Instant::now();
@@ -344,7 +345,7 @@ pub async fn a_hanging_call_ends_at_the_deadline(harness: &impl Harness) {
 pub async fn an_empty_answer_confirms_nothing(harness: &impl Harness) {
     let ((a, of_a), (b, of_b)) = (joined(harness).await, joined(harness).await);
     let Ok(()) = harness.inject(Fault::EmptyAnswer).await else {
-        return skipped("empty the answers about several instances");
+        not_offered("to empty the answers about several instances");
     };
     let nodes = [a, b];
     match ask(harness, Ask::Look, &nodes).await {
@@ -397,11 +398,6 @@ pub async fn foreign_provider_ids_are_foreign(harness: &impl Harness) {
             other => panic!("{id} is {other:?}"),
         }
     }
-}
-
-#[expect(clippy::print_stderr, reason = "a test harness has no other word for it")]
-fn skipped(what: &str) {
-    eprintln!("skipped: this harness cannot {what}");
 }
 
 #[track_caller]

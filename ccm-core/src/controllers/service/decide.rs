@@ -119,8 +119,11 @@ fn keep_up(case: &Case<'_>, read: Result<Read, Vec<String>>, decision: &mut Deci
     let read = match read {
         Ok(read) => read,
         Err(sentences) => {
-            // What it has stays, and it goes on counting as a user of everything shared.
-            decision.now = Hand::Want(Want::Keep(Arc::new(service.identity())), 0);
+            // What it has stays, and it goes on counting as a user of everything shared. Where its
+            // last readable form is known, that one is kept up: nodes go on coming and going.
+            if case.known.is_none_or(|known| known.aim != Aim::Present) {
+                decision.now = Hand::Want(Want::Keep(Arc::new(service.identity())), 0);
+            }
             tell_on(service, &tell::unreadable(&sentences), case, decision);
             return;
         }

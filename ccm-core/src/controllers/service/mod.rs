@@ -316,7 +316,13 @@ impl ServiceController {
         self.engine.members(self.roster.look().await);
         for service in self.services.all() {
             let decision = self.decide(&service, &File::default());
+            if matches!(decision.now, Hand::Nothing) {
+                continue;
+            }
             self.hand(&service.id(), decision.now);
+            // It may go before it is seen to.
+            let current = Some(Arc::new(service.identity()));
+            self.desk.files().entry(service.key.clone()).or_default().current = current;
         }
     }
 

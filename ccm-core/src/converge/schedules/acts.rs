@@ -127,6 +127,7 @@ impl State {
             self.figures.count("others delete a piece of ours");
             self.say(|| format!("others delete {piece}"));
             self.pieces.remove(&piece);
+            self.harmed.insert(piece);
         } else {
             self.figures.count("others change a piece of ours");
             self.say(|| format!("others change {piece}"));

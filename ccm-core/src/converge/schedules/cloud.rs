@@ -86,7 +86,7 @@ impl State {
         }
         let piece = match piece {
             Piece::Address(of, _) if is_there && self.setup.is(Mutant::MadeTwice) => {
-                Piece::Address(of.clone(), if *verb == Verb::Create { 1 } else { 0 })
+                Piece::Address(of.clone(), u8::from(*verb == Verb::Create))
             }
             piece => piece.clone(),
         };

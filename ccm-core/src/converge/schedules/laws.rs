@@ -47,8 +47,8 @@ pub(super) fn an_effect_is_wanted(state: &State, act: &Act) -> Verdict {
     if state.foreign.contains(piece) {
         return Err(format!("what_others_made_is_left_alone: {act}"));
     }
-    let none = BTreeMap::new();
-    let world = state.worlds.get(&piece.part()).unwrap_or(&none);
+    let nobody = BTreeMap::new();
+    let world = state.worlds.get(&piece.part()).unwrap_or(&nobody);
     let Some(owner) = piece.owner() else { return the_group_serves_all(state, act, world) };
     let forbidden = |law: &str| Err(format!("{law}: {act}, wanted: {:?}", world.get(owner)));
     match (verb, world.get(owner)) {
@@ -67,20 +67,17 @@ pub(super) fn an_effect_is_wanted(state: &State, act: &Act) -> Verdict {
         (verb, Some(Form::Present(ports))) => {
             let is_wanted = match piece {
                 Piece::Address(_, number) => *number == 0,
-                Piece::Balancer(_) => true,
                 Piece::Listener(_, port) | Piece::Rule(_, port) => ports.contains(port),
                 Piece::Target(_, node) if *verb == Verb::Delete => {
                     !was_bad(state, &piece.part(), node)
                 }
-                Piece::Target(..) => true,
-                Piece::Group | Piece::Member(_) => true,
+                Piece::Balancer(_) | Piece::Target(..) | Piece::Group | Piece::Member(_) => true,
             };
             if is_wanted == (*verb == Verb::Delete) {
                 return forbidden("what_lives_gets_what_it_wants");
             }
         }
     }
-    // A crashed process's last request may still arrive when its object is gone.
     let has_finalizer = state.owner(owner).is_some_and(|service| service.has_finalizer);
     if *verb == Verb::Create && !has_finalizer {
         return forbidden("nothing_is_made_without_a_finalizer");
@@ -145,7 +142,7 @@ pub(super) fn everything_is_as_wanted(
                     return fail(format!("nobody works for {name}"));
                 };
                 is_group_needed = Some(true);
-                its_trouble_is_real(state, service.uid.clone(), &ports, progress)?;
+                its_trouble_is_real(state, uid, &ports, progress)?;
                 if progress.trouble.is_some() {
                     continue;
                 }
@@ -190,10 +187,49 @@ pub(super) fn everything_is_as_wanted(
     }
 }
 
+/// What the engine calls done is there, but for what others took away, where lists are up to date.
+pub(super) fn done_is_true(state: &State, uid: &Uid, ports: &BTreeSet<u16>) -> Verdict {
+    if state.setup.lag > 0 {
+        return Ok(());
+    }
+    let of_ports = ports
+        .iter()
+        .flat_map(|port| [Piece::Listener(uid.clone(), *port), Piece::Rule(uid.clone(), *port)]);
+    let mut pieces = of_ports.chain([Piece::Balancer(uid.clone())]);
+    let is_missing =
+        |piece: &Piece| !state.pieces.contains_key(piece) && !state.harmed.contains(piece);
+    match pieces.find(is_missing) {
+        None => Ok(()),
+        Some(piece) => Err(format!("done_is_true: {piece} is not there")),
+    }
+}
+
+/// Soon after the last fault everybody has got on, or says why not: nobody waits for the drift check.
+pub(super) fn everybody_got_on(state: &State, progress: &BTreeMap<Uid, Progress>) -> Verdict {
+    for (name, service) in &state.services {
+        match (service.form(), progress.get(&service.uid)) {
+            (Form::Absent, _) if service.has_finalizer => {
+                return Err(format!("everybody_got_on: {name} is not gone"));
+            }
+            (Form::Present(_), None) => {
+                return Err(format!("everybody_got_on: nobody works for {name}"));
+            }
+            // What others took away since shows at the next drift check.
+            (Form::Present(_), Some(progress))
+                if progress.is_done && progress.trouble.is_none() => {}
+            (Form::Present(ports), Some(progress)) => {
+                its_trouble_is_real(state, &service.uid, &ports, progress)?;
+            }
+            (Form::Absent | Form::Keep, _) => {}
+        }
+    }
+    Ok(())
+}
+
 /// Whoever is in trouble is so for a reason that there is, and whoever has a reason says so.
 fn its_trouble_is_real(
     state: &State,
-    uid: Uid,
+    uid: &Uid,
     ports: &BTreeSet<u16>,
     progress: &Progress,
 ) -> Verdict {

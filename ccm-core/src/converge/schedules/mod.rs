@@ -13,6 +13,7 @@
 
 mod acts;
 mod cloud;
+#[expect(clippy::duplicate_mod, reason = "the same for the schedules of nodes")]
 #[path = "../../controllers/schedules/figures.rs"]
 mod figures;
 mod laws;
@@ -20,6 +21,7 @@ mod mutants;
 mod pieces;
 mod process;
 mod provider;
+#[expect(clippy::duplicate_mod, reason = "the same for the schedules of nodes")]
 #[path = "../../controllers/schedules/rng.rs"]
 mod rng;
 mod schedule;

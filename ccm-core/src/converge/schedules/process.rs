@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::laws::nothing_leaks;
+use super::laws::{done_is_true, nothing_leaks};
 use super::mutants::Mutant;
 use super::pieces::Form;
 use super::provider::Provider;
@@ -238,6 +238,10 @@ impl Controller {
                     return false;
                 }
                 self.want(&mut state, &id, &service, &form);
+                if self.engine.progress(&id).is_some_and(|it| it.is_done) {
+                    let verdict = done_is_true(&state, &id.uid, &service.ports);
+                    state.judge(verdict);
+                }
                 let has_address =
                     self.engine.progress(&id).is_some_and(|it| it.ingress().is_some());
                 service.has_address

@@ -189,7 +189,7 @@ impl Provider {
     ) -> Option<&'static str> {
         let (address, balancer) =
             (Piece::Address(owner.clone(), 0), Piece::Balancer(owner.clone()));
-        let wait =
+        let later =
             |what: &str| Later { waits_for: what.to_owned(), look_again: Duration::from_secs(2) };
         for (piece, what) in [(&address, "an address"), (&balancer, "a load balancer")] {
             match seen.get(piece) {
@@ -198,7 +198,7 @@ impl Provider {
                     return Some(what);
                 }
                 Some(look) if !look.is_up => {
-                    plan.later = vec![wait(what)];
+                    plan.later = vec![later(what)];
                     return Some(what);
                 }
                 Some(_) => {}

@@ -6,7 +6,7 @@ use tokio::runtime::Builder;
 use tokio::time::sleep;
 
 use super::figures::Figures;
-use super::laws::everything_is_as_wanted;
+use super::laws::{everybody_got_on, everything_is_as_wanted};
 use super::mutants::Mutant;
 use super::process::{Heard, Process};
 use super::rng::Rng;
@@ -103,7 +103,6 @@ async fn play(sim: &Sim) {
     let outage = sim.lock().setup.fails;
     if let Some(outage) = outage.filter(|_| !is_broken(sim)) {
         an_hour_of_failures(sim, &process, outage).await;
-        sleep(RETRIED).await;
         rest(sim, &process).await;
     }
     process.end().await;
@@ -128,7 +127,10 @@ async fn restart(sim: &Sim, process: Process) -> Process {
 
 /// Nothing happens any more: everything comes to be as it is wanted, and stays so with nothing done.
 async fn rest(sim: &Sim, process: &Process) {
-    sleep(RETRIED + DRIFT).await;
+    sleep(RETRIED).await;
+    let progress = process.progress();
+    sim.judge(|state| everybody_got_on(state, &progress));
+    sleep(DRIFT).await;
     let progress = process.progress();
     sim.judge(|state| everything_is_as_wanted(state, &progress));
     if is_broken(sim) {
@@ -172,7 +174,9 @@ async fn an_hour_of_failures(sim: &Sim, process: &Process, outage: super::setup:
         }
         (state.requests, names)
     };
-    heard.into_iter().for_each(|name| process.tell(Heard::Service(name)));
+    for name in heard {
+        process.tell(Heard::Service(name));
+    }
     sleep(Duration::from_hours(1)).await;
     sim.judge(|state| {
         let most = LOOKS_OF_AN_HOUR * u64::try_from(state.worlds.len()).expect("a few");

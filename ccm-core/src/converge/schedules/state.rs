@@ -17,6 +17,7 @@ pub(super) type Ms = u64;
 
 /// A Service as the API has it.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each set on its own, by users and by us")]
 pub(super) struct Service {
     pub(super) uid: Uid,
     pub(super) ports: BTreeSet<u16>,
@@ -69,6 +70,8 @@ pub(super) struct State {
     pub(super) pieces: Pieces,
     /// What others have made.
     pub(super) foreign: BTreeSet<Piece>,
+    /// What others have taken away.
+    pub(super) harmed: BTreeSet<Piece>,
     /// How the cloud was before each of the last changes.
     pub(super) past: Vec<(Ms, Pieces)>,
     /// Everything fails.
@@ -135,6 +138,7 @@ impl Sim {
             names: BTreeSet::new(),
             pieces: Pieces::new(),
             foreign: BTreeSet::new(),
+            harmed: BTreeSet::new(),
             past: Vec::new(),
             outage: None,
             requests: 0,

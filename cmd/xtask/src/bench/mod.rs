@@ -10,6 +10,7 @@ mod process;
 mod replica;
 mod report;
 mod rig;
+mod services;
 mod steady;
 mod watched;
 
@@ -30,6 +31,8 @@ pub(crate) struct Args {
 enum Case {
     /// Initialise N new nodes, and compare with the floor; with several N, the curve.
     Nodes(nodes::Args),
+    /// Give N Services load balancers, have nodes join them, wait, restart; with several N, the curve.
+    Services(services::Args),
     /// The idle process: memory, size, and how soon it leads.
     Idle(idle::Args),
     /// A cluster in which nothing happens but heartbeats: what it costs to watch it.
@@ -44,6 +47,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     let binaries = Binaries::build(build).await?;
     match args.case {
         Case::Nodes(args) => nodes::run(args, &binaries).await,
+        Case::Services(args) => services::run(args, &binaries).await,
         Case::Idle(args) => idle::run(args, &binaries).await,
         Case::Steady(args) => steady::run(args, &binaries).await,
         Case::Failover(args) => failover::run(args, &binaries).await,

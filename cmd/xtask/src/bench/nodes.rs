@@ -161,7 +161,7 @@ async fn measure(args: &Args, count: u32, binaries: &Binaries, who: Who) -> Resu
             ccm_args.push(format!("--concurrent-node-syncs={}", args.concurrency));
             ("cloud-controller-manager", &binaries.ccm, ccm_args)
         }
-        Who::Floor => ("bench-floor", &binaries.floor, rig.floor_args(args.concurrency)),
+        Who::Floor => ("bench-floor", &binaries.floor, rig.floor_args("nodes", args.concurrency)),
     };
     let before = rig.cpu(None)?;
     let start = Instant::now();

@@ -1,11 +1,12 @@
 //! What a benchmark runs against: a control plane, a simulated cloud, and the binaries.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ccm_envtest::kubelet::{Kubelet, register_many};
 use ccm_envtest::{ControlPlane, Options, ServiceAccountAccess};
-use simcloud::api::CreateInstance;
+use simcloud::api::{CreateInstance, Instance};
 use simcloud::console::Console;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -72,6 +73,7 @@ pub(super) struct Rig {
     pub(super) console: Console,
     cloud: Program,
     cloud_config: PathBuf,
+    cloud_token: PathBuf,
     accounts: [ServiceAccountAccess; 2],
 }
 
@@ -84,8 +86,20 @@ const BATCH: usize = 1000;
 /// Registrations under way at once; more gain nothing, see [`register_many`].
 const REGISTRATIONS: usize = 16;
 
+/// How the cloud behaves, in its own flags: limits that nobody meets here, and answers that take a
+/// moment.
+const CLOUD: [&str; 1] = ["--latency=20ms"];
+
 impl Rig {
     pub(super) async fn start(binaries: &Binaries) -> Result<Self, Error> {
+        Self::start_with(binaries, &CLOUD.map(str::to_owned)).await
+    }
+
+    /// With a cloud that behaves as these flags of its say.
+    pub(super) async fn start_with(
+        binaries: &Binaries,
+        cloud_flags: &[String],
+    ) -> Result<Self, Error> {
         let options = Options {
             audit: true,
             unsafe_no_fsync: false,
@@ -114,16 +128,15 @@ impl Rig {
             &control.display().to_string(),
             "--print-address-file",
             &address.display().to_string(),
-            "--latency",
-            "20ms",
         ];
+        let args: Vec<_> = args.map(str::to_owned).iter().chain(cloud_flags).cloned().collect();
         let log = plane.dir().join("simcloud.log");
-        let cloud = Program::start("simcloud", &binaries.simcloud, &args.map(str::to_owned), log)?;
+        let cloud = Program::start("simcloud", &binaries.simcloud, &args, log)?;
         let url = wait_for_file(&address).await?;
         let config = format!("endpoint: {url}\ntokenFile: {}\nclusterID: bench\n", token.display());
         let cloud_config = file("cloud-config.yaml", &config)?;
         let console = Console::new(url, TOKEN, CONTROL_TOKEN)?;
-        Ok(Self { plane, console, cloud, cloud_config, accounts })
+        Ok(Self { plane, console, cloud, cloud_config, cloud_token: token, accounts })
     }
 
     fn account(&self, account: Account) -> &ServiceAccountAccess {
@@ -153,11 +166,20 @@ impl Rig {
         ]
     }
 
-    /// Arguments of the floor.
-    pub(super) fn floor_args(&self, concurrency: usize) -> Vec<String> {
+    /// Arguments of the floor, of which there is one for each benchmark that has one.
+    pub(super) fn floor_args(&self, of: &str, concurrency: usize) -> Vec<String> {
         vec![
+            of.to_owned(),
             format!("--kubeconfig={}", self.account(Account::First).kubeconfig().display()),
             format!("--concurrency={concurrency}"),
+        ]
+    }
+
+    /// Where the floor finds the cloud, if it needs it.
+    pub(super) fn floor_cloud_args(&self) -> [String; 2] {
+        [
+            format!("--cloud={}", self.console.url()),
+            format!("--cloud-token-file={}", self.cloud_token.display()),
         ]
     }
 
@@ -172,23 +194,42 @@ impl Rig {
         count: usize,
         node_bytes: usize,
     ) -> Result<Vec<String>, Error> {
+        let machines = self.boot(0..count).await?;
+        let kubelet = |machine: &Instance| Kubelet::new(&machine.name).size(node_bytes);
+        self.join(&machines, kubelet).await?;
+        self.console.clear_calls().await?;
+        Ok(machines.into_iter().map(|machine| machine.name).collect())
+    }
+
+    /// Makes instances, by the numbers of their nodes.
+    pub(super) async fn boot(&self, numbers: Range<usize>) -> Result<Vec<Instance>, Error> {
+        let mut machines = Vec::with_capacity(numbers.len());
+        let numbers: Vec<usize> = numbers.collect();
+        for batch in numbers.chunks(BATCH) {
+            let wanted = batch.iter().map(|n| CreateInstance::named(format!("node-{n:05}")));
+            machines.extend(self.console.create_instances(wanted.collect()).await?);
+        }
+        Ok(machines)
+    }
+
+    /// Registers the nodes of these machines as fast as the API server takes them.
+    pub(super) async fn join(
+        &self,
+        machines: &[Instance],
+        kubelet: impl Fn(&Instance) -> Kubelet,
+    ) -> Result<(), Error> {
         let client = self.plane.admin_client();
-        let names: Vec<String> = (0..count).map(|n| format!("node-{n:05}")).collect();
         let begun = Instant::now();
         let mut done = 0;
-        for batch in names.chunks(BATCH) {
-            let instances = batch.iter().map(|name| CreateInstance::named(name.as_str()));
-            self.console.create_instances(instances.collect()).await?;
-            let kubelets = batch.iter().map(|name| Kubelet::new(name.as_str()).size(node_bytes));
-            register_many(&client, kubelets, REGISTRATIONS).await?;
+        for batch in machines.chunks(BATCH) {
+            register_many(&client, batch.iter().map(&kubelet), REGISTRATIONS).await?;
             done += u32::try_from(batch.len())?;
-            if count > BATCH {
-                let (done, all) = (grouped(done), grouped(u32::try_from(count)?));
+            if machines.len() > BATCH {
+                let (done, all) = (grouped(done), grouped(u32::try_from(machines.len())?));
                 say(format_args!("  {done} of {all} registered, {}", took(begun.elapsed())))?;
             }
         }
-        self.console.clear_calls().await?;
-        Ok(names)
+        Ok(())
     }
 
     /// CPU used so far. A process that has not started has used none.

@@ -6,10 +6,12 @@ use std::pin::{Pin, pin};
 use ccm_envtest::kubelet::UNINITIALIZED_TAINT;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Node;
-use kube::core::PartialObjectMeta;
+use k8s_openapi::api::core::v1::{LoadBalancerStatus, Node, Service};
+use kube::core::{NotUsed, Object, PartialObjectMeta};
+use kube::discovery::ApiResource;
 use kube::runtime::watcher::{self, watch_object, watcher};
 use kube::{Api, Client};
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::Error;
@@ -24,34 +26,79 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// Sees nodes as they are initialised: the patch that takes the taint away sets the zone label, so
 /// a watch on that label costs the API server little.
-pub(super) struct Initialised(Client);
+pub(super) struct Initialised {
+    client: Client,
+    /// Those that are initialised already.
+    before: usize,
+}
 
 impl Initialised {
+    /// Where none is initialised yet.
     pub(super) async fn watch(client: Client) -> Result<Self, Error> {
-        let config = kube::api::ListParams::default().labels(ZONE);
-        let there = Api::<Node>::all(client.clone()).list_metadata(&config).await?;
-        if !there.items.is_empty() {
+        let watched = Self::beyond(client).await?;
+        if watched.before > 0 {
             return Err("there are initialised nodes before the start".into());
         }
-        Ok(Self(client))
+        Ok(watched)
     }
 
-    /// Seconds until the first and the last.
+    /// Where some may be initialised already, who do not count.
+    pub(super) async fn beyond(client: Client) -> Result<Self, Error> {
+        let config = kube::api::ListParams::default().labels(ZONE);
+        let there = Api::<Node>::all(client.clone()).list_metadata(&config).await?;
+        Ok(Self { client, before: there.items.len() })
+    }
+
+    /// Seconds until the first and the last of so many.
     pub(super) async fn wait(self, count: usize, start: Instant) -> Result<(f64, f64), Error> {
         let config = watcher::Config::default().labels(ZONE);
-        let mut events = pin!(watcher(Api::<PartialObjectMeta<Node>>::all(self.0), config));
+        let mut events = pin!(watcher(Api::<PartialObjectMeta<Node>>::all(self.client), config));
         let mut seen = HashSet::new();
         let mut first = None;
-        while seen.len() < count {
+        while seen.len() < self.before + count {
             let event = events.next().await.ok_or("the watch ended")??;
             if let watcher::Event::Apply(node) | watcher::Event::InitApply(node) = event {
-                first.get_or_insert_with(|| start.elapsed());
                 seen.insert(node.metadata.name.unwrap_or_default());
+                if seen.len() > self.before {
+                    first.get_or_insert_with(|| start.elapsed());
+                }
             }
         }
         let first = first.unwrap_or_default();
         Ok((first.as_secs_f64(), start.elapsed().as_secs_f64()))
     }
+}
+
+/// A Service of which nothing is read but its addresses.
+type Addressed = Object<NotUsed, Addresses>;
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Addresses {
+    load_balancer: LoadBalancerStatus,
+}
+
+/// Seconds until the first and the last of so many Services has an address.
+pub(super) async fn addressed(
+    client: Client,
+    count: usize,
+    start: Instant,
+) -> Result<(f64, f64), Error> {
+    let kind = ApiResource::erase::<Service>(&());
+    let services = Api::<Addressed>::all_with(client, &kind);
+    let mut events = pin!(watcher(services, watcher::Config::default()));
+    let mut seen = HashSet::new();
+    let mut first = None;
+    while seen.len() < count {
+        let event = events.next().await.ok_or("the watch ended")??;
+        if let watcher::Event::Apply(service) | watcher::Event::InitApply(service) = event
+            && service.status.is_some_and(|status| status.load_balancer.ingress.is_some())
+        {
+            first.get_or_insert_with(|| start.elapsed());
+            seen.insert(service.metadata.name.unwrap_or_default());
+        }
+    }
+    Ok((first.unwrap_or_default().as_secs_f64(), start.elapsed().as_secs_f64()))
 }
 
 /// Waits until this node is there and initialised.

@@ -1,4 +1,6 @@
-//! Nodes and events as the API server shows them, and what changes, in words. Pure.
+//! Nodes, Services and events as the API server shows them, and what changes, in words. Pure.
+
+pub(super) mod service;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,12 +9,15 @@ use ccm_core::cluster::keys;
 use k8s_openapi::api::core::v1::{Event, Node};
 use kube::ResourceExt;
 
+use self::service::ServiceView;
 use crate::out::Tone;
 
 /// What the story is about.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Picture {
     pub(super) nodes: BTreeMap<String, NodeView>,
+    /// Those of type `LoadBalancer`.
+    pub(super) services: BTreeMap<String, ServiceView>,
     pub(super) events: Vec<Said>,
 }
 
@@ -29,12 +34,13 @@ pub(super) struct NodeView {
     pub(super) addresses: Vec<String>,
     pub(super) labels: BTreeMap<String, String>,
     /// The condition `InstanceKnown`.
-    pub(super) known: Option<Known>,
+    pub(super) known: Option<Condition>,
 }
 
-/// The condition `InstanceKnown`.
+/// A condition of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct Condition {
+    pub(super) kind: &'static str,
     pub(super) status: String,
     pub(super) reason: String,
     pub(super) message: String,
@@ -82,7 +88,8 @@ impl From<&Node> for NodeView {
             provider_id: spec.and_then(|spec| spec.provider_id.clone()),
             addresses: addresses.map(|it| format!("{} {}", it.type_, it.address)).collect(),
             labels: node.labels().clone(),
-            known: known.map(|condition| Known {
+            known: known.map(|condition| Condition {
+                kind: keys::INSTANCE_KNOWN,
                 status: condition.status.clone(),
                 reason: condition.reason.clone().unwrap_or_default(),
                 message: condition.message.clone().unwrap_or_default(),
@@ -103,10 +110,10 @@ impl From<&Event> for Said {
     }
 }
 
-impl fmt::Display for Known {
+impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { status, reason, message } = self;
-        write!(f, "{}={status}, reason {reason}: {message}", keys::INSTANCE_KNOWN)
+        let Self { kind, status, reason, message } = self;
+        write!(f, "{kind}={status}, reason {reason}: {message}")
     }
 }
 
@@ -253,7 +260,8 @@ mod tests {
     fn a_waiting_node_is_not_shown_as_good() {
         let known = |status: &str| {
             let (reason, message) = ("R".to_owned(), "m".to_owned());
-            NodeView { known: Some(Known { status: status.to_owned(), reason, message }), ..new() }
+            let (kind, status) = (keys::INSTANCE_KNOWN, status.to_owned());
+            NodeView { known: Some(Condition { kind, status, reason, message }), ..new() }
         };
         let tone = |status| changes(Some(&new()), Some(&known(status)))[0].tone;
         assert_eq!([tone("Unknown"), tone("True")], [Tone::Waiting, Tone::Good]);

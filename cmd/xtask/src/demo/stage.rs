@@ -189,12 +189,36 @@ impl Stage {
         }
         let picture = self.picture.borrow().clone();
         let nodes = picture.nodes.iter().map(|(name, node)| format!("  {name}: {node}"));
+        let services = picture.services.iter().map(|(name, it)| format!("  {name}: {it}"));
         Err(format!(
             "expected within {within:?}: {what}\nseen:\n{}\n{}",
-            nodes.collect::<Vec<_>>().join("\n"),
+            nodes.chain(services).collect::<Vec<_>>().join("\n"),
             self.manager.tail(),
         )
         .into())
+    }
+
+    /// Waits until the cloud is as expected.
+    pub(super) async fn expect_in_cloud(
+        &mut self,
+        what: &str,
+        within: Duration,
+        holds: impl AsyncFn(&Console) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let console = self.console.clone();
+        let look = async {
+            while !holds(&console).await? {
+                sleep(POLL).await;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            seen = timeout(within, look) => seen.unwrap_or_else(|_| {
+                let tail = self.manager.tail();
+                Err(format!("expected in the cloud within {within:?}: {what}\n{tail}").into())
+            }),
+            ended = self.ended() => Err(ended),
+        }
     }
 
     /// Waits for the end of a program, which is not expected.

@@ -1,5 +1,7 @@
 //! What happens, told and checked.
 
+mod services;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -57,6 +59,7 @@ pub(super) async fn tell(stage: &mut Stage, teller: Teller) -> Result<(), Error>
     terminated(stage, teller, &machines[0]).await?;
     vanished(stage, teller, &machines[1..]).await?;
     lost(stage, teller, &machines[1..3]).await?;
+    services::tell(stage, teller, &mut machines).await?;
     summary(stage, teller.out, &machines).await
 }
 
@@ -281,10 +284,12 @@ async fn summary(stage: &mut Stage, out: Out, machines: &[Instance]) -> Result<(
             .filter(|(outcome, _)| **outcome != Outcome::Ok)
             .map(|(_, calls)| calls)
             .sum();
-        out.line(format_args!(
-            "  {:4}  {}, about {} machines in all; {failed} of them refused",
-            count.calls, count.operation, count.instances
-        ));
+        let about = match count.instances {
+            0 => String::new(),
+            machines => format!(", about {machines} machines in all"),
+        };
+        let refused = if failed > 0 { format!("; {failed} of them refused") } else { String::new() };
+        out.line(format_args!("  {:4}  {}{about}{refused}", count.calls, count.operation));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Watches nodes and events, tells what changes, and keeps the picture for who waits for something.
+//! Watches nodes, Services and events, tells what changes, and keeps the picture for who waits for something.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -6,12 +6,13 @@ use std::pin::pin;
 use std::time::Instant;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{Event, Node};
+use k8s_openapi::api::core::v1::{Event, Node, Service};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
 
+use super::picture::service::{self, ServiceView};
 use super::picture::{Change, NodeView, Picture, Said, changes};
 use crate::out::{Out, Tone, took, wrap};
 
@@ -25,15 +26,20 @@ const TEXT_WIDTH: usize = 72;
 /// Tells what happens from now on. Ends when it is dropped.
 pub(super) async fn run(client: Client, out: Out, since: Instant, picture: watch::Sender<Picture>) {
     let nodes = watcher(Api::<Node>::all(client.clone()), watcher::Config::default());
+    let services = watcher(Api::<Service>::all(client.clone()), watcher::Config::default());
     let events = watcher(Api::<Event>::all(client), watcher::Config::default());
     // The API server may be away for a moment; the watches come back by themselves.
     let mut nodes = pin!(nodes.default_backoff());
+    let mut services = pin!(services.default_backoff());
     let mut events = pin!(events.default_backoff());
     let mut viewer = Viewer { out, since, joined: BTreeMap::new(), heard: BTreeSet::new() };
     loop {
         tokio::select! {
             Some(change) = nodes.next() => if let Ok(change) = change {
                 viewer.node(change, &picture);
+            },
+            Some(change) = services.next() => if let Ok(change) = change {
+                viewer.service(change, &picture);
             },
             Some(event) = events.next() => if let Ok(event) = event {
                 viewer.event(event, &picture);
@@ -72,6 +78,27 @@ impl Viewer {
         }
     }
 
+    fn service(&self, change: watcher::Event<Service>, picture: &watch::Sender<Picture>) {
+        match change {
+            watcher::Event::Apply(service) | watcher::Event::InitApply(service) => {
+                let kind = service.spec.as_ref().and_then(|spec| spec.type_.as_deref());
+                if kind != Some("LoadBalancer") {
+                    return;
+                }
+                let (name, now) = (service.name_any(), ServiceView::from(&service));
+                let before = picture.borrow().services.get(&name).cloned();
+                self.tell(&name, &service::changes(before.as_ref(), Some(&now)));
+                picture.send_modify(|picture| drop(picture.services.insert(name, now)));
+            }
+            watcher::Event::Delete(service) => {
+                let name = service.name_any();
+                self.tell(&name, &service::changes(None, None));
+                picture.send_modify(|picture| drop(picture.services.remove(&name)));
+            }
+            watcher::Event::Init | watcher::Event::InitDone => {}
+        }
+    }
+
     fn event(&mut self, event: watcher::Event<Event>, picture: &watch::Sender<Picture>) {
         let (watcher::Event::Apply(event) | watcher::Event::InitApply(event)) = event else {
             return;
@@ -82,7 +109,8 @@ impl Viewer {
         let said = Said::from(&event);
         let tone = if said.warning { Tone::Waiting } else { Tone::Plain };
         let (kind, name) = &said.about;
-        let name = if kind == "Node" { name } else { kind };
+        let is_shown = ["Node", "Service"].contains(&kind.as_str());
+        let name = if is_shown { name } else { kind };
         self.line(name, "event", tone, format_args!("{}: {}", said.reason, said.message));
         picture.send_modify(|picture| picture.events.push(said));
     }

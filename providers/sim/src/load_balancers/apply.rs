@@ -305,7 +305,8 @@ impl Apply<'_> {
                 wanted.client_token = Some(token(service.uid.as_str(), "rule", &wanted));
                 let mut made = client.add_rule(self.cx, &wall.firewall.id, &wanted).await?;
                 if made.spec != *rule {
-                    // The token is of a rule that somebody has changed since it was made.
+                    // The one that the token made before, and somebody has changed since. What
+                    // has no token is refused where it is there already: looked at again, it is.
                     wanted.client_token = None;
                     made = client.add_rule(self.cx, &wall.firewall.id, &wanted).await?;
                 }

@@ -191,7 +191,10 @@ fn a_change_is_not_ready_any_more() {
 fn what_cannot_be_read_keeps_what_it_has_and_is_told_once() {
     let broken = json!({"spec": {"ports": [{"port": 0, "nodePort": 30080}]}});
     let service = held_and(&broken);
-    let decision = decided(&service, Some(&done("192.0.2.1")));
+    // The last form that could be read is kept up.
+    let before = Progress { digest: 1, ..done("192.0.2.1") };
+    assert_eq!(aim(&decided(&service, Some(&before)).now), "nothing");
+    let decision = decided(&service, None);
     assert_eq!(aim(&decision.now), "keep");
     assert_eq!(told(&decision), Some(("False", "InvalidSpec")));
     assert_eq!(reasons(&decision), ["SyncLoadBalancerFailed"]);

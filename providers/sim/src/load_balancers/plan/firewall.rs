@@ -34,7 +34,10 @@ pub(crate) fn plan(
     world: &World<LoadBalancerSpec>,
     wall: Option<&Wall>,
 ) -> Plan<SimChange> {
-    let needs: Vec<_> = world.wants.iter().map(|want| need(want, marks)).collect();
+    let mut wants: Vec<_> = world.wants.iter().collect();
+    // The plan is the same in whatever order they come.
+    wants.sort_unstable_by(|one, other| one.id().cmp(other.id()));
+    let needs: Vec<_> = wants.into_iter().map(|want| need(want, marks)).collect();
     let there = Rules::of(wall);
     let mut opens = Vec::new();
     let mut closes = Vec::new();

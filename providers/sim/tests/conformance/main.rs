@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 
+mod balancing;
+
+use std::collections::BTreeMap;
 use std::slice;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -16,7 +19,7 @@ use ccm_core::cloud::{
 use ccm_provider_sim::registration;
 use simcloud::api::{
     CreateInstance, FaultKind, FaultSpec, Instance, InstanceId, Nic, Operation, OperationFilter,
-    SettingsPatch,
+    RateLimit, SettingsPatch,
 };
 use simcloud::console::Console;
 use simcloud::{Config, Running, SimCloud, Token};
@@ -24,12 +27,26 @@ use simcloud::{Config, Running, SimCloud, Token};
 /// How the call log and faults name the provider.
 const CALLER: &str = "ccm-under-test";
 const TOKEN: &str = "a-token";
+const CLUSTER: &str = "conformance";
 
 struct SimHarness {
     _running: Running,
     console: Console,
     provider: Arc<dyn CloudProvider>,
     launched: AtomicU64,
+    names: Mutex<BTreeMap<InstanceId, NodeName>>,
+}
+
+/// A process of the provider: of this cluster, on the cloud at this URL.
+fn process(url: &str, cluster: &str) -> Arc<dyn CloudProvider> {
+    let file = format!("endpoint: {url}\ntoken: {TOKEN}\n");
+    let config = ConfigFile { path: "/etc/sim.yaml".into(), bytes: file.into() };
+    let setup = Setup {
+        config: Some(config),
+        cluster_name: ClusterName::from(cluster),
+        user_agent: format!("{CALLER}/1"),
+    };
+    (registration().build)(&setup).unwrap()
 }
 
 impl SimHarness {
@@ -39,15 +56,17 @@ impl SimHarness {
         let running = SimCloud::start(config).await.unwrap();
         let console = Console::new(running.url(), "the-console", "the-controls").unwrap();
 
-        let file = format!("endpoint: {}\ntoken: {TOKEN}\n", running.url());
-        let config = ConfigFile { path: "/etc/sim.yaml".into(), bytes: file.into() };
-        let setup = Setup {
-            config: Some(config),
-            cluster_name: ClusterName::from("conformance"),
-            user_agent: format!("{CALLER}/1"),
+        // The kit asks for more in a second than a cluster does in an hour.
+        let without_limit = Some(RateLimit { per_second: 0.0, burst: 1 });
+        let patch = SettingsPatch {
+            read_rate: without_limit,
+            write_rate: without_limit,
+            ..SettingsPatch::default()
         };
-        let provider = (registration().build)(&setup).unwrap();
-        Self { _running: running, console, provider, launched: AtomicU64::new(0) }
+        console.change_settings(&patch).await.unwrap();
+        let provider = process(&running.url(), CLUSTER);
+        let (launched, names) = (AtomicU64::new(0), Mutex::default());
+        Self { _running: running, console, provider, launched, names }
     }
 
     async fn launch_named(&self, name: &str) -> NodeIdentity {
@@ -73,6 +92,7 @@ impl SimHarness {
             ..CreateInstance::named(name)
         };
         let made = self.console.create_instance(&wanted).await.unwrap();
+        self.names.lock().unwrap().insert(made.id.clone(), NodeName::from(name));
         node(&made, number)
     }
 
@@ -158,10 +178,14 @@ impl Harness for SimHarness {
     async fn heal(&self) {
         self.console.restore_token("provider").await.unwrap();
         self.console.clear_faults().await.unwrap();
+        let no_quotas = SettingsPatch { quotas: Some(BTreeMap::new()), ..SettingsPatch::default() };
+        self.console.change_settings(&no_quotas).await.unwrap();
     }
 }
 
 ccm_conformance::conformance!(instances, SimHarness::start().await);
+ccm_conformance::conformance!(load_balancers, SimHarness::start().await);
+ccm_conformance::report!(SimHarness::start().await, instances, load_balancers);
 
 /// Some clouds put a new machine behind the old one's ID: the provider ID leads to it, and it is
 /// another all the same.

@@ -1,50 +1,29 @@
-//! The floor of `cargo xtask bench nodes`: a bare client that does nothing but the two patches that
-//! a node needs. Whatever a controller does, it cannot be faster than this against the same API server.
+//! The floor of `cargo xtask bench nodes`: nothing but the two patches that a node needs.
 
-use std::path::PathBuf;
 use std::pin::pin;
-use std::process::ExitCode;
 
-use clap::Parser;
+use clap::Args;
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{Patch, PatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::api::Patch;
 use kube::core::Request;
 use kube::core::metadata::PartialObjectMeta;
 use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client, Config};
-use serde_json::{Value, json};
+use kube::{Api, Client};
+use serde_json::json;
 
-/// The floor: two patches per node and nothing else.
-#[derive(Parser)]
-struct Cli {
-    /// Credentials.
-    #[arg(long)]
-    kubeconfig: PathBuf,
-    /// Patches under way at once.
-    #[arg(long)]
-    concurrency: usize,
+use super::{Common, Error, complain, params, send};
+
+/// The floor of `bench nodes`: two patches per node and nothing else.
+#[derive(Args)]
+pub(super) struct Flags {
+    #[command(flatten)]
+    common: Common,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(Cli::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(err) => {
-            use std::io::Write;
-            let _ = writeln!(std::io::stderr(), "error: {err}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
-    let kubeconfig = Kubeconfig::read_from(&cli.kubeconfig)?;
-    let options = KubeConfigOptions::default();
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-    config.default_retry = false;
-    let client = Client::try_from(config)?;
+pub(super) async fn run(flags: Flags) -> Result<(), Error> {
+    let common = flags.common;
+    let client = common.client().await?;
     let config = watcher::Config::default();
     let mut events = pin!(watcher(Api::<PartialObjectMeta<Node>>::all(client.clone()), config));
     let mut nodes = Vec::new();
@@ -57,11 +36,10 @@ async fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
     }
     let patches = stream::iter(nodes)
         .map(|node| patch(client.clone(), node))
-        .buffer_unordered(cli.concurrency)
+        .buffer_unordered(common.concurrency)
         .for_each(async |outcome| {
             if let Err(err) = outcome {
-                use std::io::Write;
-                let _ = writeln!(std::io::stderr(), "not patched: {err}");
+                complain(format_args!("not patched: {err}"));
             }
         });
     let watch = async { while events.next().await.is_some() {} };
@@ -74,8 +52,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
 async fn patch(client: Client, node: PartialObjectMeta<Node>) -> Result<(), kube::Error> {
     let name = node.metadata.name.unwrap_or_default();
     let uid = node.metadata.uid.unwrap_or_default();
-    let params =
-        PatchParams { field_manager: Some("bench-floor".to_owned()), ..PatchParams::default() };
+    let params = params();
     let status = json!({
         "metadata": {"uid": uid},
         "status": {"addresses": [
@@ -106,11 +83,4 @@ async fn patch(client: Client, node: PartialObjectMeta<Node>) -> Result<(), kube
     let request =
         nodes.patch(&name, &params, &Patch::<()>::Json(main)).map_err(kube::Error::BuildRequest)?;
     send(&client, request).await
-}
-
-async fn send(client: &Client, mut request: http::Request<Vec<u8>>) -> Result<(), kube::Error> {
-    let only_metadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-    let accept = http::HeaderValue::from_static(only_metadata);
-    request.headers_mut().insert(http::header::ACCEPT, accept);
-    client.request::<Value>(request).await.map(|_| ())
 }

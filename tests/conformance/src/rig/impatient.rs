@@ -1,0 +1,88 @@
+//! A provider's load balancers without the time that its units settle for.
+//!
+//! How long changes are collected is the engine's to keep, and tested there. Here it would be most of
+//! what the kit waits for, some thousand times.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ccm_core::cloud::{
+    AnyChange, AnyObserved, Change, CloudError, Converge, Converger, Effect, Learnt,
+    LoadBalancerSpec, Owned, Plan, Read, Step, Unit, Want, World, Write,
+};
+
+/// The same, at once.
+#[derive(Debug)]
+pub(super) struct Impatient(pub(super) Converger<LoadBalancerSpec>);
+
+/// The provider's change.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Same(AnyChange);
+
+impl fmt::Debug for Same {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Same {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl Change for Same {
+    fn effect(&self) -> Effect {
+        self.0.effect()
+    }
+}
+
+#[async_trait]
+impl Converge<LoadBalancerSpec> for Impatient {
+    type Observed = AnyObserved;
+    type Change = Same;
+
+    fn units(&self, want: &Want<LoadBalancerSpec>) -> Vec<Unit> {
+        let units = self.0.units(want).into_iter();
+        units.map(|unit| Unit { settle: Duration::ZERO, ..unit }).collect()
+    }
+
+    async fn observe(
+        &self,
+        cx: &Read,
+        unit: &Unit,
+        world: &World<LoadBalancerSpec>,
+    ) -> Result<AnyObserved, CloudError> {
+        self.0.observe(cx, unit, world).await
+    }
+
+    fn plan(
+        &self,
+        unit: &Unit,
+        world: &World<LoadBalancerSpec>,
+        observed: &AnyObserved,
+    ) -> Plan<Same> {
+        let Plan { stages, later, reports } = self.0.plan(unit, world, observed);
+        let same = |Step { change, wanted_by, tolerate }| Step {
+            change: Same(change),
+            wanted_by,
+            tolerate,
+        };
+        let stages = stages.into_iter().map(|stage| stage.into_iter().map(same).collect());
+        Plan { stages: stages.collect(), later, reports }
+    }
+
+    async fn apply(
+        &self,
+        cx: &Write,
+        change: &Same,
+        observed: &AnyObserved,
+    ) -> Result<Learnt<AnyObserved>, CloudError> {
+        self.0.apply(cx, &change.0, observed).await
+    }
+
+    async fn inventory(&self, cx: &Read) -> Result<Vec<Owned>, CloudError> {
+        self.0.inventory(cx).await
+    }
+}

@@ -1,0 +1,121 @@
+//! One life of the process: a provider that remembers nothing, and the framework's engine on it.
+
+use std::collections::HashMap;
+use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ccm_core::cloud::{
+    CloudProvider, Converger, Facts, Freshness, LoadBalancerSpec, Member, ObjectId, Urgency, Want,
+};
+use ccm_core::cluster::gate::Gate;
+use ccm_core::converge::{Ended, Engine, Office, Rehearsed, Settings, Timing};
+use ccm_core::governor::Governor;
+use ccm_core::telemetry::{CloudMetrics, ConvergeMetrics};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::impatient::Impatient;
+use super::watch::Watch;
+
+/// Retries come soon: what is waited for here is the cloud's, or the kit's own doing.
+const TIMING: Timing = Timing {
+    retry_first: Duration::from_millis(100),
+    retry_last: Duration::from_secs(2),
+    drift: Duration::from_hours(24),
+};
+
+/// Who is told what becomes of Services.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    heard: Mutex<HashMap<ObjectId, usize>>,
+    pub(super) news: Notify,
+}
+
+impl Desk {
+    /// How often something was said of this object.
+    pub(super) fn heard_of(&self, id: &ObjectId) -> usize {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.get(id).copied().unwrap_or(0)
+    }
+}
+
+impl Office for Desk {
+    fn news(&self, id: &ObjectId) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        *heard.entry(id.clone()).or_default() += 1;
+        self.news.notify_one();
+    }
+
+    fn passed(&self, _: &Ended<'_>) {
+        self.news.notify_one();
+    }
+}
+
+/// A process that runs until it is dropped.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) provider: Arc<dyn CloudProvider>,
+    pub(super) converger: Converger<LoadBalancerSpec>,
+    pub(super) engine: Arc<Engine<LoadBalancerSpec>>,
+    pub(super) desk: Arc<Desk>,
+    pub(super) watch: Arc<Watch>,
+    task: JoinHandle<()>,
+}
+
+impl Life {
+    pub(super) async fn begin(provider: Arc<dyn CloudProvider>, facts: &Facts) -> Self {
+        let cx = governor().read(Urgency::Initialize, Freshness::Live, Duration::from_mins(1));
+        if let Err(err) = provider.connect(&cx, facts).await {
+            panic!("nothing is wrong, and yet the provider cannot connect: {err:?}");
+        }
+        let offered = provider.load_balancers().expect("the provider has load balancers");
+        let converger = Converger::new(Impatient(offered));
+        let (desk, watch) = (Arc::new(Desk::default()), Arc::new(Watch::default()));
+        let engine = engine(&converger, Arc::clone(&desk) as _);
+        let engine = Arc::new(engine.watched_by(Arc::clone(&watch) as _));
+        let task = tokio::spawn(Arc::clone(&engine).run(CancellationToken::new()));
+        Self { provider, converger, engine, desk, watch, task }
+    }
+
+    /// Ends it wherever it is; what is on the wire may still arrive.
+    pub(super) async fn end(mut self) {
+        self.task.abort();
+        // The last of it is gone once the task says that it was aborted.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What would be done now if everything began anew, and nothing of it is done.
+pub(super) async fn rehearse(
+    converger: &Converger<LoadBalancerSpec>,
+    wants: Vec<Want<LoadBalancerSpec>>,
+    members: Arc<[Member]>,
+) -> Vec<Rehearsed> {
+    let engine = engine(converger, Arc::new(Desk::default()));
+    engine.members(members);
+    for want in wants {
+        engine.want(want, 0);
+    }
+    engine.dry().await
+}
+
+fn engine(
+    converger: &Converger<LoadBalancerSpec>,
+    office: Arc<dyn Office>,
+) -> Engine<LoadBalancerSpec> {
+    let workers = NonZeroU16::MIN.saturating_add(7);
+    let settings = Settings { workers, timing: TIMING };
+    Engine::new(converger.clone(), governor(), settings, office, ConvergeMetrics::unread())
+}
+
+fn governor() -> Governor {
+    Governor::new(Gate::always_open(), CloudMetrics::unread())
+}
