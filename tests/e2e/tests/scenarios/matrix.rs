@@ -558,10 +558,10 @@ Service whose load balancer is as it should be.
 
 Each fault stands for at least 12 seconds, and until what goes on in spite of it is done. *Went on*: it
 was done while the fault stood. *Waited*: it was not, and the reason is what the condition
-`InstanceKnown` of the node or `ccm.rs/LoadBalancerReady` of the Service said. *By chance*: the fault strikes or misses it, both are right.
-*Healed*: it was done within a minute after the end of the fault, by itself. In no row was a ready live
-node written to, or a taint of anybody else changed; in none did a load balancer lose anything that its Service
-asks for, or was anything left of the one that was deleted.
+`InstanceKnown` of the node said, or `ccm.rs/LoadBalancerReady` of the Service. *By chance*: the fault
+strikes or misses it, both are right. *Healed*: it was done within a minute after the end of the fault, by
+itself. In no row was a ready live node written to, or a taint of anybody else changed; in none did the
+load balancer of a Service that stays lose anything, and nothing was left of the one that was deleted.
 
 | Fault | Node: initialisation | Node: refresh | Node: shutdown | Node: deletion | Service: creation | Service: change | Service: deletion | Live nodes deleted |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
