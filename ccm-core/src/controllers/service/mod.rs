@@ -441,12 +441,15 @@ impl ServiceController {
             if turn.is_none() {
                 return;
             }
-            match self.write(service, file, &patch).await {
-                // The next look tells. Without a finalizer nothing may be made for it, and who
-                // comes after us would not know of it.
-                Written::Gone if !matches!(then, Hand::Forget) => return,
-                Written::Yes | Written::Gone => {}
-                Written::No => return,
+            let goes_on = match self.write(service, file, &patch).await {
+                Written::Yes => true,
+                // Without a finalizer nothing may be made for it: who comes after us would not
+                // know of it. The next look tells what became of it.
+                Written::Gone => matches!(then, Hand::Forget),
+                Written::No => false,
+            };
+            if !goes_on {
+                return;
             }
         }
         self.count(file, word(service, &patch));
