@@ -71,10 +71,7 @@ fn a_leader_that_is_killed_in_the_middle_of_a_creation_is_followed_by_one_that_e
         world.holder_other_than(&leader, SOON).await;
         world.cloud.clear_faults().await.unwrap();
         is_whole(&world, SOON).await;
-        println!(
-            "FIGURE kill -9 of the leader to the whole load balancer: {:.1?}",
-            since.elapsed()
-        );
+        println!("kill -9 of the leader to the whole load balancer: {:.1?}", since.elapsed());
         second.expect_running();
         let writes = world.traffic_of(Account::Second).await.of_service("web");
         assert!(!writes.is_empty());
@@ -150,14 +147,14 @@ fn a_process_that_is_stopped_in_the_middle_of_a_creation_ends_soon_and_the_next_
         let world = World::start().await;
         let setup = Setup::new();
         world.join("n1").await;
-        for passed in [0, 3, 7] {
+        for passed in [0, 7] {
             let mut ccm = world.ccm(&setup);
             world.initialized("n1").await;
             half_made(&world, passed).await;
             ccm.signal(Signal::TERM);
             let since = Instant::now();
             let status = ccm.end(SOON).await;
-            println!("FIGURE SIGTERM while a change hangs to the end: {:.1?}", since.elapsed());
+            println!("SIGTERM while a change hangs to the end: {:.1?}", since.elapsed());
             assert!(status.success(), "{status}");
             assert_eq!(world.holder().await, "", "given back");
             world.cloud.clear_faults().await.unwrap();

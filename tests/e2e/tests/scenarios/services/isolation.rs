@@ -50,7 +50,7 @@ fn calls_that_hang_for_some_delay_nobody_else_and_end_by_their_deadline() {
             })
             .await;
         let took = since.elapsed();
-        println!("FIGURE 30 Services beside 6 that hang: {took:.1?}");
+        println!("30 Services beside 6 that hang: {took:.1?}");
         assert!(took < REQUEST_LIMIT.mul_f64(0.8), "{took:.1?}");
 
         world
@@ -78,9 +78,7 @@ fn a_slow_cloud_holds_no_worker() {
         world.service_says("slow-7", "Provisioning").await;
         world.all_ready(SOON).await;
         let took = since.elapsed();
-        println!(
-            "FIGURE 20 Services whose load balancers take {TAKES:?} each, one worker: {took:.1?}"
-        );
+        println!("20 Services whose load balancers take {TAKES:?} each, one worker: {took:.1?}");
         assert!(took < TAKES * 4, "{took:.1?}");
     });
 }
