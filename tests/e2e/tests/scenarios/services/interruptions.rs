@@ -197,7 +197,10 @@ fn a_cloud_that_shows_changes_late_is_not_taken_at_its_word() {
         })
         .await;
         is_whole(&world, SOON * 2).await;
-        world.remove_service("web").await;
+        let uid = world.service("web").await.uid;
+        world.end_service("web").await;
+        // What is seen too late is tried once more, with the pauses after failures between.
+        world.service_gone("web", &uid, SOON * 3).await;
         assert!(world.cloud.lines().await.is_empty());
 
         ccm.expect_running();
