@@ -310,7 +310,7 @@ impl<S: Spec> Engine<S> {
             let Some(job) = self.book().rehearsal(&unit, Whose::Everybodys) else { continue };
             let mut plan = self.think(&job).await;
             let mut awaited = Vec::new();
-            if plan.is_err() {
+            if plan.as_ref().is_err_and(is_too_early) {
                 awaited = self.book().awaited(&unit);
             }
             if !awaited.is_empty() {
@@ -343,6 +343,22 @@ impl<S: Spec> Engine<S> {
     pub async fn inventory(&self) -> Result<Vec<Owned>, CloudError> {
         let cx = self.governor.read(Urgency::Drift, Freshness::Live, INVENTORY_LIMIT);
         self.converger.inventory(&cx).await
+    }
+}
+
+/// Whether a look failed because of what is not there yet, and not because the cloud cannot be looked at.
+fn is_too_early(err: &CloudError) -> bool {
+    match err.kind() {
+        Kind::NotFound
+        | Kind::InvalidConfiguration
+        | Kind::Conflict
+        | Kind::Unsupported
+        | Kind::Internal => true,
+        Kind::PermissionDenied
+        | Kind::QuotaExceeded
+        | Kind::RateLimited { .. }
+        | Kind::Unavailable
+        | Kind::Stopped => false,
     }
 }
 

@@ -73,8 +73,9 @@ fn read(
 ) -> Result<(Options, PlanOptions), Exit> {
     let matches = command.try_get_matches_from_mut(args).and_then(|matches| {
         let flags = Flags::from_arg_matches(&matches)?;
-        // Without the command they are not there, and clap panics when it is asked for them.
-        let is_plan = matches.try_contains_id("output").is_ok();
+        // Without the command they are not there. A debug build of clap says so by an error, a
+        // release build by `false`.
+        let is_plan = matches.try_contains_id("output").unwrap_or(false);
         let plan = is_plan.then(|| typed::Plan::from_arg_matches(&matches)).transpose()?;
         Ok((flags, plan))
     });
