@@ -43,11 +43,17 @@ pub(crate) struct SimLoadBalancers {
     marks: Marks,
     /// Targets in one call.
     batch_limit: NonZeroUsize,
+    lag: Duration,
 }
 
 impl SimLoadBalancers {
-    pub(crate) fn new(client: Arc<Client>, marks: Marks, batch_limit: NonZeroUsize) -> Self {
-        Self { client, marks, batch_limit }
+    pub(crate) fn new(
+        client: Arc<Client>,
+        marks: Marks,
+        batch_limit: NonZeroUsize,
+        lag: Duration,
+    ) -> Self {
+        Self { client, marks, batch_limit, lag }
     }
 }
 
@@ -108,6 +114,10 @@ impl Converge<LoadBalancerSpec> for SimLoadBalancers {
         observed: &Observed,
     ) -> Result<Learnt<Observed>, CloudError> {
         apply::apply(self, cx, change, observed).await
+    }
+
+    fn lag(&self) -> Duration {
+        self.lag
     }
 
     async fn inventory(&self, cx: &Read) -> Result<Vec<Owned>, CloudError> {
