@@ -566,3 +566,19 @@ async fn that_nothing_is_left_is_believed_only_when_what_was_made_last_would_be_
     say(&mut book, empty("a"), Vec::new(), now);
     assert!(book.progress(&id("a")).unwrap().is_gone);
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_kept_is_looked_at_when_nodes_come_and_go() {
+    let now = Instant::now();
+    let mut book = book();
+    let with_nodes = Unit { inputs: Unit::own(&id("a")).inputs, ..shared("balancer") };
+    book.want(keep("a"), 0, vec![with_nodes]);
+    assert!(begin(&mut book, "balancer", now).is_none(), "there is nothing to be done for it");
+    assert_eq!(woken(&book.members(Arc::default())), ["balancer"]);
+    let job = begin(&mut book, "balancer", now).expect("nodes have changed");
+    assert!(job.world.wants.iter().all(is_kept));
+    // What is said of it is still of no consequence.
+    assert!(reported(&mut book, &job, vec![done("a")]).about.is_empty());
+    book.ended(&job, &ending(End::Done, &[]), now);
+    assert!(!book.progress(&id("a")).unwrap().is_done);
+}
