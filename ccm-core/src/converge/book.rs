@@ -77,6 +77,8 @@ pub(super) struct Job<S> {
     number: u64,
     /// Which of its wants each object had when the pass began.
     generations: BTreeMap<ObjectId, u64>,
+    /// Those of them of whom nothing was left to do when they were last seen.
+    pub(super) settled: BTreeSet<ObjectId>,
 }
 
 /// What is to be done about a unit that is due.
@@ -114,6 +116,8 @@ struct Seat {
     made: BTreeSet<u64>,
     /// Passes in a row that made a change again: what is made fails as often as it is made.
     remakes: u32,
+    /// The last pass found nothing to do, or did all of it: no clearing away goes on.
+    is_at_rest: bool,
 }
 
 /// A user whose want is kept as it is, because it was refused.
@@ -280,14 +284,18 @@ impl<S: Spec> Book<S> {
             return Turn::Wait(until - now);
         }
         self.looks += 1;
+        let mut settled = BTreeSet::new();
         for id in generations.keys() {
             if let Some(entry) = self.entries.get_mut(id) {
+                if seat.is_at_rest && entry.is_done_in(unit) {
+                    settled.insert(id.clone());
+                }
                 entry.begun(unit);
             }
         }
         let (unit, nodes) = (seat.unit.clone(), Arc::clone(&self.members));
         let (world, number) = (World { wants, nodes }, self.looks);
-        Turn::Pass(Box::new(Job { unit, world, cause, urgency, number, generations }))
+        Turn::Pass(Box::new(Job { unit, world, cause, urgency, number, generations, settled }))
     }
 
     /// A pass that is not made, for those who want to know what is to be done.
@@ -306,7 +314,8 @@ impl<S: Spec> Book<S> {
         }
         let world = World { wants: users().map(want).collect(), nodes: Arc::clone(&self.members) };
         let (cause, urgency, number) = (Cause::Drift, Urgency::Drift, 0);
-        Some(Job { unit: seat.unit.clone(), world, cause, urgency, number, generations })
+        let (unit, settled) = (seat.unit.clone(), BTreeSet::new());
+        Some(Job { unit, world, cause, urgency, number, generations, settled })
     }
 
     /// A pass was thought through and not made; what it would change is still to be done.
@@ -382,6 +391,7 @@ impl<S: Spec> Book<S> {
         let drift = jittered(self.timing.drift, unit, job.number);
         let mut next = Next { after: drift, cause: Cause::Drift };
         let Some(seat) = self.seats.get_mut(unit) else { return news };
+        seat.is_at_rest = passed.end == End::Done;
         match &passed.end {
             End::Done => {
                 seat.failures = 0;
@@ -466,8 +476,9 @@ fn is_kept<S>(want: &Want<S>) -> bool {
 impl Seat {
     fn new(unit: &Unit) -> Self {
         let (users, held) = (BTreeSet::new(), BTreeMap::new());
-        let (made, remakes) = (BTreeSet::new(), 0);
-        Self { unit: unit.clone(), users, cause: None, failures: 0, held, made, remakes }
+        let (made, remakes, is_at_rest) = (BTreeSet::new(), 0, false);
+        let (unit, failures) = (unit.clone(), 0);
+        Self { unit, users, cause: None, failures, held, made, remakes, is_at_rest }
     }
 
     /// Whether a pass made something that was made before and has not lasted.

@@ -1,5 +1,6 @@
 //! The engine: passes over units, a few at a time, each unit by one pass at a time.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,6 +69,9 @@ pub struct Ended<'a> {
     pub cause: Cause,
     /// Whom it was for: those whose turn it was.
     pub wanted_by: Vec<&'a ObjectId>,
+    /// Those of them of whom nothing was left to do when they were last seen: what it changed of
+    /// theirs somebody else had changed, unless it was for the nodes.
+    pub settled: &'a BTreeSet<ObjectId>,
     /// How long it took.
     pub took: Duration,
     /// What it changed.
@@ -285,6 +289,7 @@ impl<S: Spec> Engine<S> {
                 cause,
                 took: began.elapsed(),
                 wanted_by: job.world.wants.iter().filter(is_active).map(Want::id).collect(),
+                settled: &job.settled,
                 changes: &passed.changes,
                 notes: &passed.notes,
             });
@@ -305,7 +310,7 @@ impl<S: Spec> Engine<S> {
             let Some(job) = self.book().rehearsal(&unit, Whose::Everybodys) else { continue };
             let mut plan = self.think(&job).await;
             let mut awaited = Vec::new();
-            if plan.is_err() {
+            if plan.as_ref().is_err_and(is_too_early) {
                 awaited = self.book().awaited(&unit);
             }
             if !awaited.is_empty() {
@@ -338,6 +343,22 @@ impl<S: Spec> Engine<S> {
     pub async fn inventory(&self) -> Result<Vec<Owned>, CloudError> {
         let cx = self.governor.read(Urgency::Drift, Freshness::Live, INVENTORY_LIMIT);
         self.converger.inventory(&cx).await
+    }
+}
+
+/// Whether a look failed because of what is not there yet, and not because the cloud cannot be looked at.
+fn is_too_early(err: &CloudError) -> bool {
+    match err.kind() {
+        Kind::NotFound
+        | Kind::InvalidConfiguration
+        | Kind::Conflict
+        | Kind::Unsupported
+        | Kind::Internal => true,
+        Kind::PermissionDenied
+        | Kind::QuotaExceeded
+        | Kind::RateLimited { .. }
+        | Kind::Unavailable
+        | Kind::Stopped => false,
     }
 }
 

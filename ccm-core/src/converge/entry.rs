@@ -196,6 +196,11 @@ impl<S: Spec> Entry<S> {
         })
     }
 
+    /// Whether it was last seen in this unit as it should be by the want that it has now.
+    pub(super) fn is_done_in(&self, unit: &UnitName) -> bool {
+        self.place_of(unit).is_some_and(|at| self.places[at].is_done())
+    }
+
     /// All that is known of the object.
     pub(super) fn progress(&self) -> Progress {
         let mut progress = Progress {

@@ -206,6 +206,7 @@ impl<S: Spec> Attempt<'_, S> {
             let alone = stage.len() == 1;
             let outcomes = self.carry_out(&cx, &stage, &observed).await;
             let mut stop = None;
+            let mut was_changed = false;
             for (step, outcome) in stage.into_iter().zip(outcomes) {
                 match outcome {
                     Ok(learnt) => {
@@ -226,6 +227,7 @@ impl<S: Spec> Attempt<'_, S> {
                     }
                     Err(err) if err.kind() == Kind::Conflict && conflicts < MOST_CONFLICTS => {
                         conflicts += 1;
+                        was_changed = true;
                         debug!(unit = %self.unit.name, change = %step.change, "changed meanwhile");
                     }
                     Err(err) => {
@@ -236,6 +238,11 @@ impl<S: Spec> Attempt<'_, S> {
             }
             if let Some(stop) = stop {
                 return Err(stop);
+            }
+            if was_changed {
+                // Whoever came in between may have undone what was sent before: it may be needed
+                // again.
+                sent.clear();
             }
         }
         let message = format!("does not converge: {MOST_STAGES} stages were not enough");

@@ -5,6 +5,8 @@ use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::process::{Command, Output};
 
+use serde_json::Value;
+
 use crate::binaries::locate;
 use crate::https::{self, Answer};
 use crate::process::Process;
@@ -23,6 +25,8 @@ pub enum Account {
     Second,
     /// One that may not delete Nodes.
     Undeleting,
+    /// One that may only read, for plans.
+    Reading,
 }
 
 /// How one is started.
@@ -170,6 +174,20 @@ impl Ccm {
 
 fn flag(name: &str, path: &Path) -> String {
     format!("{name}={}", path.display())
+}
+
+/// Lets it make a plan, as JSON. Gives its exit code and what it printed.
+pub(crate) fn plan(setup: &Setup, kubeconfig: &Path, cloud_config: &Path) -> (i32, Value) {
+    let output = Command::new(locate(PROGRAM))
+        .args(["plan", "--output=json", "--cloud-provider=sim"])
+        .arg(flag("--cloud-config", cloud_config))
+        .arg(flag("--kubeconfig", kubeconfig))
+        .args(&setup.flags)
+        .output()
+        .unwrap();
+    let code = output.status.code().unwrap();
+    let plan = serde_json::from_slice(&output.stdout);
+    (code, plan.unwrap_or_else(|err| panic!("{err}: {output:?}")))
 }
 
 /// Runs it with flags that it refuses, and waits for its end.

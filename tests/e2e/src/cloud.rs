@@ -79,8 +79,8 @@ impl Cloud {
         self.add_fault(&of_ccm(FaultSpec::always(looks(), kind))).await.unwrap();
     }
 
-    /// Lets this happen to all calls of the program under test that it can happen to, direct
-    /// questions included, until faults are cleared.
+    /// Lets this happen to all calls of the program under test that it can happen to, until faults
+    /// are cleared.
     pub async fn break_down_all(&self, kind: FaultKind) {
         self.break_down_some(kind, 1.0).await;
     }
@@ -88,13 +88,13 @@ impl Cloud {
     /// Lets this happen to a share of all calls of the program under test that it can happen to,
     /// drawn with the cloud's seed.
     pub async fn break_down_some(&self, kind: FaultKind, share: f64) {
-        for operation in [Operation::DescribeInstances, Operation::GetInstance] {
-            if kind.applies_to(operation) {
-                let mut spec = FaultSpec::always(OperationFilter::One(operation), kind);
-                spec.extent.share = Some(share);
-                self.add_fault(&of_ccm(spec)).await.unwrap();
-            }
-        }
+        // What is cut are lists of machines: a cloud that shows none of what it was asked to make
+        // cannot be told from one that has lost it.
+        let operation =
+            if kind.applies_to(Operation::GetInstance) { OperationFilter::Any } else { looks() };
+        let mut spec = FaultSpec::always(operation, kind);
+        spec.extent.share = Some(share);
+        self.add_fault(&of_ccm(spec)).await.unwrap();
     }
 
     /// Every look takes this long.

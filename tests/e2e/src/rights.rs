@@ -27,3 +27,13 @@ pub(crate) fn without_deletion() -> [Grant; 2] {
     }
     [Grant::ClusterRules(rules), for_lease]
 }
+
+/// Rights to read what the program reads, and no other: those that a plan needs.
+pub(crate) fn reading() -> [Grant; 1] {
+    let mut rules = rights::in_cluster(&Needs::default());
+    for rule in &mut rules {
+        rule.verbs.retain(|verb| matches!(verb.as_str(), "get" | "list" | "watch"));
+    }
+    rules.retain(|rule| !rule.verbs.is_empty());
+    [Grant::ClusterRules(rules)]
+}

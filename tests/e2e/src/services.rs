@@ -218,11 +218,11 @@ impl World {
         wait_until(&format!("all services: {what}"), bound, async || {
             let all =
                 self.services().list(&ListParams::default()).await.map_err(|e| e.to_string())?;
-            let wants = |it: &&Service| {
+            let is_ours = |it: &&Service| {
                 it.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer")
             };
             let waits = |it: &&Service| !is_so(&SeenService::from(*it));
-            let waiting: Vec<_> = all.items.iter().filter(wants).filter(waits).collect();
+            let waiting: Vec<_> = all.items.iter().filter(is_ours).filter(waits).collect();
             let Some(first) = waiting.first() else { return Ok(()) };
             let (count, all) = (waiting.len(), all.items.len());
             Err(format!("{count} of {all} wait, such as {:?}", SeenService::from(*first)))

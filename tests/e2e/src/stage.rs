@@ -33,9 +33,9 @@ pub fn run(test: impl Future<Output = ()>) {
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) control_plane: ControlPlane,
-    /// `cloud-controller-manager`, another one with the same rights, to tell two replicas apart, and
-    /// one that may not delete Nodes.
-    pub(crate) accounts: [ServiceAccountAccess; 3],
+    /// `cloud-controller-manager`, another one with the same rights, to tell two replicas apart, one
+    /// that may not delete Nodes, and one that may only read.
+    pub(crate) accounts: [ServiceAccountAccess; 4],
 }
 
 /// Who else may be at work.
@@ -85,6 +85,7 @@ impl Stage {
             account("cloud-controller-manager", &rights::least()).await,
             account("cloud-controller-manager-2", &rights::least()).await,
             account("cloud-controller-manager-3", &rights::without_deletion()).await,
+            account("reader", &rights::reading()).await,
         ];
         Self { control_plane, accounts }
     }

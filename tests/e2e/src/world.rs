@@ -14,7 +14,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
-use crate::ccm::{Account, Ccm, Setup};
+use crate::ccm::{self, Account, Ccm, Setup};
 use crate::cloud::{self, Cloud};
 use crate::process::{Signal, signal_process};
 use crate::proxy::Proxy;
@@ -83,6 +83,13 @@ impl World {
         Ccm::start(&name, &self.dir, setup, kubeconfig, &self.dir.join("cloud.yaml"))
     }
 
+    /// What a cloud-controller-manager would change: the exit code of its plan, and the plan.
+    pub async fn plan(&self, setup: &Setup) -> (i32, Value) {
+        let kubeconfig = self.account(setup.who()).kubeconfig().to_owned();
+        let (setup, config) = (setup.clone(), self.dir.join("cloud.yaml"));
+        tokio::task::spawn_blocking(move || ccm::plan(&setup, &kubeconfig, &config)).await.unwrap()
+    }
+
     /// A wire to the API server that can be held.
     pub async fn proxy(&self) -> Proxy {
         Proxy::before(self.stage().control_plane.server_url()).await
@@ -98,11 +105,12 @@ impl World {
     }
 
     fn account(&self, account: Account) -> &ServiceAccountAccess {
-        let [first, second, undeleting] = &self.stage().accounts;
+        let [first, second, undeleting, reading] = &self.stage().accounts;
         match account {
             Account::First => first,
             Account::Second => second,
             Account::Undeleting => undeleting,
+            Account::Reading => reading,
         }
     }
 

@@ -188,38 +188,50 @@ impl Office for Desk {
         if about.changes.is_empty() {
             return;
         }
+        // What is done to something shared for a reason of one's own is not each user's matter.
+        let is_everybodys = matches!(about.cause, Cause::Nodes | Cause::Drift);
         for id in &about.wanted_by {
             let theirs: Vec<_> = about
                 .changes
                 .iter()
-                .filter(|change| change.wanted_by.is_empty() || change.wanted_by.contains(id))
+                .filter(|change| {
+                    change.wanted_by.contains(id) || is_everybodys && change.wanted_by.is_empty()
+                })
                 .map(|change| change.line.as_str())
                 .collect();
             let Some(service) = self.service(id).filter(|_| !theirs.is_empty()) else { continue };
             if service.deleting {
                 continue;
             }
-            let (kind, reason, message) = match about.cause {
-                Cause::Nodes => {
-                    self.metrics.hosts_updated(about.took);
-                    let message = "Updated load balancer with new hosts".to_owned();
-                    (EventType::Normal, "UpdatedLoadBalancer", message)
+            let is_drift = match about.cause {
+                Cause::Nodes => false,
+                Cause::Drift => true,
+                // What it shares with others is looked at for their sake.
+                Cause::New | Cause::Changed | Cause::Retry | Cause::Waited => {
+                    about.settled.contains(id)
                 }
-                Cause::Drift => {
-                    self.metrics.drifted();
-                    let lines = theirs[..theirs.len().min(NAMED)].join("; ");
-                    let more = theirs.len().saturating_sub(NAMED);
-                    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-                    let message = format!(
-                        "somebody else had changed the load balancer in the cloud; repaired: {lines}{more}"
-                    );
-                    (EventType::Warning, "LoadBalancerDrifted", message)
-                }
-                Cause::New | Cause::Changed | Cause::Retry | Cause::Waited => continue,
+            };
+            let (kind, reason, message) = if is_drift {
+                self.metrics.drifted();
+                (EventType::Warning, "LoadBalancerDrifted", drifted(&theirs))
+            } else if about.cause == Cause::Nodes {
+                self.metrics.hosts_updated(about.took);
+                let message = "Updated load balancer with new hosts".to_owned();
+                (EventType::Normal, "UpdatedLoadBalancer", message)
+            } else {
+                continue;
             };
             self.say(&service.involved(), Event { kind, reason, message });
         }
     }
+}
+
+/// What is said of changes that somebody else had made necessary.
+fn drifted(lines: &[&str]) -> String {
+    let named = lines[..lines.len().min(NAMED)].join("; ");
+    let more = lines.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    format!("somebody else had changed the load balancer in the cloud; repaired: {named}{more}")
 }
 
 fn key_of(id: &ObjectId) -> ServiceKey {
@@ -441,12 +453,15 @@ impl ServiceController {
             if turn.is_none() {
                 return;
             }
-            match self.write(service, file, &patch).await {
-                // The next look tells. Without a finalizer nothing may be made for it, and who
-                // comes after us would not know of it.
-                Written::Gone if !matches!(then, Hand::Forget) => return,
-                Written::Yes | Written::Gone => {}
-                Written::No => return,
+            let goes_on = match self.write(service, file, &patch).await {
+                Written::Yes => true,
+                // Without a finalizer nothing may be made for it: who comes after us would not
+                // know of it. The next look tells what became of it.
+                Written::Gone => matches!(then, Hand::Forget),
+                Written::No => false,
+            };
+            if !goes_on {
+                return;
             }
         }
         self.count(file, word(service, &patch));

@@ -260,6 +260,23 @@ async fn a_failed_pass_is_no_trouble_for_who_was_settled_in_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_whom_nothing_was_left_to_do_is_told_apart_from_who_is_being_worked_on() {
+    let (mut book, now) = (book(), Instant::now());
+    let settled = |book: &mut TestBook| begin(book, "wall", now).unwrap().settled;
+    book.want(present("a", &[80]), 1, vec![shared("wall")]);
+    assert!(settled(&mut book).is_empty(), "never seen");
+    // As asked for, while what is left of an earlier form goes.
+    let clearing = End::Later { again: SECOND, waits_for: Vec::new() };
+    pass(&mut book, "wall", now, vec![done("a")], &ending(clearing, &[]));
+    assert!(settled(&mut book).is_empty());
+    pass(&mut book, "wall", now, vec![done("a")], &ending(End::Done, &[]));
+    book.want(present("b", &[80]), 1, vec![shared("wall")]);
+    assert_eq!(settled(&mut book), [id("a")].into());
+    book.want(present("a", &[81]), 2, vec![shared("wall")]);
+    assert!(settled(&mut book).is_empty(), "another want");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_was_refused_is_kept_until_it_is_due() {
     let (mut book, now) = (book(), Instant::now());
     for uid in ["a", "b"] {

@@ -113,9 +113,10 @@ impl Converge<LoadBalancerSpec> for Wall {
                 WallChange::Open(port) => {
                     let mut refuses = self.refuses.lock().unwrap();
                     match refuses.get(port).copied() {
-                        // Somebody else was quicker, once.
+                        // Somebody else was quicker, once, and closed all that was open.
                         Some(Kind::Conflict) => {
                             refuses.remove(port);
+                            open.clear();
                             return Err(CloudError::new(Kind::Conflict, "changed"));
                         }
                         Some(kind) => return Err(CloudError::new(kind, format!("not {port}"))),
@@ -242,6 +243,16 @@ async fn who_was_not_quick_enough_looks_again() {
     let (passed, sent) = self::passed(&wall, vec![present("a", &[80])]).await;
     assert!(matches!(passed.end, End::Done));
     assert_eq!(sent, ["open 80", "open 80"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_undid_meanwhile_is_sent_again_without_a_pause() {
+    let wall = refusing(80, Kind::Conflict);
+    let began = tokio::time::Instant::now();
+    let (passed, sent) = self::passed(&wall, vec![present("a", &[22, 80])]).await;
+    assert!(matches!(passed.end, End::Done));
+    assert_eq!(sent, ["open 22", "open 80", "open 22", "open 80"]);
+    assert!(began.elapsed() < LAGS[0]);
 }
 
 #[tokio::test]

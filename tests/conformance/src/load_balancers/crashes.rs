@@ -9,44 +9,44 @@ use crate::service::Variant;
 /// what it leaves when the Service is deleted is nothing.
 pub async fn a_crash_while_making_leaves_no_trace(harness: &impl LoadBalancerHarness) {
     let mut rig = staged(harness).await;
-    Story::making(&harness.service()).with_crashes(&mut rig, &[]).await;
+    Story::making(&harness.service()).with_crashes(&mut rig, &[], true).await;
     // And where what is shared is there already.
     let other = harness.service().sibling("other");
     rig.present(&other);
     rig.settled().await;
     let rest = rig.snapshot().await;
-    Story::making(&harness.service()).with_crashes(&mut rig, &rest).await;
+    Story::making(&harness.service()).with_crashes(&mut rig, &rest, false).await;
 }
 
 /// The same for every change of a Service's ports, beside another Service.
 pub async fn a_crash_while_changing_ports_leaves_no_trace(harness: &impl LoadBalancerHarness) {
-    changing(harness, &Variant::of_ports()).await;
+    changing(harness, &Variant::of_ports(), true).await;
 }
 
 /// The same for every other field and annotation that the cloud offers.
 pub async fn a_crash_while_changing_leaves_no_trace(harness: &impl LoadBalancerHarness) {
-    changing(harness, &harness.variants()).await;
+    changing(harness, &harness.variants(), false).await;
 }
 
-async fn changing<H: LoadBalancerHarness>(harness: &H, variants: &[Variant]) {
+async fn changing<H: LoadBalancerHarness>(harness: &H, variants: &[Variant], thorough: bool) {
     let mut rig = staged(harness).await;
     let service = harness.service();
     rig.present(&service.sibling("other"));
     rig.settled().await;
     let rest = rig.snapshot().await;
     for variant in variants {
-        Story::changing(&service, variant).with_crashes(&mut rig, &rest).await;
+        Story::changing(&service, variant).with_crashes(&mut rig, &rest, thorough).await;
     }
 }
 
 /// The same for taking it down: the last of a cluster, and one of several.
 pub async fn a_crash_while_taking_down_leaves_no_trace(harness: &impl LoadBalancerHarness) {
     let mut rig = staged(harness).await;
-    Story::taking_down(&harness.service()).with_crashes(&mut rig, &[]).await;
+    Story::taking_down(&harness.service()).with_crashes(&mut rig, &[], true).await;
     rig.present(&harness.service().sibling("other"));
     rig.settled().await;
     let rest = rig.snapshot().await;
-    Story::taking_down(&harness.service()).with_crashes(&mut rig, &rest).await;
+    Story::taking_down(&harness.service()).with_crashes(&mut rig, &rest, true).await;
 }
 
 /// The process crashed half-way, and then the user gave up: what was made is found though nothing

@@ -268,7 +268,10 @@ impl<'a, H: LoadBalancerHarness> Rig<'a, H> {
                 },
             };
             let patience = self.harness.patience();
-            assert!(began.elapsed() < patience, "not settled after {patience:?}: {pending}");
+            if began.elapsed() > patience {
+                let left = self.left_to_do(others).await.unwrap_or_default();
+                panic!("not settled after {patience:?}: {pending}; {left}");
+            }
             self.tick().await;
         }
         self.write_back();

@@ -262,7 +262,7 @@ noticed! {
     sends_all_at_once:
         many_nodes_are_targets "too many targets";
     closes_everybodys_rules:
-        services_share_and_part "a fresh look finds more to do: firewall: Close";
+        services_share_and_part "a fresh look finds more to do: firewall";
     takes_kept_for_absent:
         what_is_kept_loses_nothing "others came and went";
     sweeps:

@@ -1,8 +1,10 @@
-//! The fault matrix: each fault while a node joins, a machine changes, one stops and one ends, with
-//! live nodes beside them. What is expected stands in one table; what was seen becomes a page of the
-//! book.
+//! The fault matrix: each fault while a node joins, a machine changes, one stops and one ends, and a
+//! Service is made, changed and deleted, with live nodes and a Service beside them. What is expected
+//! stands in one table; what was seen becomes a page of the book.
 //!
 //! `CCM_BLESS=1` writes the page, `CCM_FAULTS=hang` runs only rows with that in their name.
+
+mod services;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -11,7 +13,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::time::Duration;
 
-use ccm_e2e::{Ccm, SOON, Seen, Setup, Signal, World, run, wait_until};
+use ccm_e2e::{Ccm, SOON, Seen, SeenService, Setup, Signal, World, run, wait_until};
 use ccm_envtest::kubelet::Kubelet;
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt, stream};
@@ -28,7 +30,7 @@ const STANDS: Duration = Duration::from_secs(12);
 
 /// What goes on in spite of a fault is done in this time; so is said what is to be said. Until then
 /// the fault stands.
-const IN_SPITE: Duration = Duration::from_secs(45);
+const IN_SPITE: Duration = Duration::from_secs(90);
 
 /// After a fault has ended all is well in this time.
 const HEALS: Duration = Duration::from_mins(1);
@@ -42,29 +44,54 @@ const SEED: u64 = 0x5eed_0004;
 /// Where the page is, from this package.
 const PAGE: &str = "../../docs/src/reference/fault-matrix.md";
 
-/// What happens during a fault, each to a node of its own.
+/// What happens during a fault, each to a node or a Service of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Activity {
     Initialisation,
     Refresh,
     Shutdown,
     Deletion,
+    ServiceCreation,
+    ServiceChange,
+    ServiceDeletion,
 }
 
-impl Activity {
-    const ALL: [Self; 4] = [Self::Initialisation, Self::Refresh, Self::Shutdown, Self::Deletion];
+/// How many activities there are.
+const ACTIVITIES: usize = 7;
 
-    /// Its node.
-    const fn node(self) -> &'static str {
+impl Activity {
+    const ALL: [Self; ACTIVITIES] = [
+        Self::Initialisation,
+        Self::Refresh,
+        Self::Shutdown,
+        Self::Deletion,
+        Self::ServiceCreation,
+        Self::ServiceChange,
+        Self::ServiceDeletion,
+    ];
+
+    /// The name of its node or Service.
+    const fn name(self) -> &'static str {
         match self {
             Self::Initialisation => "joins",
             Self::Refresh => "changes",
             Self::Shutdown => "stops",
             Self::Deletion => "ends",
+            Self::ServiceCreation => "made",
+            Self::ServiceChange => "altered",
+            Self::ServiceDeletion => "unmade",
         }
     }
 
-    /// Whether it is done: what the node looks like then, or that there is none.
+    /// Whether it is about a Service.
+    const fn is_of_service(self) -> bool {
+        match self {
+            Self::Initialisation | Self::Refresh | Self::Shutdown | Self::Deletion => false,
+            Self::ServiceCreation | Self::ServiceChange | Self::ServiceDeletion => true,
+        }
+    }
+
+    /// Whether it is done, of a node: what that looks like then, or that there is none.
     fn is_done(self, node: Option<&Seen>) -> bool {
         let Some(node) = node else { return self == Self::Deletion };
         match self {
@@ -74,6 +101,9 @@ impl Activity {
             }
             Self::Shutdown => node.has_taint(SHUTDOWN),
             Self::Deletion => false,
+            Self::ServiceCreation | Self::ServiceChange | Self::ServiceDeletion => {
+                unreachable!("it is about no node")
+            }
         }
     }
 }
@@ -86,7 +116,7 @@ enum During {
     /// It is not, and nothing is said yet: a node that is initialised loses nothing by waiting, and
     /// is told after half a minute.
     Waits,
-    /// It is not, and the node says why.
+    /// It is not, and the node or the Service says why.
     Says(&'static str),
     /// It may be done or not, as the moments fall.
     Chance,
@@ -119,7 +149,7 @@ struct Fault {
     how: &'static str,
     script: Script,
     /// In the order of [`Activity::ALL`].
-    expected: [During; 4],
+    expected: [During; ACTIVITIES],
 }
 
 const FAULTS: [Fault; 11] = [
@@ -127,71 +157,104 @@ const FAULTS: [Fault; 11] = [
         name: "credentials revoked",
         how: "every call is answered 401",
         script: Script::Revoke,
-        expected: [Says("PermissionDenied"), Waits, Waits, Waits],
+        expected: [
+            Says("PermissionDenied"),
+            Waits,
+            Waits,
+            Waits,
+            Says("PermissionDenied"),
+            Says("PermissionDenied"),
+            Says("PermissionDenied"),
+        ],
     },
     Fault {
         name: "empty page",
-        how: "every list is answered with no machine at all, as if that were all; direct questions \
+        how: "every list of machines is answered with none at all, as if that were all; direct questions \
               are answered",
         script: Script::Answers(FaultKind::EmptyPage),
         // What the list lacks is asked about directly, one by one: stopped, and terminated.
-        expected: [Says("InstanceNotFound"), Waits, GoesOn, GoesOn],
+        expected: [Says("InstanceNotFound"), Waits, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn],
     },
     Fault {
         name: "cut page",
-        how: "every list lacks half of its machines, as if that were all; direct questions are \
+        how: "every list of machines lacks half of them, as if that were all; direct questions are \
               answered",
         script: Script::Answers(FaultKind::CutPage { missing_share: 0.5 }),
-        expected: [Chance, GoesOn, GoesOn, GoesOn],
+        expected: [Chance, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn],
     },
     Fault {
         name: "429 storm",
         how: "every call is answered 429, `Retry-After: 1`",
         script: Script::Answers(FaultKind::Throttle { retry_after_ms: Some(1_000) }),
-        expected: [Says("RateLimited"), Waits, Waits, Waits],
+        // What the cloud lets through belongs to those who have no address yet.
+        expected: [Says("RateLimited"), Waits, Waits, Waits, Says("Throttled"), Waits, Waits],
     },
     Fault {
         name: "5xx",
         how: "every call is answered 503",
         script: Script::Answers(FaultKind::ServerError { status: 503 }),
-        expected: [Says("CloudUnavailable"), Waits, Waits, Waits],
+        expected: [
+            Says("CloudUnavailable"),
+            Waits,
+            Waits,
+            Waits,
+            Says("CloudUnavailable"),
+            Says("CloudUnavailable"),
+            Says("CloudUnavailable"),
+        ],
     },
     Fault {
         name: "hang",
         how: "no call is answered",
         script: Script::Answers(FaultKind::Hang { max_ms: None }),
-        expected: [Says("CloudUnavailable"), Waits, Waits, Waits],
+        expected: [
+            Says("CloudUnavailable"),
+            Waits,
+            Waits,
+            Waits,
+            Says("CloudUnavailable"),
+            Says("CloudUnavailable"),
+            Says("CloudUnavailable"),
+        ],
     },
     Fault {
         name: "lost response",
         how: "every call is carried out, then its connection is closed",
         script: Script::Answers(FaultKind::LoseResponse),
-        expected: [Says("CloudUnavailable"), Waits, Waits, Waits],
+        expected: [
+            Says("CloudUnavailable"),
+            Waits,
+            Waits,
+            Waits,
+            Says("CloudUnavailable"),
+            Says("CloudUnavailable"),
+            Says("CloudUnavailable"),
+        ],
     },
     Fault {
         name: "wrong order of answers",
         how: "every second answer is 3 s old when it comes, so that newer ones overtake it",
         script: Script::SomeAnswers(FaultKind::Slow { delay_ms: 3_000, stale: true }),
-        expected: [GoesOn; 4],
+        expected: [GoesOn; ACTIVITIES],
     },
     Fault {
         name: "API server restart",
         how: "killed when the cloud has changed, started; killed again at once when the nodes have \
               changed, started",
         script: Script::RestartApiServer,
-        expected: [Chance; 4],
+        expected: [Chance; ACTIVITIES],
     },
     Fault {
         name: "etcd slow",
         how: "etcd stands still for 600 ms of every 900 ms",
         script: Script::SlowEtcd,
-        expected: [GoesOn; 4],
+        expected: [GoesOn; ACTIVITIES],
     },
     Fault {
         name: "kill -9 at any moment",
         how: "the process is killed seven times, 0.2 to 2.5 s apart, and started at once",
         script: Script::KillProcess,
-        expected: [Chance; 4],
+        expected: [Chance; ACTIVITIES],
     },
 ];
 
@@ -225,13 +288,14 @@ fn every_fault_heals_by_itself_and_costs_no_live_node() {
 struct Row {
     fault: &'static Fault,
     /// In the order of [`Activity::ALL`].
-    cells: [String; 4],
+    cells: [String; ACTIVITIES],
     /// Of those that were there when it began and whose machines live.
     live_nodes_deleted: usize,
 }
 
 /// How the nodes beside the action were before.
 struct Bystanders {
+    services: services::Bystander,
     uids: BTreeMap<String, String>,
     taints: BTreeMap<String, Vec<String>>,
     /// Writes so far.
@@ -293,7 +357,7 @@ async fn row(fault: &'static Fault) -> Row {
 }
 
 /// Lets happen what is to happen while the fault stands, and sees what comes of it.
-async fn act(world: &World, fault: &Fault, begun: Instant) -> [String; 4] {
+async fn act(world: &World, fault: &Fault, begun: Instant) -> [String; ACTIVITIES] {
     change_cloud(world).await;
     change_cluster(world).await;
     watch(world, fault, begun).await
@@ -315,8 +379,9 @@ async fn set_the_stage(world: &World) -> Bystanders {
         taints.insert(name.to_owned(), world.node(name).await.taints);
     }
     let mut uids = world.uids().await;
-    uids.remove(Activity::Deletion.node());
-    Bystanders { uids, taints, writes: writes_to_ready(world).await }
+    uids.remove(Activity::Deletion.name());
+    let services = services::set_the_stage(world).await;
+    Bystanders { services, uids, taints, writes: writes_to_ready(world).await }
 }
 
 /// Writes to nodes that are ready and live.
@@ -342,6 +407,7 @@ async fn change_cloud(world: &World) {
 
 /// What their kubelets and a kube-controller-manager make of it.
 async fn change_cluster(world: &World) {
+    services::change(world).await;
     world.register(Kubelet::new("joins")).await;
     for name in ["stops", "ends"] {
         world.silence(name).await;
@@ -374,28 +440,42 @@ async fn kill_often(world: &World, setup: &Setup, ccm: &mut Ccm) {
 
 /// Whether an activity is done, or what its node looks like.
 async fn done(world: &World, activity: Activity) -> Result<(), String> {
-    let node = world.nodes().get_opt(activity.node()).await.map_err(|err| err.to_string())?;
+    if activity.is_of_service() {
+        return services::done(world, activity).await;
+    }
+    let node = world.nodes().get_opt(activity.name()).await.map_err(|err| err.to_string())?;
     let seen = node.as_ref().map(Seen::from);
     if activity.is_done(seen.as_ref()) { Ok(()) } else { Err(format!("{seen:?}")) }
 }
 
 /// Lets the fault stand for its time, sees what comes of it, and fails if that is not as expected.
-async fn watch(world: &World, fault: &Fault, begun: Instant) -> [String; 4] {
+async fn watch(world: &World, fault: &Fault, begun: Instant) -> [String; ACTIVITIES] {
     for (activity, during) in Activity::ALL.into_iter().zip(fault.expected) {
         let what = format!("{}: {activity:?} {during:?}", fault.name);
         match during {
             GoesOn => wait_until(&what, IN_SPITE, async || done(world, activity).await).await,
+            Says(reason) if activity.is_of_service() => {
+                let says = |service: &SeenService| service.ready().1 == reason;
+                world.service_until(activity.name(), &what, IN_SPITE, says).await;
+            }
             Says(reason) => {
                 let says = |node: &Seen| node.known().1 == reason;
-                world.node_until(activity.node(), &what, IN_SPITE, says).await;
+                world.node_until(activity.name(), &what, IN_SPITE, says).await;
             }
             Waits | Chance => {}
         }
     }
     sleep_until(begun + STANDS).await;
-    let mut cells = [const { String::new() }; 4];
+    let mut cells = [const { String::new() }; ACTIVITIES];
     for ((cell, activity), during) in cells.iter_mut().zip(Activity::ALL).zip(fault.expected) {
-        *cell = if during == Chance { expected(during) } else { seen(world, activity).await };
+        *cell = match during {
+            Chance => expected(during),
+            // Whether it says more than that work has begun depends on whose turn it is.
+            Waits if activity.is_of_service() && done(world, activity).await.is_err() => {
+                expected(during)
+            }
+            Waits | GoesOn | Says(_) => seen(world, activity).await,
+        };
         assert_eq!(*cell, expected(during), "{}: {activity:?}", fault.name);
     }
     cells
@@ -403,7 +483,10 @@ async fn watch(world: &World, fault: &Fault, begun: Instant) -> [String; 4] {
 
 /// What has come of an activity so far.
 async fn seen(world: &World, activity: Activity) -> String {
-    let node = world.nodes().get_opt(activity.node()).await.unwrap();
+    if activity.is_of_service() {
+        return services::seen(world, activity).await;
+    }
+    let node = world.nodes().get_opt(activity.name()).await.unwrap();
     let seen = node.as_ref().map(Seen::from);
     match &seen {
         done if activity.is_done(done.as_ref()) => "went on".to_owned(),
@@ -447,9 +530,10 @@ async fn settle(world: &World, before: &Bystanders) -> usize {
     assert!(stopped.contains(&THEIRS.to_owned()), "{stopped:?}");
     assert_eq!(writes_to_ready(world).await, before.writes, "writes to live nodes");
     let deletions = world.traffic().await.node_deletions();
-    let of_the_dead = deletions.of_node(Activity::Deletion.node()).len();
+    let of_the_dead = deletions.of_node(Activity::Deletion.name()).len();
     assert_eq!(deletions.len(), of_the_dead, "{deletions}");
 
+    before.services.settled(world).await;
     let uids = world.uids().await;
     let deleted = before.uids.iter().filter(|(name, uid)| uids.get(*name) != Some(*uid));
     let deleted: Vec<_> = deleted.collect();
@@ -468,17 +552,19 @@ fn page(rows: &[Row]) -> String {
 What was seen when the binary ran against a real control plane and a simulated cloud that fails, one
 fault after the other. During each fault a node joins (initialisation), a machine gets another type
 and address (refresh), one is stopped and one is terminated, and the nodes of both stop being ready
-(shutdown, deletion). Beside them are six nodes whose machines run: three that are ready, and three that
-are not.
+(shutdown, deletion). A Service is made, another gets a port in place of its own, and a third is deleted.
+Beside them are six nodes whose machines run: three that are ready, and three that are not; and a
+Service whose load balancer is as it should be.
 
 Each fault stands for at least 12 seconds, and until what goes on in spite of it is done. *Went on*: it
 was done while the fault stood. *Waited*: it was not, and the reason is what the condition
-`InstanceKnown` of the node said. *By chance*: the fault strikes or misses it, both are right.
-*Healed*: it was done within a minute after the end of the fault, by itself. In no row was a ready live
-node written to, or a taint of anybody else changed.
+`InstanceKnown` of the node said, or `ccm.rs/LoadBalancerReady` of the Service. *By chance*: the fault
+strikes or misses it, both are right. *Healed*: it was done within a minute after the end of the fault, by
+itself. In no row was a ready live node written to, or a taint of anybody else changed; in none did the
+load balancer of a Service that stays lose anything, and nothing was left of the one that was deleted.
 
-| Fault | Initialisation | Refresh | Shutdown | Deletion | Live nodes deleted |
-| --- | --- | --- | --- | --- | --- |
+| Fault | Node: initialisation | Node: refresh | Node: shutdown | Node: deletion | Service: creation | Service: change | Service: deletion | Live nodes deleted |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ",
     );
     for Row { fault, cells, live_nodes_deleted } in rows {

@@ -71,10 +71,7 @@ fn a_leader_that_is_killed_in_the_middle_of_a_creation_is_followed_by_one_that_e
         world.holder_other_than(&leader, SOON).await;
         world.cloud.clear_faults().await.unwrap();
         is_whole(&world, SOON).await;
-        println!(
-            "FIGURE kill -9 of the leader to the whole load balancer: {:.1?}",
-            since.elapsed()
-        );
+        println!("kill -9 of the leader to the whole load balancer: {:.1?}", since.elapsed());
         second.expect_running();
         let writes = world.traffic_of(Account::Second).await.of_service("web");
         assert!(!writes.is_empty());
@@ -150,14 +147,14 @@ fn a_process_that_is_stopped_in_the_middle_of_a_creation_ends_soon_and_the_next_
         let world = World::start().await;
         let setup = Setup::new();
         world.join("n1").await;
-        for passed in [0, 3, 7] {
+        for passed in [0, 7] {
             let mut ccm = world.ccm(&setup);
             world.initialized("n1").await;
             half_made(&world, passed).await;
             ccm.signal(Signal::TERM);
             let since = Instant::now();
             let status = ccm.end(SOON).await;
-            println!("FIGURE SIGTERM while a change hangs to the end: {:.1?}", since.elapsed());
+            println!("SIGTERM while a change hangs to the end: {:.1?}", since.elapsed());
             assert!(status.success(), "{status}");
             assert_eq!(world.holder().await, "", "given back");
             world.cloud.clear_faults().await.unwrap();
@@ -200,7 +197,10 @@ fn a_cloud_that_shows_changes_late_is_not_taken_at_its_word() {
         })
         .await;
         is_whole(&world, SOON * 2).await;
-        world.remove_service("web").await;
+        let uid = world.service("web").await.uid;
+        world.end_service("web").await;
+        // What is seen too late is tried once more, with the pauses after failures between.
+        world.service_gone("web", &uid, SOON * 3).await;
         assert!(world.cloud.lines().await.is_empty());
 
         ccm.expect_running();

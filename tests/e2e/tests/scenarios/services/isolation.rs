@@ -37,8 +37,8 @@ fn calls_that_hang_for_some_delay_nobody_else_and_end_by_their_deadline() {
         }
         let _ccm = world.ccm(&Setup::new().flag("--concurrent-service-syncs=4"));
         wait_until("all of them hang", SOON, async || {
-            let hang = world.cloud.calls_in_flight().await;
-            if hang >= 6 { Ok(()) } else { Err(hang) }
+            let in_flight = world.cloud.calls_in_flight().await;
+            if in_flight >= 6 { Ok(()) } else { Err(in_flight) }
         })
         .await;
         let since = Instant::now();
@@ -50,8 +50,8 @@ fn calls_that_hang_for_some_delay_nobody_else_and_end_by_their_deadline() {
             })
             .await;
         let took = since.elapsed();
-        println!("FIGURE 30 Services beside 6 that hang: {took:.1?}");
-        assert!(took < REQUEST_LIMIT - Duration::from_secs(2), "{took:.1?}");
+        println!("30 Services beside 6 that hang: {took:.1?}");
+        assert!(took < REQUEST_LIMIT.mul_f64(0.8), "{took:.1?}");
 
         world
             .services_until("told", REQUEST_LIMIT + SOON, |seen| {
@@ -78,9 +78,7 @@ fn a_slow_cloud_holds_no_worker() {
         world.service_says("slow-7", "Provisioning").await;
         world.all_ready(SOON).await;
         let took = since.elapsed();
-        println!(
-            "FIGURE 20 Services whose load balancers take {TAKES:?} each, one worker: {took:.1?}"
-        );
+        println!("20 Services whose load balancers take {TAKES:?} each, one worker: {took:.1?}");
         assert!(took < TAKES * 4, "{took:.1?}");
     });
 }

@@ -38,7 +38,7 @@ fn a_lone_new_node_is_a_target_within_two_seconds_and_a_deleted_one_leaves_withi
         world.nodes().delete("n1", &DeleteParams::default()).await.unwrap();
         world.cloud.targets_are(&web, &names(1), SOON).await;
         let went = since.elapsed();
-        println!("FIGURE a node comes in {came:.2?} and goes in {went:.2?}");
+        println!("a node comes in {came:.2?} and goes in {went:.2?}");
         assert!(came < COMES && went < GOES, "{came:?} {went:?}");
         world.service_event("web", "UpdatedLoadBalancer").await;
     });
@@ -126,7 +126,7 @@ fn many_nodes_that_join_cost_three_updates_of_each_service_at_most() {
             world.cloud.targets_are(uid, &all, SOON * 2).await;
         }
         let updates = world.cloud.target_updates().await - before;
-        println!("FIGURE {NODES} nodes join {SERVICES} Services: {updates} updates of targets");
+        println!("{NODES} nodes join {SERVICES} Services: {updates} updates of targets");
         let batches = (NODES as u64).div_ceil(BATCH);
         assert!(updates <= 3 * batches * SERVICES, "{updates}");
     });

@@ -8,3 +8,4 @@ mod interruptions;
 mod isolation;
 mod members;
 mod mistakes;
+mod plan;
