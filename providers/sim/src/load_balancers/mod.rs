@@ -27,6 +27,7 @@ use ccm_core::cloud::{
 };
 
 use self::change::SimChange;
+use self::members::Roll;
 use self::observe::Observed;
 use crate::client::Client;
 
@@ -43,11 +44,12 @@ pub(crate) struct SimLoadBalancers {
     marks: Marks,
     /// Targets in one call.
     batch_limit: NonZeroUsize,
+    roll: Roll,
 }
 
 impl SimLoadBalancers {
     pub(crate) fn new(client: Arc<Client>, marks: Marks, batch_limit: NonZeroUsize) -> Self {
-        Self { client, marks, batch_limit }
+        Self { client, marks, batch_limit, roll: Roll::default() }
     }
 }
 
@@ -89,7 +91,7 @@ impl Converge<LoadBalancerSpec> for SimLoadBalancers {
     ) -> Plan<SimChange> {
         match (&unit.name, observed) {
             (UnitName::Own(id), Observed::Own(own)) => {
-                plan::plan_own(&self.marks, self.batch_limit, id, world, own)
+                plan::plan_own(&self.marks, self.batch_limit, &self.roll, id, world, own)
             }
             (UnitName::Shared(_), Observed::Firewall(wall)) => {
                 plan::plan_firewall(&self.marks, world, wall.as_ref())
