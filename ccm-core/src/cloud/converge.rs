@@ -503,6 +503,14 @@ pub trait Converge<S: Spec>: fmt::Debug + Send + Sync + 'static {
         observed: &Self::Observed,
     ) -> Result<Learnt<Self::Observed>, CloudError>;
 
+    /// For how long a look may go on showing what was there before a change: how far the cloud's
+    /// reads lag behind its writes. What was made last may not be seen for as long, so a tear-down
+    /// is not believed to be complete before. The default is for a cloud that shows its changes at
+    /// once.
+    fn lag(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Everything in the cloud that bears this cluster's mark, for reports of what nobody wants any
     /// more. Reads only; pages are followed to the end.
     async fn inventory(&self, cx: &Read) -> Result<Vec<Owned>, CloudError>;

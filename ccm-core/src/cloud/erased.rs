@@ -7,6 +7,7 @@ use std::any::Any;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -54,6 +55,11 @@ impl<S: Spec> Converger<S> {
         observed: &AnyObserved,
     ) -> Result<Learnt<AnyObserved>, CloudError> {
         self.0.apply(cx, change, observed).await
+    }
+
+    /// How far looks lag behind changes; see [`Converge::lag`].
+    pub fn lag(&self) -> Duration {
+        self.0.lag()
     }
 
     /// Everything with our mark; see [`Converge::inventory`].
@@ -165,6 +171,7 @@ trait Erased<S: Spec>: fmt::Debug + Send + Sync {
         change: &AnyChange,
         observed: &AnyObserved,
     ) -> Result<Learnt<AnyObserved>, CloudError>;
+    fn lag(&self) -> Duration;
     async fn inventory(&self, cx: &Read) -> Result<Vec<Owned>, CloudError>;
 }
 
@@ -221,6 +228,10 @@ impl<S: Spec, T: Converge<S>> Erased<S> for T {
             Learnt::LookAgain => Learnt::LookAgain,
             Learnt::Now(now) => Learnt::Now(AnyObserved(Box::new(now))),
         })
+    }
+
+    fn lag(&self) -> Duration {
+        Converge::lag(self)
     }
 
     async fn inventory(&self, cx: &Read) -> Result<Vec<Owned>, CloudError> {

@@ -132,6 +132,10 @@ struct Held {
 #[derive(Debug)]
 pub(super) struct Book<S> {
     timing: Timing,
+    /// How far the cloud's looks lag behind changes.
+    lag: Duration,
+    /// Before then somebody else may have made things.
+    began: Instant,
     entries: BTreeMap<ObjectId, Entry<S>>,
     seats: BTreeMap<UnitName, Seat>,
     members: Arc<[Member]>,
@@ -140,9 +144,9 @@ pub(super) struct Book<S> {
 }
 
 impl<S: Spec> Book<S> {
-    pub(super) fn new(timing: Timing) -> Self {
+    pub(super) fn new(timing: Timing, lag: Duration, now: Instant) -> Self {
         let (entries, seats, members) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
-        Self { timing, entries, seats, members, generations: 0, looks: 0 }
+        Self { timing, lag, began: now, entries, seats, members, generations: 0, looks: 0 }
     }
 
     /// Takes what is wanted for an object. `digest` tells one form of its spec from another.
@@ -155,11 +159,12 @@ impl<S: Spec> Book<S> {
         match self.entries.get_mut(&id) {
             None => {
                 cause = Cause::New;
-                self.entries.insert(id.clone(), Entry::new(want, digest, units, generation));
+                let entry = Entry::new(want, digest, units, generation, self.began);
+                self.entries.insert(id.clone(), entry);
             }
             Some(entry) => {
                 before.extend(entry.places.iter().map(|place| place.unit.name.clone()));
-                if !entry.change(want, digest, units, generation) {
+                if !entry.change(want, digest, units, generation, self.began) {
                     return News::default();
                 }
             }
@@ -347,6 +352,7 @@ impl<S: Spec> Book<S> {
         job: &Job<S>,
         world: &World<S>,
         reports: Vec<Report>,
+        now: Instant,
     ) -> News {
         let mut news = News::default();
         let unit = &job.unit.name;
@@ -362,6 +368,7 @@ impl<S: Spec> Book<S> {
                 continue;
             }
             let id = report.id.clone();
+            let report = entry.believed(unit, report, self.lag, now);
             let (is_news, next) = entry.reported(unit, report, job.number);
             let next = next.into_iter().map(|at| entry.places[at].unit.name.clone());
             let next: Vec<_> = next.filter(|next| next != unit).collect();
@@ -413,6 +420,9 @@ impl<S: Spec> Book<S> {
         }
         for (id, generation) in &job.generations {
             let Some(entry) = self.entries.get_mut(id) else { continue };
+            if makes(job, passed, id) {
+                entry.made(unit, now);
+            }
             let blamed = passed.refused.iter().find(|(other, _)| other == id).map(|(_, err)| err);
             if entry.generation != *generation {
                 entry.ended(unit, None, job.cause);
@@ -422,6 +432,9 @@ impl<S: Spec> Book<S> {
             let theirs = blamed.or_else(|| failed.filter(|_| !entry.is_settled(unit, job.number)));
             entry.ended(unit, theirs, job.cause);
             news.about.insert(id.clone());
+            if let Some(until) = entry.doubted_until(unit) {
+                next.sooner(until.saturating_duration_since(now).max(SHORTEST_WAIT), Cause::Waited);
+            }
             let by_plan = entry.refused(unit).map(CloudError::repeat);
             let Some(err) = blamed.or(by_plan.as_ref()) else {
                 seat.held.remove(id);
@@ -494,6 +507,17 @@ impl Seat {
         }
         again
     }
+}
+
+/// Whether a pass may have made something of this object: it is wanted, and something was changed for
+/// it, or may have been.
+fn makes<S: Spec>(job: &Job<S>, passed: &Passed, id: &ObjectId) -> bool {
+    let is_wanted = |want: &Want<S>| matches!(want, Want::Present(_)) && want.id() == id;
+    let concerns = |change: &Changed| change.wanted_by.is_empty() || change.wanted_by.contains(id);
+    job.world.wants.iter().any(is_wanted)
+        && (passed.changes.iter().any(concerns)
+            || !passed.refused.is_empty()
+            || matches!(passed.end, End::Failed(_)))
 }
 
 /// When a unit is looked at next, and why.

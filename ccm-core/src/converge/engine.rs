@@ -116,11 +116,12 @@ impl<S: Spec> Engine<S> {
         office: Arc<dyn Office>,
         metrics: ConvergeMetrics,
     ) -> Self {
+        let book = Book::new(settings.timing, converger.lag(), Instant::now());
         Self {
             converger,
             governor,
             settings,
-            book: Mutex::new(Book::new(settings.timing)),
+            book: Mutex::new(book),
             queue: WorkQueue::default(),
             office,
             metrics,
@@ -332,7 +333,7 @@ impl<S: Spec> Engine<S> {
         let plan = pass::dry(&self.converger, &job.unit, &job.world, &cx).await;
         let plan = plan.map(|mut plan| {
             let reports = std::mem::take(&mut plan.reports);
-            let _ = self.book().reported(job, &job.world, reports);
+            let _ = self.book().reported(job, &job.world, reports, Instant::now());
             plan
         });
         self.book().rehearsed(job, &plan);
@@ -388,7 +389,7 @@ impl<S: Spec> Around<S> for Round<'_, S> {
     }
 
     fn publish(&self, _: &Unit, world: &World<S>, reports: Vec<Report>) {
-        let news = self.engine.book().reported(self.job, world, reports);
+        let news = self.engine.book().reported(self.job, world, reports, Instant::now());
         self.engine.spread(news);
     }
 

@@ -4,6 +4,9 @@
 //! `Absent` only once those behind it hold nothing for it; until then it is `Keep`.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::cause::Cause;
 use super::progress::{Aim, Progress, Trouble};
@@ -36,6 +39,10 @@ pub(super) struct Place {
     trouble: Option<Trouble>,
     /// Whether a pass is under way.
     pub(super) under_way: bool,
+    /// When something of it may last have been made.
+    made: Instant,
+    /// Until when a look that shows nothing of it is not believed, where there was one.
+    doubted_until: Option<Instant>,
 }
 
 impl Place {
@@ -58,18 +65,28 @@ fn aim<S>(want: &Want<S>) -> Aim {
 }
 
 impl<S: Spec> Entry<S> {
-    pub(super) fn new(want: Want<S>, digest: u64, units: Vec<Unit>, generation: u64) -> Self {
+    /// `made` is when somebody before us may last have made something of it.
+    pub(super) fn new(
+        want: Want<S>,
+        digest: u64,
+        units: Vec<Unit>,
+        generation: u64,
+        made: Instant,
+    ) -> Self {
         let mut this = Self { want, digest, generation, places: Vec::new() };
-        this.settle_in(units);
+        this.settle_in(units, made);
         this
     }
 
-    fn settle_in(&mut self, units: Vec<Unit>) {
+    fn settle_in(&mut self, units: Vec<Unit>, made: Instant) {
         let mut former = std::mem::take(&mut self.places);
         let place = |unit: Unit| {
             let old = former.iter().position(|place| place.unit.name == unit.name);
-            let under_way = old.is_some_and(|at| former.swap_remove(at).under_way);
-            Place { unit, report: None, heard_in: 0, trouble: None, under_way }
+            let old = old.map(|at| former.swap_remove(at));
+            let under_way = old.as_ref().is_some_and(|place| place.under_way);
+            let made = old.map_or(made, |place| place.made);
+            let (report, trouble, doubted_until) = (None, None, None);
+            Place { unit, report, heard_in: 0, trouble, under_way, made, doubted_until }
         };
         self.places = units.into_iter().map(place).collect();
     }
@@ -81,6 +98,7 @@ impl<S: Spec> Entry<S> {
         digest: u64,
         units: Vec<Unit>,
         generation: u64,
+        made: Instant,
     ) -> bool {
         let is_same = aim(&self.want) == aim(&want)
             && self.digest == digest
@@ -91,7 +109,7 @@ impl<S: Spec> Entry<S> {
             self.generation = generation;
             // What was said of the former want says nothing of this one: what was "empty" before
             // it was made may not be so any more.
-            self.settle_in(units);
+            self.settle_in(units, made);
         }
         !is_same
     }
@@ -152,6 +170,41 @@ impl<S: Spec> Entry<S> {
         let after = if moved { turns(self) } else { before.clone() };
         let is_new = |place: &usize| !before[*place] && after[*place];
         (true, (0..after.len()).filter(is_new).collect())
+    }
+
+    /// Something of it may have been made in this unit just now.
+    pub(super) fn made(&mut self, unit: &UnitName, now: Instant) {
+        if let Some(at) = self.place_of(unit) {
+            self.places[at].made = now;
+        }
+    }
+
+    /// What a look is taken for in a cloud whose looks lag behind: that nothing is left is not believed
+    /// before it would show what was made last.
+    pub(super) fn believed(
+        &mut self,
+        unit: &UnitName,
+        mut report: Report,
+        lag: Duration,
+        now: Instant,
+    ) -> Report {
+        let Some(at) = self.place_of(unit) else { return report };
+        let place = &mut self.places[at];
+        let until = place.made + lag;
+        let is_absent = matches!(self.want, Want::Absent(_));
+        let is_doubted = is_absent && report.holds == Holds::Nothing && now < until;
+        place.doubted_until = is_doubted.then_some(until);
+        if is_doubted {
+            report.holds = Holds::Something;
+            report.verdict =
+                Verdict::Progressing("the cloud may not show yet what was made last".to_owned());
+        }
+        report
+    }
+
+    /// Until when a look that showed nothing is not believed.
+    pub(super) fn doubted_until(&self, unit: &UnitName) -> Option<Instant> {
+        self.places[self.place_of(unit)?].doubted_until
     }
 
     /// A unit's pass said nothing of the want: it is not done, and may hold something. Says whether

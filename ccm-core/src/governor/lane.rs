@@ -28,6 +28,10 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// every node of the cluster; the next complaint renews it if it was meant.
 pub(super) const LONGEST_OBEYED: Duration = Duration::from_mins(15);
 
+/// Of so many turns one goes to the least urgent that waits: where the cloud lets hardly anything
+/// through, what is new must not keep what has changed waiting for ever.
+const LAST_FIRST: u64 = 8;
+
 /// A caller's place in the queue: urgency first, then order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket {
@@ -56,6 +60,7 @@ pub(super) struct Lane {
     complaints: u32,
     queue: BTreeSet<Ticket>,
     next_number: u64,
+    turns: u64,
 }
 
 impl Default for Lane {
@@ -68,6 +73,7 @@ impl Default for Lane {
             complaints: 0,
             queue: BTreeSet::new(),
             next_number: 0,
+            turns: 0,
         }
     }
 }
@@ -94,13 +100,29 @@ impl Lane {
             }
             self.held_until = None;
         }
-        if self.in_flight < self.limit && self.queue.first() == Some(&ticket) {
+        if self.in_flight < self.limit && self.next() == Some(ticket) {
             self.queue.remove(&ticket);
             self.in_flight += 1;
+            self.turns += 1;
             Turn::Go
         } else {
             Turn::Wait
         }
+    }
+
+    /// Whose turn it is.
+    fn next(&self) -> Option<Ticket> {
+        let first = *self.queue.first()?;
+        let last = self.queue.last()?.urgency;
+        if last == first.urgency || self.turns % LAST_FIRST != LAST_FIRST - 1 {
+            return Some(first);
+        }
+        self.queue.range(Ticket { urgency: last, number: 0 }..).next().copied()
+    }
+
+    /// Whether the cloud has complained and has not been content since.
+    pub(super) fn is_short(&self) -> bool {
+        self.complaints > 0
     }
 
     /// A request's answer is overdue: says whether it counts no longer among those under way.
@@ -251,5 +273,21 @@ mod tests {
         assert!(lane.step_aside());
         let ticket = lane.queue(Urgency::Initialize);
         assert_eq!(lane.turn(ticket, now), Turn::Go);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_least_urgent_are_not_kept_waiting_for_ever() {
+        let now = Instant::now();
+        let mut lane = Lane { limit: 1, ..Lane::default() };
+        let drift = lane.queue(Urgency::Drift);
+        for turn in 1.. {
+            let urgent = lane.queue(Urgency::Initialize);
+            if lane.turn(drift, now) == Turn::Go {
+                assert_eq!(turn, LAST_FIRST);
+                return;
+            }
+            assert_eq!(lane.turn(urgent, now), Turn::Go);
+            lane.leave(false, None, now);
+        }
     }
 }

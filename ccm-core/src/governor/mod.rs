@@ -28,6 +28,9 @@ use crate::telemetry::CloudMetrics;
 /// then says on the object what it waits for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a request waits for its turn while the cloud complains, before it is sent back likewise.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(15);
+
 /// Lets requests to the cloud pass, in order of urgency and within the cloud's quota.
 #[derive(Clone)]
 pub struct Governor(Arc<Shared>);
@@ -95,12 +98,19 @@ impl Conduct for Shared {
     async fn admit(&self, request: &Request) -> Result<Box<dyn Admitted>, CloudError> {
         let slot = self.slot(request.bucket);
         let place = Place::take(&slot, request, &self.metrics);
+        let patience = Instant::now() + QUEUE_PATIENCE;
         loop {
             // Listen before looking, so that nobody leaves unheard in between.
             let left = slot.left.notified();
             let turn = slot.lane().turn(place.ticket, Instant::now());
             match turn {
                 Turn::Go => break,
+                Turn::HeldUntil(_) | Turn::Wait
+                    if Instant::now() >= patience && slot.lane().is_short() =>
+                {
+                    self.metrics.not_sent(request.bucket, "crowded");
+                    return Err(short(request.operation));
+                }
                 Turn::HeldUntil(until) => {
                     let pause = until.saturating_duration_since(Instant::now());
                     if pause > PATIENCE || until > request.deadline {
@@ -110,7 +120,11 @@ impl Conduct for Shared {
                     sleep_until(until).await;
                 }
                 Turn::Wait => {
-                    if timeout_at(request.deadline, left).await.is_err() {
+                    // Nobody need leave until then.
+                    let is_short = slot.lane().is_short();
+                    let until =
+                        if is_short { patience.min(request.deadline) } else { request.deadline };
+                    if timeout_at(until, left).await.is_err() && until == request.deadline {
                         self.metrics.not_sent(request.bucket, "crowded");
                         return Err(crowded(request.operation));
                     }
@@ -145,6 +159,11 @@ fn held(operation: Operation, pause: Duration) -> CloudError {
         pause.as_secs_f64().ceil()
     );
     CloudError::new(Kind::RateLimited { retry_after: Some(pause) }, message)
+}
+
+fn short(operation: Operation) -> CloudError {
+    let message = format!("{} waits for the cloud's rate limit behind many others", operation.0);
+    CloudError::new(Kind::RateLimited { retry_after: None }, message)
 }
 
 fn crowded(operation: Operation) -> CloudError {
@@ -286,6 +305,33 @@ mod tests {
 
         tokio::time::sleep(Duration::from_secs(20)).await;
         look(&governor).call(DESCRIBE, READS, async { Ok(()) }).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_wait_behind_others_while_the_cloud_complains_is_said() {
+        let governor = governor();
+        let limited = Kind::RateLimited { retry_after: Some(Duration::from_millis(500)) };
+        let complain = || async { Err::<(), _>(CloudError::new(limited, "slow down")) };
+        for _ in 0..8 {
+            look(&governor).call(DESCRIBE, READS, complain()).await.unwrap_err();
+        }
+        let busy = async {
+            loop {
+                let cx =
+                    governor.read(Urgency::Initialize, Freshness::Live, Duration::from_secs(30));
+                let _ = cx.call(DESCRIBE, READS, complain()).await;
+            }
+        };
+        let cx = governor.read(Urgency::Drift, Freshness::Live, Duration::from_mins(5));
+        let began = Instant::now();
+        let err = tokio::select! {
+            _ = busy => unreachable!("it never ends"),
+            answer = cx.call(DESCRIBE, READS, async {
+                Err::<(), _>(CloudError::new(limited, "slow down"))
+            }) => answer.unwrap_err(),
+        };
+        assert!(matches!(err.kind(), Kind::RateLimited { .. }));
+        assert!(began.elapsed() <= QUEUE_PATIENCE + Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]

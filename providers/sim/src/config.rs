@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ccm_core::cloud::{ConfigError, ConfigFile};
 use reqwest::Url;
@@ -16,6 +17,9 @@ use crate::client::Authorities;
 
 /// IDs and names in one `DescribeInstances`, where the file does not say: the cloud's own default.
 const BATCH_LIMIT: NonZeroUsize = NonZeroUsize::new(100).expect("it is not 0");
+
+/// The longest lag that may be said, in seconds. A cloud that is further behind cannot be worked with.
+const MOST_LAG: u64 = 300;
 
 /// The file as it stands. Numbers are read as text, so that a mistake can be named with its key.
 #[derive(Default, Deserialize)]
@@ -31,6 +35,8 @@ struct RawConfig {
     cluster_id: Option<Spanned<String>>,
     #[serde(rename = "batchLimit")]
     batch_limit: Option<Spanned<String>>,
+    #[serde(rename = "lagSeconds")]
+    lag: Option<Spanned<String>>,
 }
 
 /// All that the provider is told.
@@ -46,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) cluster_id: Option<String>,
     /// IDs and names in one `DescribeInstances`.
     pub(crate) batch_limit: NonZeroUsize,
+    /// How far the cloud's reads lag behind its writes.
+    pub(crate) lag: Duration,
 }
 
 impl Config {
@@ -115,7 +123,18 @@ impl RawConfig {
                 wrong("batchLimit", limit, why)
             })?,
         };
-        Ok(Config { endpoint, token, authorities, cluster_id, batch_limit })
+        let lag = match &self.lag {
+            None => Duration::ZERO,
+            Some(lag) => match lag.value.parse() {
+                Ok(seconds) if seconds <= MOST_LAG => Duration::from_secs(seconds),
+                _ => {
+                    let value = &lag.value;
+                    let why = format!("must be a whole number from 0 to {MOST_LAG}, not {value:?}");
+                    return Err(wrong("lagSeconds", lag, why));
+                }
+            },
+        };
+        Ok(Config { endpoint, token, authorities, cluster_id, batch_limit, lag })
     }
 }
 

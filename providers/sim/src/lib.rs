@@ -39,8 +39,9 @@ fn build(setup: &Setup) -> Result<Arc<dyn CloudProvider>, ConfigError> {
     let instances = Arc::new(SimInstances::new(Arc::clone(&client), config.batch_limit));
     // What names a cluster that has no ID of its own is the best there is.
     let cluster = config.cluster_id.as_deref().unwrap_or(setup.cluster_name.as_str());
-    let load_balancers = SimLoadBalancers::new(client, Marks::new(cluster), config.batch_limit);
-    let load_balancers = Converger::new(load_balancers);
+    let marks = Marks::new(cluster);
+    let load_balancers =
+        Converger::new(SimLoadBalancers::new(client, marks, config.batch_limit, config.lag));
     Ok(Arc::new(Sim { cluster_id: config.cluster_id, instances, load_balancers }))
 }
 

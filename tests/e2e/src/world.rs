@@ -35,6 +35,8 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 pub struct Options {
     /// No other test runs at the same time. For those that measure time.
     pub alone: bool,
+    /// What the program is told of how far the cloud's looks lag behind, in seconds.
+    pub lag: u32,
 }
 
 /// Where a test plays. Without nodes, instances and cloud-controller-managers at first.
@@ -66,8 +68,12 @@ impl World {
             .join(format!("world-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir(&dir).unwrap();
         let cloud = Cloud::start(&dir).await;
-        let config =
-            format!("endpoint: {}\ntoken: {}\nclusterID: {CLUSTER}\n", cloud.url(), cloud::TOKEN);
+        let config = format!(
+            "endpoint: {}\ntoken: {}\nclusterID: {CLUSTER}\nlagSeconds: {}\n",
+            cloud.url(),
+            cloud::TOKEN,
+            options.lag
+        );
         std::fs::write(dir.join("cloud.yaml"), config).unwrap();
         let begun = stage.control_plane.audit_events().await.unwrap().len();
         Self { cloud, stage: Some(stage), dir, begun, ccms: AtomicUsize::new(0), _turn: turn }

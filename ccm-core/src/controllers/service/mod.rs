@@ -6,7 +6,9 @@
 
 pub mod act;
 pub mod claims;
+mod counted;
 pub mod decide;
+mod desk;
 pub mod members;
 mod orphans;
 pub mod rehearse;
@@ -14,9 +16,8 @@ mod roster;
 pub mod spec;
 pub mod tell;
 
-use std::collections::HashMap;
 use std::num::NonZeroU16;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use k8s_openapi::jiff::Timestamp;
@@ -28,7 +29,9 @@ use tracing::{debug, info, warn};
 
 use self::act::Patch;
 use self::claims::Claims;
-use self::decide::{Case, Decision, Event, Hand, Said, decide};
+use self::counted::{what, word};
+use self::decide::{Case, Decision, Event, Hand, decide};
+use self::desk::{Desk, File};
 use self::roster::Roster;
 use super::progress::Progress as Health;
 use super::write::{WriteClient, code, refusal};
@@ -36,16 +39,13 @@ use crate::cloud::{
     Annotations, Converger, Identity, LoadBalancerSpec, Needs, ObjectId, Urgency, Want,
 };
 use crate::cluster::client::{Reason, is_closed};
-use crate::cluster::events::{EventType, Involved, Recorder};
-use crate::cluster::keys;
-use crate::cluster::node::{ConditionStatus, Version};
+use crate::cluster::events::{EventType, Recorder};
 use crate::cluster::nodes::Nodes;
 use crate::cluster::service::{Service, ServiceKey};
-use crate::cluster::services::{ServiceChange, Services};
-use crate::converge::{self, Cause, Ended, Engine, Office, Timing};
+use crate::cluster::services::Services;
+use crate::converge::{self, Engine, Office, Timing};
 use crate::fleet::Fleet;
 use crate::governor::Governor;
-use crate::queue::WorkQueue;
 use crate::report::propagate;
 use crate::telemetry::{ConvergeMetrics, ServiceMetrics};
 
@@ -60,9 +60,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause after writes that were refused.
 const LAST_PAUSE: Duration = Duration::from_mins(5);
-
-/// Changes that an event names.
-const NAMED: usize = 5;
 
 /// What the controller is told by flags and by the provider.
 #[derive(Clone, Debug)]
@@ -118,126 +115,6 @@ pub struct ServiceController {
     health: Health,
 }
 
-/// What the watch and the engine feed.
-#[derive(Debug)]
-struct Desk {
-    queue: WorkQueue<ServiceKey>,
-    services: Weak<Services>,
-    recorder: Recorder,
-    metrics: ServiceMetrics,
-    files: Mutex<HashMap<ServiceKey, File>>,
-}
-
-/// What is remembered of a Service.
-#[derive(Debug, Default)]
-struct File {
-    /// Who bears the name now, as last seen.
-    current: Option<Arc<Identity>>,
-    /// Who bore the name before, and has not been cleared away yet.
-    former: Vec<Arc<Identity>>,
-    said: Said,
-    /// The version that our last write made.
-    written: Option<Version>,
-    /// When the condition was last written.
-    told: Option<Instant>,
-    /// Writes refused in a row.
-    refused: u32,
-    /// Under which word it is counted.
-    counted: Option<&'static str>,
-}
-
-impl Desk {
-    fn files(&self) -> MutexGuard<'_, HashMap<ServiceKey, File>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn service(&self, id: &ObjectId) -> Option<Arc<Service>> {
-        let service = self.services.upgrade()?.get(&key_of(id))?;
-        (service.uid == id.uid).then_some(service)
-    }
-
-    fn take(&self, change: &ServiceChange) {
-        let key = match change {
-            ServiceChange::Applied { new, .. } => &new.key,
-            ServiceChange::Deleted(old) => &old.key,
-        };
-        let urgency = match change {
-            ServiceChange::Applied { old: None, .. } => Urgency::Initialize,
-            ServiceChange::Applied { .. } | ServiceChange::Deleted(_) => Urgency::Refresh,
-        };
-        self.queue.add(key.clone(), urgency);
-    }
-
-    fn say(&self, about: &Involved, event: Event) {
-        self.recorder.event(about, event.kind, event.reason, event.message);
-    }
-}
-
-impl Office for Desk {
-    fn news(&self, id: &ObjectId) {
-        self.queue.add(key_of(id), Urgency::Refresh);
-    }
-
-    fn passed(&self, about: &Ended<'_>) {
-        for (ids, note) in about.notes {
-            for service in ids.iter().filter_map(|id| self.service(id)) {
-                let (kind, message) = (EventType::Warning, note.clone());
-                self.say(&service.involved(), Event { kind, reason: "LoadBalancerNote", message });
-            }
-        }
-        if about.changes.is_empty() {
-            return;
-        }
-        // What is done to something shared for a reason of one's own is not each user's matter.
-        let is_everybodys = matches!(about.cause, Cause::Nodes | Cause::Drift);
-        for id in &about.wanted_by {
-            let theirs: Vec<_> = about
-                .changes
-                .iter()
-                .filter(|change| {
-                    change.wanted_by.contains(id) || is_everybodys && change.wanted_by.is_empty()
-                })
-                .map(|change| change.line.as_str())
-                .collect();
-            let Some(service) = self.service(id).filter(|_| !theirs.is_empty()) else { continue };
-            if service.deleting {
-                continue;
-            }
-            let is_drift = match about.cause {
-                Cause::Nodes => false,
-                Cause::Drift => true,
-                // What it shares with others is looked at for their sake.
-                Cause::New | Cause::Changed | Cause::Retry | Cause::Waited => {
-                    about.settled.contains(id)
-                }
-            };
-            let (kind, reason, message) = if is_drift {
-                self.metrics.drifted();
-                (EventType::Warning, "LoadBalancerDrifted", drifted(&theirs))
-            } else if about.cause == Cause::Nodes {
-                self.metrics.hosts_updated(about.took);
-                let message = "Updated load balancer with new hosts".to_owned();
-                (EventType::Normal, "UpdatedLoadBalancer", message)
-            } else {
-                continue;
-            };
-            self.say(&service.involved(), Event { kind, reason, message });
-        }
-    }
-}
-
-/// What is said of changes that somebody else had made necessary.
-fn drifted(lines: &[&str]) -> String {
-    let named = lines[..lines.len().min(NAMED)].join("; ");
-    let more = lines.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    format!("somebody else had changed the load balancer in the cloud; repaired: {named}{more}")
-}
-
-fn key_of(id: &ObjectId) -> ServiceKey {
-    ServiceKey { namespace: Arc::clone(&id.namespace), name: Arc::clone(&id.name) }
-}
-
 impl ServiceController {
     /// The controller, fed by the watches from now on.
     pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
@@ -252,13 +129,7 @@ impl ServiceController {
             metrics,
             converge,
         } = parts;
-        let desk = Arc::new(Desk {
-            queue: WorkQueue::default(),
-            services: Arc::downgrade(&services),
-            recorder,
-            metrics: metrics.clone(),
-            files: Mutex::default(),
-        });
+        let desk = Arc::new(Desk::new(&services, recorder, metrics.clone()));
         let feed = Arc::clone(&desk);
         services.on_change(move |change| feed.take(change));
         let timing = Timing { drift: settings.drift, ..Timing::default() };
@@ -544,38 +415,4 @@ enum Written {
     /// was to be when it was taken off.
     Gone,
     No,
-}
-
-/// The word under which a Service is counted: its condition's reason.
-fn word(service: &Service, patch: &Patch) -> Option<&'static str> {
-    if patch.remove_conditions.iter().any(|kind| kind == keys::LOAD_BALANCER_READY) {
-        return None;
-    }
-    let mut written = patch.conditions.iter();
-    let written = written.find(|entry| entry.kind == keys::LOAD_BALANCER_READY);
-    let (status, reason) = match (written, service.ready()) {
-        (Some(entry), _) => (entry.status, entry.reason.as_str()),
-        (None, Some(ready)) => (ready.status, &*ready.reason),
-        (None, None) => return None,
-    };
-    let known = tell::REASONS.iter().find(|known| **known == reason);
-    match status {
-        ConditionStatus::True => Some("Ready"),
-        ConditionStatus::False | ConditionStatus::Unknown => known.copied().or(Some("Other")),
-    }
-}
-
-/// What a write was for, in a word for the metric.
-fn what(patch: &Patch) -> &'static str {
-    if !patch.remove_finalizers.is_empty() {
-        "release"
-    } else if !patch.add_finalizers.is_empty() {
-        "finalizer"
-    } else if patch.ingress.is_some() {
-        "address"
-    } else if !patch.annotations.is_empty() {
-        "annotations"
-    } else {
-        "condition"
-    }
 }

@@ -1,9 +1,9 @@
 //! What would be done about all Services, with nothing of it done.
 
-use super::File;
 use super::ServiceController;
 use super::act::Patch;
 use super::decide::Hand;
+use super::desk::File;
 use crate::cloud::{CloudError, IngressAddress, Owned};
 use crate::cluster::service::Service;
 use crate::controllers::rehearsal::{Intended, Line};

@@ -15,7 +15,7 @@ type TestJob = Job<LoadBalancerSpec>;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn book() -> TestBook {
-    Book::new(Timing::default())
+    Book::new(Timing::default(), Duration::ZERO, Instant::now())
 }
 
 fn shared(name: &str) -> Unit {
@@ -60,7 +60,7 @@ fn on_the_way(uid: &str) -> Report {
 }
 
 fn reported(book: &mut TestBook, job: &TestJob, reports: Vec<Report>) -> News {
-    book.reported(job, &job.world, reports)
+    book.reported(job, &job.world, reports, Instant::now())
 }
 
 fn ending(end: End, refused: &[(&str, Kind)]) -> Passed {
@@ -222,7 +222,7 @@ async fn what_a_pass_says_of_those_it_keeps_counts_for_nothing() {
         wants: vec![job.world.wants[0].clone(), job.world.wants[1].kept()],
         nodes: Arc::default(),
     };
-    let news = book.reported(&job, &world, vec![done("a"), done("b")]);
+    let news = book.reported(&job, &world, vec![done("a"), done("b")], now);
     assert_eq!(news.about, BTreeSet::from([id("a")]));
     assert!(book.progress(&id("b")).unwrap().reports.is_empty());
 }
@@ -530,4 +530,39 @@ async fn what_is_made_again_and_again_is_made_less_and_less_often() {
         reported(&mut book, &job, vec![on_the_way("a")]);
     }
     assert_eq!(pauses, [1, 5, 10, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_nothing_is_left_is_believed_only_when_what_was_made_last_would_be_seen() {
+    let lag = 3 * SECOND;
+    let mut now = Instant::now();
+    let mut book = Book::new(Timing::default(), lag, now);
+    let say = |book: &mut TestBook, aim: Report, changes: Vec<Changed>, now: Instant| {
+        let job = begin(book, "wall", now).expect("it is its turn");
+        book.reported(&job, &job.world, vec![aim], now);
+        let passed = Passed { changes, ..ending(End::Done, &[]) };
+        let wakes = book.ended(&job, &passed, now).wakes;
+        wakes.last().expect("it is looked at again").after
+    };
+    // Whoever was before us may have made something just before we began.
+    book.want(absent("a"), 0, vec![shared("wall")]);
+    assert_eq!(say(&mut book, empty("a"), Vec::new(), now), lag);
+    assert!(!book.progress(&id("a")).unwrap().is_gone);
+    now += lag;
+    say(&mut book, empty("a"), Vec::new(), now);
+    assert!(book.progress(&id("a")).unwrap().is_gone);
+
+    // And so may we.
+    book.want(present("a", &[80]), 1, vec![shared("wall")]);
+    now += 60 * SECOND;
+    let line = "make it".to_owned();
+    let changed = Changed { line, effect: crate::cloud::Effect::Create, wanted_by: vec![id("a")] };
+    say(&mut book, done("a"), vec![changed], now);
+    book.want(absent("a"), 0, vec![shared("wall")]);
+    now += SECOND;
+    assert_eq!(say(&mut book, empty("a"), Vec::new(), now), 2 * SECOND);
+    assert!(!book.progress(&id("a")).unwrap().is_gone);
+    now += 2 * SECOND;
+    say(&mut book, empty("a"), Vec::new(), now);
+    assert!(book.progress(&id("a")).unwrap().is_gone);
 }

@@ -185,17 +185,21 @@ fn no_file_is_not_an_empty_file() {
     "endpoint: https://cloud.example\ntoken: t\nbatchLimit: 0",
     r#", line 3, key "batchLimit": must be a whole number above 0, not "0""#
 )]
+#[case::a_duration_for_seconds(
+    "endpoint: https://cloud.example\ntoken: t\nlagSeconds: 2s",
+    r#", line 3, key "lagSeconds": must be a whole number from 0 to 300, not "2s""#
+)]
 #[case::a_word_for_a_number(
     "endpoint: https://cloud.example\ntoken: t\nbatchLimit: many",
     r#", line 3, key "batchLimit": must be a whole number above 0, not "many""#
 )]
 #[case::a_typo(
     "endpoint: https://cloud.example\ntokenfile: token",
-    r#", line 2, key "tokenfile": there is no such key; there are endpoint, token, tokenFile, caFile, clusterID, batchLimit"#,
+    r#", line 2, key "tokenfile": there is no such key; there are endpoint, token, tokenFile, caFile, clusterID, batchLimit, lagSeconds"#,
 )]
 #[case::a_forgotten_colon_does_not_show_the_token(
     "{endpoint: https://cloud.example, token-sEcReT-1}",
-    ", line 1: there is no such key; there are endpoint, token, tokenFile, caFile, clusterID, batchLimit"
+    ", line 1: there is no such key; there are endpoint, token, tokenFile, caFile, clusterID, batchLimit, lagSeconds"
 )]
 #[case::twice(
     "endpoint: https://cloud.example\ntoken: t\ntoken: u",

@@ -44,12 +44,18 @@ pub(crate) struct SimLoadBalancers {
     marks: Marks,
     /// Targets in one call.
     batch_limit: NonZeroUsize,
+    lag: Duration,
     roll: Roll,
 }
 
 impl SimLoadBalancers {
-    pub(crate) fn new(client: Arc<Client>, marks: Marks, batch_limit: NonZeroUsize) -> Self {
-        Self { client, marks, batch_limit, roll: Roll::default() }
+    pub(crate) fn new(
+        client: Arc<Client>,
+        marks: Marks,
+        batch_limit: NonZeroUsize,
+        lag: Duration,
+    ) -> Self {
+        Self { client, marks, batch_limit, lag, roll: Roll::default() }
     }
 }
 
@@ -110,6 +116,10 @@ impl Converge<LoadBalancerSpec> for SimLoadBalancers {
         observed: &Observed,
     ) -> Result<Learnt<Observed>, CloudError> {
         apply::apply(self, cx, change, observed).await
+    }
+
+    fn lag(&self) -> Duration {
+        self.lag
     }
 
     async fn inventory(&self, cx: &Read) -> Result<Vec<Owned>, CloudError> {

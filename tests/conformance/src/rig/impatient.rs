@@ -82,6 +82,10 @@ impl Converge<LoadBalancerSpec> for Impatient {
         self.0.apply(cx, &change.0, observed).await
     }
 
+    fn lag(&self) -> std::time::Duration {
+        self.0.lag()
+    }
+
     async fn inventory(&self, cx: &Read) -> Result<Vec<Owned>, CloudError> {
         self.0.inventory(cx).await
     }

@@ -32,7 +32,7 @@ pub(crate) async fn replicas(world: &World, setup: &Setup) -> (Ccm, Ccm, String)
 #[test]
 fn a_lease_given_back_is_taken_within_a_second() {
     run(async {
-        let world = World::start_with(Options { alone: true }).await;
+        let world = World::start_with(Options { alone: true, ..Options::default() }).await;
         let (mut first, mut second, leader) = replicas(&world, &Setup::new()).await;
         world.barrier("n1").await;
 
@@ -57,7 +57,7 @@ fn a_lease_given_back_is_taken_within_a_second() {
 #[test]
 fn a_killed_leader_is_replaced_when_its_lease_has_run_out() {
     run(async {
-        let world = World::start_with(Options { alone: true }).await;
+        let world = World::start_with(Options { alone: true, ..Options::default() }).await;
         let (first, _second, leader) = replicas(&world, &Setup::new().short_lease()).await;
         first.signal(Signal::KILL);
         let begun = Instant::now();

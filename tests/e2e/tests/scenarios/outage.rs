@@ -50,7 +50,7 @@ fn after_a_minute_without_an_api_server_a_leader_works_within_five_seconds() {
     const BACK_AT_WORK: Duration = Duration::from_secs(5);
 
     run(async {
-        let mut world = World::start_with(Options { alone: true }).await;
+        let mut world = World::start_with(Options { alone: true, ..Options::default() }).await;
         // The standby has seen the lease: who has not, waits for as long as it lasts once more.
         let (mut first, mut second, leader) = replicas(&world, &Setup::new()).await;
         world.barrier("n1").await;

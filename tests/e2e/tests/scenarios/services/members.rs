@@ -25,7 +25,7 @@ const BATCH: u64 = 100;
 #[test]
 fn a_lone_new_node_is_a_target_within_two_seconds_and_a_deleted_one_leaves_within_one() {
     run(async {
-        let world = World::start_with(Options { alone: true }).await;
+        let world = World::start_with(Options { alone: true, ..Options::default() }).await;
         let _ccm = world.ccm(&Setup::new());
         world.barrier("n0").await;
         let web = world.served(&Wanted::named("web")).await.uid;

@@ -1,0 +1,148 @@
+//! What is remembered of each Service, and who is told what the engine has to say of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::time::Instant;
+
+use super::decide::{Event, Said};
+use crate::cloud::{Identity, ObjectId, Urgency};
+use crate::cluster::events::{EventType, Involved, Recorder};
+use crate::cluster::node::Version;
+use crate::cluster::service::{Service, ServiceKey};
+use crate::cluster::services::{ServiceChange, Services};
+use crate::converge::{Cause, Ended, Office};
+use crate::queue::WorkQueue;
+use crate::telemetry::ServiceMetrics;
+
+/// Changes that an event names.
+const NAMED: usize = 5;
+
+/// What the watch and the engine feed.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) queue: WorkQueue<ServiceKey>,
+    services: Weak<Services>,
+    recorder: Recorder,
+    metrics: ServiceMetrics,
+    pub(super) files: Mutex<HashMap<ServiceKey, File>>,
+}
+
+/// What is remembered of a Service.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    /// Who bears the name now, as last seen.
+    pub(super) current: Option<Arc<Identity>>,
+    /// Who bore the name before, and has not been cleared away yet.
+    pub(super) former: Vec<Arc<Identity>>,
+    pub(super) said: Said,
+    /// The version that our last write made.
+    pub(super) written: Option<Version>,
+    /// When the condition was last written.
+    pub(super) told: Option<Instant>,
+    /// Writes refused in a row.
+    pub(super) refused: u32,
+    /// Under which word it is counted.
+    pub(super) counted: Option<&'static str>,
+}
+
+impl Desk {
+    pub(super) fn new(
+        services: &Arc<Services>,
+        recorder: Recorder,
+        metrics: ServiceMetrics,
+    ) -> Self {
+        let (queue, services) = (WorkQueue::default(), Arc::downgrade(services));
+        Self { queue, services, recorder, metrics, files: Mutex::default() }
+    }
+
+    pub(super) fn files(&self) -> MutexGuard<'_, HashMap<ServiceKey, File>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn service(&self, id: &ObjectId) -> Option<Arc<Service>> {
+        let service = self.services.upgrade()?.get(&key_of(id))?;
+        (service.uid == id.uid).then_some(service)
+    }
+
+    pub(super) fn take(&self, change: &ServiceChange) {
+        let key = match change {
+            ServiceChange::Applied { new, .. } => &new.key,
+            ServiceChange::Deleted(old) => &old.key,
+        };
+        let urgency = match change {
+            ServiceChange::Applied { old: None, .. } => Urgency::Initialize,
+            ServiceChange::Applied { .. } | ServiceChange::Deleted(_) => Urgency::Refresh,
+        };
+        self.queue.add(key.clone(), urgency);
+    }
+
+    pub(super) fn say(&self, about: &Involved, event: Event) {
+        self.recorder.event(about, event.kind, event.reason, event.message);
+    }
+}
+
+impl Office for Desk {
+    fn news(&self, id: &ObjectId) {
+        self.queue.add(key_of(id), Urgency::Refresh);
+    }
+
+    fn passed(&self, about: &Ended<'_>) {
+        for (ids, note) in about.notes {
+            for service in ids.iter().filter_map(|id| self.service(id)) {
+                let (kind, message) = (EventType::Warning, note.clone());
+                self.say(&service.involved(), Event { kind, reason: "LoadBalancerNote", message });
+            }
+        }
+        if about.changes.is_empty() {
+            return;
+        }
+        // What is done to something shared for a reason of one's own is not each user's matter.
+        let is_everybodys = matches!(about.cause, Cause::Nodes | Cause::Drift);
+        for id in &about.wanted_by {
+            let theirs: Vec<_> = about
+                .changes
+                .iter()
+                .filter(|change| {
+                    change.wanted_by.contains(id) || is_everybodys && change.wanted_by.is_empty()
+                })
+                .map(|change| change.line.as_str())
+                .collect();
+            let Some(service) = self.service(id).filter(|_| !theirs.is_empty()) else { continue };
+            if service.deleting {
+                continue;
+            }
+            let is_drift = match about.cause {
+                Cause::Nodes => false,
+                Cause::Drift => true,
+                // What it shares with others is looked at for their sake.
+                Cause::New | Cause::Changed | Cause::Retry | Cause::Waited => {
+                    about.settled.contains(id)
+                }
+            };
+            let (kind, reason, message) = if is_drift {
+                self.metrics.drifted();
+                (EventType::Warning, "LoadBalancerDrifted", drifted(&theirs))
+            } else if about.cause == Cause::Nodes {
+                self.metrics.hosts_updated(about.took);
+                let message = "Updated load balancer with new hosts".to_owned();
+                (EventType::Normal, "UpdatedLoadBalancer", message)
+            } else {
+                continue;
+            };
+            self.say(&service.involved(), Event { kind, reason, message });
+        }
+    }
+}
+
+/// What is said of changes that somebody else had made necessary.
+pub(super) fn drifted(lines: &[&str]) -> String {
+    let named = lines[..lines.len().min(NAMED)].join("; ");
+    let more = lines.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    format!("somebody else had changed the load balancer in the cloud; repaired: {named}{more}")
+}
+
+pub(super) fn key_of(id: &ObjectId) -> ServiceKey {
+    ServiceKey { namespace: Arc::clone(&id.namespace), name: Arc::clone(&id.name) }
+}
