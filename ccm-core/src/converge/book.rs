@@ -457,8 +457,14 @@ impl<S: Spec> Book<S> {
             }
             // A failed pass says nothing against whoever was as they should be in its last look.
             let theirs = blamed.or_else(|| failed.filter(|_| !entry.is_settled(unit, job.number)));
+            let was_served = entry.is_served();
             entry.ended(unit, theirs, job.cause);
-            news.about.insert(id.clone());
+            // A shared unit is looked at for the sake of one, and the others are not to be woken. How
+            // many nodes there are is something to be told of all.
+            let is_as_it_was = was_served && entry.is_served() && job.cause != Cause::Nodes;
+            if !is_as_it_was {
+                news.about.insert(id.clone());
+            }
             if let Some(until) = entry.doubted_until(unit) {
                 next.sooner(until.saturating_duration_since(now).max(SHORTEST_WAIT), Cause::Waited);
             }

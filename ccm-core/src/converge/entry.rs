@@ -262,6 +262,12 @@ impl<S: Spec> Entry<S> {
         self.place_of(unit).is_some_and(|at| self.places[at].is_done())
     }
 
+    /// Whether it is as it should be in all its units, so that the end of a pass is no news.
+    pub(super) fn is_served(&self) -> bool {
+        let is_well = |place: &Place| place.is_done() && place.trouble.is_none();
+        matches!(self.want, Want::Present(_)) && self.places.iter().all(is_well)
+    }
+
     /// All that is known of the object.
     pub(super) fn progress(&self) -> Progress {
         let mut progress = Progress {

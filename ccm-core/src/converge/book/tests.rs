@@ -581,4 +581,27 @@ async fn whoever_is_kept_is_looked_at_when_nodes_come_and_go() {
     assert!(reported(&mut book, &job, vec![done("a")]).about.is_empty());
     book.ended(&job, &ending(End::Done, &[]), now);
     assert!(!book.progress(&id("a")).unwrap().is_done);
+
+async fn a_pass_for_the_sake_of_one_is_no_news_of_the_others_that_are_served() {
+    let (mut book, now) = (book(), Instant::now());
+    book.want(present("a", &[80]), 1, vec![shared("wall")]);
+    pass(&mut book, "wall", now, vec![done("a")], &ending(End::Done, &[]));
+    book.want(present("b", &[80]), 1, vec![shared("wall")]);
+    let job = begin(&mut book, "wall", now).unwrap();
+    reported(&mut book, &job, vec![done("a"), on_the_way("b")]);
+    let again = End::Later { again: SECOND, waits_for: vec!["a rule".to_owned()] };
+    assert_eq!(book.ended(&job, &ending(again, &[]), now).about, BTreeSet::from([id("b")]));
+
+    // Perhaps there is no node left to serve it.
+    book.members([].into());
+    let job = begin(&mut book, "wall", now).unwrap();
+    assert!(book.ended(&job, &ending(End::Done, &[]), now).about.contains(&id("a")));
+
+    // That a failure begins is news, and that it is over.
+    for kind in [Some(Kind::Unavailable), None] {
+        let job = begin(&mut book, "wall", now).unwrap();
+        let end = kind.map_or(End::Done, |kind| End::Failed(error(kind)));
+        let about = book.ended(&job, &ending(end, &[]), now).about;
+        assert!(about.contains(&id("a")), "{kind:?}");
+    }
 }

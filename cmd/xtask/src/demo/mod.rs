@@ -167,6 +167,7 @@ metrics() {{ curl -sS --insecure {metrics}; }}
     out.line(format_args!("  . {}", env.display()));
     out.line("  kubectl get nodes -o wide");
     out.line("  kubectl get nodes -L topology.kubernetes.io/zone,node.kubernetes.io/instance-type");
+    out.line("  kubectl get services");
     out.line("  kubectl get events");
     out.line("  metrics | grep ccm_");
     out.line("");
@@ -182,6 +183,9 @@ metrics() {{ curl -sS --insecure {metrics}; }}
         (format!("cloud instances/{id}/terminate -X POST"), "a node is deleted"),
         ("control tokens/ccm/revoke -X POST".to_owned(), "the cloud says no"),
         ("control tokens/ccm/restore -X POST".to_owned(), "and yes again"),
+        ("kubectl create service loadbalancer web --tcp=80".to_owned(), "a load balancer is made"),
+        ("kubectl annotate service web sim.ccm.rs/internal=maybe".to_owned(), "a mistake is told"),
+        ("control snapshot".to_owned(), "what load balancers are made of"),
         ("control calls".to_owned(), "what the cloud was asked"),
     ];
     for (command, what) in try_this {

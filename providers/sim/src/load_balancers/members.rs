@@ -1,27 +1,50 @@
 //! Which instances take traffic. Pure, and linear in the nodes: both sides are sorted once.
 
 use std::cmp::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ccm_core::cloud::{Member, Observation, Zone};
 use simcloud::api::InstanceId;
 
 use crate::id;
 
-/// The instances that are to be targets, and those that stay what they are.
-#[derive(Debug)]
-pub(crate) struct Members<'a> {
-    /// Sorted, each once.
-    wanted: Vec<&'a str>,
-    /// Those of which we do not know: targets stay, others are not added. Sorted.
-    left_alone: Vec<&'a str>,
+/// Keeps the last answer: every Service asks about the same nodes, at each step.
+#[derive(Debug, Default)]
+pub(crate) struct Roll(Mutex<Option<(Arc<[Member]>, Arc<Members>)>>);
+
+impl Roll {
+    /// The members among these nodes, in these zones or in all.
+    pub(crate) fn of(&self, nodes: &Arc<[Member]>, zones: Option<&[String]>) -> Arc<Members> {
+        if zones.is_some() {
+            return Arc::new(Members::of(nodes, zones));
+        }
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((asked, members)) if Arc::ptr_eq(asked, nodes) => Arc::clone(members),
+            Some(_) | None => {
+                let members = Arc::new(Members::of(nodes, zones));
+                *last = Some((Arc::clone(nodes), Arc::clone(&members)));
+                members
+            }
+        }
+    }
 }
 
-impl<'a> Members<'a> {
+/// The instances that are to be targets, and those that stay what they are.
+#[derive(Debug)]
+pub(crate) struct Members {
+    /// Sorted, each once.
+    wanted: Vec<InstanceId>,
+    /// Those of which we do not know: targets stay, others are not added. Sorted.
+    left_alone: Vec<InstanceId>,
+}
+
+impl Members {
     /// Sorts the nodes out.
     ///
     /// A stopped instance stays a target: its health check keeps traffic away, and it is back the
     /// sooner. A node whose instance cannot be told is skipped.
-    pub(crate) fn of(nodes: &'a [Member], zones: Option<&[String]>) -> Self {
+    pub(crate) fn of(nodes: &[Member], zones: Option<&[String]>) -> Self {
         let mut wanted = Vec::with_capacity(nodes.len());
         let mut left_alone = Vec::new();
         for Member { node, instance } in nodes {
@@ -31,11 +54,15 @@ impl<'a> Members<'a> {
                     let zone = found.zone.as_ref().map(Zone::as_str);
                     let is_in = |zones: &[String]| zones.iter().any(|one| Some(&**one) == zone);
                     if zones.is_none_or(is_in) {
-                        wanted.extend(id::instance_of(of_node.unwrap_or(&found.provider_id)));
+                        let of_node = of_node.unwrap_or(&found.provider_id);
+                        wanted.extend(id::instance_of(of_node).map(InstanceId::from));
                     }
                 }
                 // One that never had a provider ID is no target that we could know of.
-                Observation::Unknown(_) => left_alone.extend(of_node.and_then(id::instance_of)),
+                Observation::Unknown(_) => {
+                    let instance = of_node.and_then(id::instance_of);
+                    left_alone.extend(instance.map(InstanceId::from));
+                }
                 Observation::Gone(_) => {}
             }
         }
@@ -55,15 +82,15 @@ impl<'a> Members<'a> {
                 (None, None) => return (add, remove),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (Some(have), Some(wanted)) => have.as_str().cmp(wanted),
+                (Some(have), Some(wanted)) => have.cmp(wanted),
             };
             let found = if order.is_le() { have.next() } else { None };
             let sought = if order.is_ge() { wanted.next() } else { None };
             match (found, sought) {
-                (Some(found), None) if self.left_alone.binary_search(&found.as_str()).is_err() => {
+                (Some(found), None) if self.left_alone.binary_search(found).is_err() => {
                     remove.push(found.clone());
                 }
-                (None, Some(sought)) => add.push(InstanceId::from(*sought)),
+                (None, Some(sought)) => add.push(sought.clone()),
                 (Some(_), _) | (None, None) => {}
             }
         }

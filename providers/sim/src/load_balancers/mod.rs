@@ -27,6 +27,7 @@ use ccm_core::cloud::{
 };
 
 use self::change::SimChange;
+use self::members::Roll;
 use self::observe::Observed;
 use crate::client::Client;
 
@@ -44,6 +45,7 @@ pub(crate) struct SimLoadBalancers {
     /// Targets in one call.
     batch_limit: NonZeroUsize,
     lag: Duration,
+    roll: Roll,
 }
 
 impl SimLoadBalancers {
@@ -53,7 +55,7 @@ impl SimLoadBalancers {
         batch_limit: NonZeroUsize,
         lag: Duration,
     ) -> Self {
-        Self { client, marks, batch_limit, lag }
+        Self { client, marks, batch_limit, lag, roll: Roll::default() }
     }
 }
 
@@ -95,7 +97,7 @@ impl Converge<LoadBalancerSpec> for SimLoadBalancers {
     ) -> Plan<SimChange> {
         match (&unit.name, observed) {
             (UnitName::Own(id), Observed::Own(own)) => {
-                plan::plan_own(&self.marks, self.batch_limit, id, world, own)
+                plan::plan_own(&self.marks, self.batch_limit, &self.roll, id, world, own)
             }
             (UnitName::Shared(_), Observed::Firewall(wall)) => {
                 plan::plan_firewall(&self.marks, world, wall.as_ref())

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
 use ccm_core::cloud::{
-    CloudError, Holds, Ingress, IngressAddress, IngressPoint, Kind, LoadBalancerSpec, Member, Note,
+    CloudError, Holds, Ingress, IngressAddress, IngressPoint, Kind, LoadBalancerSpec, Note,
     ObjectId, Plan, Report, Step, Verdict, Want, World,
 };
 use simcloud::api::{HealthCheck, InstanceId, LoadBalancer, PieceState};
@@ -12,7 +12,7 @@ use simcloud::api::{HealthCheck, InstanceId, LoadBalancer, PieceState};
 use super::super::annotations::ServiceAnnotations;
 use super::super::change::{AddressWish, GroupKey, Named, OwnChange, SimChange, Which};
 use super::super::marks::{Mark, Marks, Tags};
-use super::super::members::Members;
+use super::super::members::{Members, Roll};
 use super::super::observe::{Own, is_address, is_usable, key_of, port_of};
 use super::super::wish::Wish;
 use super::down::Down;
@@ -22,6 +22,7 @@ use super::{later, push_stages};
 pub(crate) fn plan(
     marks: &Marks,
     batch: NonZeroUsize,
+    roll: &Roll,
     id: &ObjectId,
     world: &World<LoadBalancerSpec>,
     own: &Own,
@@ -31,7 +32,10 @@ pub(crate) fn plan(
     };
     match want {
         Want::Present(spec) => match read(spec, marks, own) {
-            Ok(wish) => present(marks, batch, &wish, &world.nodes, own),
+            Ok(wish) => {
+                let members = roll.of(&world.nodes, wish.zones);
+                present(marks, batch, &wish, &members, own)
+            }
             Err(refused) => refuse(id, own, refused),
         },
         Want::Absent(_) => absent(id, own),
@@ -198,7 +202,7 @@ impl<'a> Draft<'a> {
         !is_held
     }
 
-    fn groups(&mut self, wish: &Wish<'_>, members: &Members<'_>, batch: NonZeroUsize) {
+    fn groups(&mut self, wish: &Wish<'_>, members: &Members, batch: NonZeroUsize) {
         let own = self.own;
         // Ports may share a node port; the health check of the first holds.
         let mut keys: BTreeMap<GroupKey, &HealthCheck> = BTreeMap::new();
@@ -320,14 +324,13 @@ fn present(
     marks: &Marks,
     batch: NonZeroUsize,
     wish: &Wish<'_>,
-    nodes: &[Member],
+    members: &Members,
     own: &Own,
 ) -> Plan<SimChange> {
-    let members = Members::of(nodes, wish.zones);
     let mut draft = Draft::new(own);
     draft.addresses(wish);
     let used = draft.load_balancer(wish);
-    draft.groups(wish, &members, batch);
+    draft.groups(wish, members, batch);
     draft.listeners(wish, used);
     if let Some(used) = used {
         draft.clear(wish, marks, used);

@@ -13,6 +13,7 @@ use simcloud::api::{PieceState, RuleSpec};
 
 use super::super::change::SimChange;
 use super::super::marks::Marks;
+use super::super::members::Roll;
 use super::super::observe::{Own, Wall};
 use super::{plan_firewall, plan_own};
 use model::{Cloud, annotated, id, identity, members, port, spec};
@@ -40,7 +41,7 @@ fn keep() -> Want<LoadBalancerSpec> {
 }
 
 fn plan(world: &World<LoadBalancerSpec>, own: &Own) -> Plan<SimChange> {
-    plan_own(&marks(), BATCH, &id("web"), world, own)
+    plan_own(&marks(), BATCH, &Roll::default(), &id("web"), world, own)
 }
 
 fn lines(plan: &Plan<SimChange>) -> Vec<Vec<String>> {

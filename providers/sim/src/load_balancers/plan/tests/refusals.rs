@@ -9,7 +9,7 @@ use ccm_core::cloud::{
 use rstest::rstest;
 use simcloud::api::{HealthCheck, HealthProtocol, InstanceId};
 
-use super::super::super::members::Members;
+use super::super::super::members::{Members, Roll};
 use super::super::super::wish::Wish;
 use super::model::{Cloud, annotated, instance, member, members, port, spec};
 use super::{marks, plan, present, world};
@@ -181,4 +181,15 @@ fn zones_choose_nodes() {
     assert_eq!(Members::of(&nodes, Some(&zones)).difference(&[]).0, ids(&[1]));
     let none = annotated(web(), &[("target-zones", "")]);
     assert!(Wish::read(&none, &marks()).unwrap().zones.is_none(), "an empty list asks for nothing");
+}
+
+#[test]
+fn nodes_are_sorted_out_once_for_all_services() {
+    let (roll, nodes): (_, Arc<[_]>) = (Roll::default(), members(2).into());
+    let first = roll.of(&nodes, None);
+    assert!(Arc::ptr_eq(&first, &roll.of(&nodes, None)));
+    let zones = ["z-1".to_owned()];
+    assert!(!Arc::ptr_eq(&first, &roll.of(&nodes, Some(&zones))));
+    assert!(Arc::ptr_eq(&first, &roll.of(&nodes, None)));
+    assert_eq!(roll.of(&members(3).into(), None).difference(&[]).0.len(), 3);
 }
