@@ -460,8 +460,9 @@ impl<S: Spec> Book<S> {
             let was_served = entry.is_served();
             entry.ended(unit, theirs, job.cause);
             // A shared unit is looked at for the sake of one, and the others are not to be woken. How
-            // many nodes there are is something to be told of all.
-            let is_as_it_was = was_served && entry.is_served() && job.cause != Cause::Nodes;
+            // many nodes there are is something to be told of all, and who asked is answered.
+            let is_asked = matches!(job.cause, Cause::Nodes | Cause::Retry);
+            let is_as_it_was = was_served && entry.is_served() && !is_asked;
             if !is_as_it_was {
                 news.about.insert(id.clone());
             }
