@@ -219,12 +219,18 @@ impl<S: Spec> Book<S> {
         is_over
     }
 
-    /// Takes the nodes that may be members, and wakes the units that are made from them.
-    pub(super) fn members(&mut self, members: Arc<[Member]>) -> Vec<Wake> {
+    /// Takes the nodes that may be members, and wakes the units that are made from them. That there is
+    /// none any more, or one again, is news of everybody.
+    pub(super) fn members(&mut self, members: Arc<[Member]>) -> News {
+        let mut news = News::default();
+        if members.is_empty() != self.members.is_empty() {
+            news.about.extend(self.entries.keys().cloned());
+        }
         self.members = members;
         let concerned = self.seats.values().filter(|seat| seat.unit.inputs.nodes);
         let units: Vec<_> = concerned.map(|seat| seat.unit.name.clone()).collect();
-        units.iter().filter_map(|unit| self.wake(unit, Cause::Nodes)).collect()
+        news.wakes = units.iter().filter_map(|unit| self.wake(unit, Cause::Nodes)).collect();
+        news
     }
 
     /// Takes the nodes, and wakes nobody.
@@ -459,10 +465,9 @@ impl<S: Spec> Book<S> {
             let theirs = blamed.or_else(|| failed.filter(|_| !entry.is_settled(unit, job.number)));
             let was_served = entry.is_served();
             entry.ended(unit, theirs, job.cause);
-            // A shared unit is looked at for the sake of one, and the others are not to be woken. How
-            // many nodes there are is something to be told of all, and who asked is answered.
-            let is_asked = matches!(job.cause, Cause::Nodes | Cause::Retry);
-            let is_as_it_was = was_served && entry.is_served() && !is_asked;
+            // A shared unit is looked at for the sake of one, and the others are not to be woken. Who
+            // asked is answered.
+            let is_as_it_was = was_served && entry.is_served() && job.cause != Cause::Retry;
             if !is_as_it_was {
                 news.about.insert(id.clone());
             }

@@ -162,8 +162,8 @@ impl<S: Spec> Engine<S> {
     /// Takes the nodes that may be members, in the order of their names, and looks at all units that
     /// are made from nodes.
     pub fn members(&self, members: Arc<[Member]>) {
-        let wakes = self.book().members(members);
-        self.wake(wakes);
+        let news = self.book().members(members);
+        self.spread(news);
     }
 
     /// Takes the same nodes anew: nothing has changed of them that anybody has to wake for, but plans

@@ -452,8 +452,15 @@ async fn nodes_wake_the_units_that_are_made_from_them_and_no_others() {
         annotations: std::collections::BTreeMap::new(),
     };
     let instance = Arc::new(Observation::Unknown(error(Kind::Unavailable)));
-    assert_eq!(woken(&book.members(Arc::from([Member { node, instance }]))), ["own"]);
+    let one = Member { node, instance };
+    let news = book.members(Arc::from([one.clone()]));
+    assert_eq!(woken(&news.wakes), ["own"]);
     assert_eq!(book.member_count(), 1);
+
+    // Whether there is any at all is something that everybody is told.
+    assert_eq!(news.about, BTreeSet::from([id("a")]));
+    assert!(book.members(Arc::from([one.clone(), one])).about.is_empty());
+    assert_eq!(book.members(Arc::from([])).about, BTreeSet::from([id("a")]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -574,7 +581,7 @@ async fn whoever_is_kept_is_looked_at_when_nodes_come_and_go() {
     let with_nodes = Unit { inputs: Unit::own(&id("a")).inputs, ..shared("balancer") };
     book.want(keep("a"), 0, vec![with_nodes]);
     assert!(begin(&mut book, "balancer", now).is_none(), "there is nothing to be done for it");
-    assert_eq!(woken(&book.members(Arc::default())), ["balancer"]);
+    assert_eq!(woken(&book.members(Arc::default()).wakes), ["balancer"]);
     let job = begin(&mut book, "balancer", now).expect("nodes have changed");
     assert!(job.world.wants.iter().all(is_kept));
     // What is said of it is still of no consequence.
@@ -594,11 +601,6 @@ async fn a_pass_for_the_sake_of_one_is_no_news_of_the_others_that_are_served() {
     reported(&mut book, &job, vec![done("a"), on_the_way("b")]);
     let again = End::Later { again: SECOND, waits_for: vec!["a rule".to_owned()] };
     assert_eq!(book.ended(&job, &ending(again, &[]), now).about, BTreeSet::from([id("b")]));
-
-    // Perhaps there is no node left to serve it.
-    book.members([].into());
-    let job = begin(&mut book, "wall", now).unwrap();
-    assert!(book.ended(&job, &ending(End::Done, &[]), now).about.contains(&id("a")));
 
     // That a failure begins is news, and that it is over.
     for kind in [Some(Kind::Unavailable), None] {
