@@ -466,8 +466,9 @@ impl<S: Spec> Book<S> {
             let was_served = entry.is_served();
             entry.ended(unit, theirs, job.cause);
             // A shared unit is looked at for the sake of one, and the others are not to be woken. Who
-            // asked is answered.
-            let is_as_it_was = was_served && entry.is_served() && job.cause != Cause::Retry;
+            // asked is answered, also where nodes have changed at the same time.
+            let is_asked = matches!(job.cause, Cause::Nodes | Cause::Retry);
+            let is_as_it_was = was_served && entry.is_served() && !is_asked;
             if !is_as_it_was {
                 news.about.insert(id.clone());
             }
