@@ -108,6 +108,12 @@ impl<K: Clone + Eq + Ord + Hash> WorkQueue<K> {
         self.changed.notify_one();
     }
 
+    /// The key is of no interest any more: nobody waits for it. While it is worked on it comes again
+    /// only if it is wanted anew.
+    pub fn forget(&self, key: &K) {
+        self.state().forget(key);
+    }
+
     /// How many keys wait, due or not.
     pub fn len(&self) -> usize {
         let state = self.state();
@@ -141,6 +147,18 @@ impl<K: Clone + Eq + Ord + Hash> State<K> {
                 self.unlist(&key, before);
             }
             self.list(key, wanted);
+        }
+    }
+
+    pub(crate) fn forget(&mut self, key: &K) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let (wanted, running) = (entry.wanted.take(), entry.running);
+        if running {
+            return;
+        }
+        self.entries.remove(key);
+        if let Some(wanted) = wanted {
+            self.unlist(key, wanted);
         }
     }
 
@@ -245,5 +263,21 @@ mod tests {
         queue.done(&"later");
         assert!(taken(&queue, 9).await.is_empty());
         assert_eq!(queue.take(9).await, ["later"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_forgotten_leaves_nothing_behind() {
+        let queue = WorkQueue::default();
+        queue.add_after("later", Urgency::Drift, SOON);
+        queue.add("now", Urgency::Drift);
+        queue.forget(&"later");
+        queue.forget(&"now");
+        assert!(queue.is_empty() && queue.state().entries.is_empty());
+        queue.add("busy", Urgency::Drift);
+        assert_eq!(taken(&queue, 1).await, ["busy"]);
+        queue.add("busy", Urgency::Drift);
+        queue.forget(&"busy");
+        queue.done(&"busy");
+        assert!(queue.is_empty() && queue.state().entries.is_empty());
     }
 }

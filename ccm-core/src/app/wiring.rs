@@ -109,6 +109,7 @@ impl Controllers<'_> {
         let needs = &self.registration.needs;
         let governor = Governor::new(self.gate.clone(), self.metrics.cloud.clone());
         let Some(instances) = cloud.instances() else {
+            without_instances(&*cloud)?;
             warn!(provider = cloud.name(), "no instances: no controller runs");
             return Ok(());
         };
@@ -253,6 +254,18 @@ impl Controllers<'_> {
         };
         Ok((services, ServiceController::new(parts, settings)))
     }
+}
+
+/// Load balancers send traffic to machines: without those there is nothing to be made.
+pub(super) fn without_instances(cloud: &dyn CloudProvider) -> Result<(), BoxError> {
+    if cloud.load_balancers().is_none() {
+        return Ok(());
+    }
+    let message = format!(
+        "provider {} has load balancers and no instances to be their targets",
+        cloud.name()
+    );
+    Err(message.into())
 }
 
 /// Lets the provider find its surroundings, as often as it takes. False when the process stops.

@@ -64,6 +64,8 @@ pub(super) struct News {
     pub(super) about: BTreeSet<ObjectId>,
     /// Units to be looked at.
     pub(super) wakes: Vec<Wake>,
+    /// Units that nobody uses any more.
+    pub(super) over: Vec<UnitName>,
 }
 
 /// One pass to be made.
@@ -79,6 +81,15 @@ pub(super) struct Job<S> {
     generations: BTreeMap<ObjectId, u64>,
     /// Those of them of whom nothing was left to do when they were last seen.
     pub(super) settled: BTreeSet<ObjectId>,
+}
+
+impl<S: Spec> Job<S> {
+    /// Whether this pass has left somebody as they should not be.
+    fn has_unsettled(&self, entries: &BTreeMap<ObjectId, Entry<S>>) -> bool {
+        self.generations.keys().any(|id| {
+            entries.get(id).is_some_and(|entry| !entry.is_settled(&self.unit.name, self.number))
+        })
+    }
 }
 
 /// What is to be done about a unit that is due.
@@ -179,10 +190,8 @@ impl<S: Spec> Book<S> {
         }
         before.retain(|unit| !entry.has_place(unit));
         let first = entry.first().map(|place| place.unit.name.clone());
-        for unit in before {
-            self.leave(&unit, &id);
-        }
-        let mut news = News::default();
+        before.retain(|unit| self.leave(unit, &id));
+        let mut news = News { over: before, ..News::default() };
         news.about.insert(id);
         if let Some(unit) = first {
             news.wakes.extend(self.wake(&unit, cause));
@@ -190,21 +199,24 @@ impl<S: Spec> Book<S> {
         news
     }
 
-    /// Forgets an object of which nothing is left, or for which nothing is wanted any more.
-    pub(super) fn forget(&mut self, id: &ObjectId) {
-        let Some(entry) = self.entries.remove(id) else { return };
-        for place in entry.places {
-            self.leave(&place.unit.name, id);
-        }
+    /// Forgets an object of which nothing is left, or for which nothing is wanted any more. Gives the
+    /// units that nobody uses any more.
+    pub(super) fn forget(&mut self, id: &ObjectId) -> Vec<UnitName> {
+        let Some(entry) = self.entries.remove(id) else { return Vec::new() };
+        let units = entry.places.into_iter().map(|place| place.unit.name);
+        units.filter(|unit| self.leave(unit, id)).collect()
     }
 
-    fn leave(&mut self, unit: &UnitName, id: &ObjectId) {
-        let Some(seat) = self.seats.get_mut(unit) else { return };
+    /// Says whether nobody uses the unit any more.
+    fn leave(&mut self, unit: &UnitName, id: &ObjectId) -> bool {
+        let Some(seat) = self.seats.get_mut(unit) else { return false };
         seat.users.remove(id);
         seat.held.remove(id);
-        if seat.users.is_empty() {
+        let is_over = seat.users.is_empty();
+        if is_over {
             self.seats.remove(unit);
         }
+        is_over
     }
 
     /// Takes the nodes that may be members, and wakes the units that are made from them. That there is
@@ -219,6 +231,11 @@ impl<S: Spec> Book<S> {
         let units: Vec<_> = concerned.map(|seat| seat.unit.name.clone()).collect();
         news.wakes = units.iter().filter_map(|unit| self.wake(unit, Cause::Nodes)).collect();
         news
+    }
+
+    /// Takes the nodes, and wakes nobody.
+    pub(super) fn renew_members(&mut self, members: Arc<[Member]>) {
+        self.members = members;
     }
 
     /// How many nodes may be members.
@@ -236,9 +253,12 @@ impl<S: Spec> Book<S> {
     /// Who waits for an address goes first, whatever it is that wakes the unit.
     fn urgency(&self, unit: &UnitName, cause: Cause) -> Urgency {
         let Some(seat) = self.seats.get(unit) else { return cause.urgency() };
+        // One that cannot be had has no address either, for days if need be.
         let waits = |id: &ObjectId| {
-            self.entries.get(id).is_some_and(|entry| {
+            let entry = self.entries.get(id).filter(|_| !seat.held.contains_key(id));
+            entry.is_some_and(|entry| {
                 matches!(&entry.want, Want::Present(spec) if spec.identity().ingress.is_empty())
+                    && !entry.is_hopeless()
             })
         };
         if cause > Cause::Drift && seat.users.iter().any(waits) {
@@ -287,7 +307,9 @@ impl<S: Spec> Book<S> {
             }
             wants.push(want);
         }
-        if generations.is_empty() {
+        // Whoever is kept keeps its place among the nodes that come and go, too.
+        let is_for_nodes = cause == Cause::Nodes && !wants.is_empty();
+        if generations.is_empty() && !is_for_nodes {
             let Some(until) = held_until else { return Turn::Nothing };
             if let Some(seat) = self.seats.get_mut(unit) {
                 seat.cause = Some(cause.max(Cause::Retry));
@@ -406,6 +428,11 @@ impl<S: Spec> Book<S> {
         let Some(seat) = self.seats.get_mut(unit) else { return news };
         seat.is_at_rest = passed.end == End::Done;
         match &passed.end {
+            End::Done if !passed.notes.is_empty() && job.has_unsettled(&self.entries) => {
+                // What was passed over is why somebody does not get on.
+                seat.failures = seat.failures.saturating_add(1);
+                next.sooner(self.timing.backoff(seat.failures), Cause::Retry);
+            }
             End::Done => {
                 seat.failures = 0;
                 seat.made = BTreeSet::new();
@@ -438,8 +465,10 @@ impl<S: Spec> Book<S> {
             let theirs = blamed.or_else(|| failed.filter(|_| !entry.is_settled(unit, job.number)));
             let was_served = entry.is_served();
             entry.ended(unit, theirs, job.cause);
-            // A shared unit is looked at for the sake of one, and the others are not to be woken.
-            if !(was_served && entry.is_served()) {
+            // A shared unit is looked at for the sake of one, and the others are not to be woken. Who
+            // asked is answered.
+            let is_as_it_was = was_served && entry.is_served() && job.cause != Cause::Retry;
+            if !is_as_it_was {
                 news.about.insert(id.clone());
             }
             if let Some(until) = entry.doubted_until(unit) {

@@ -56,7 +56,7 @@ pub trait Office: Send + Sync + 'static {
     /// Something new is known of this object; see [`Engine::progress`]. Must not block.
     fn news(&self, id: &ObjectId);
 
-    /// A pass has ended that changed something or left something to be said. Must not block.
+    /// A pass has ended that changed something, failed, or left something to be said. Must not block.
     fn passed(&self, about: &Ended<'_>);
 }
 
@@ -76,6 +76,8 @@ pub struct Ended<'a> {
     pub took: Duration,
     /// What it changed.
     pub changes: &'a [Changed],
+    /// Why it could not be finished.
+    pub failed: Option<&'a CloudError>,
     /// What tolerated failures left to be said, with who is concerned.
     pub notes: &'a [(Vec<ObjectId>, String)],
 }
@@ -150,7 +152,10 @@ impl<S: Spec> Engine<S> {
 
     /// Forgets an object of which nothing is left, or for which nothing is wanted any more.
     pub fn forget(&self, id: &ObjectId) {
-        self.book().forget(id);
+        let over = self.book().forget(id);
+        for unit in &over {
+            self.queue.forget(unit);
+        }
         self.count();
     }
 
@@ -159,6 +164,12 @@ impl<S: Spec> Engine<S> {
     pub fn members(&self, members: Arc<[Member]>) {
         let news = self.book().members(members);
         self.spread(news);
+    }
+
+    /// Takes the same nodes anew: nothing has changed of them that anybody has to wake for, but plans
+    /// that are made from now on are made from what is known now.
+    pub fn renew_members(&self, members: Arc<[Member]>) {
+        self.book().renew_members(members);
     }
 
     /// How many nodes may be members.
@@ -183,6 +194,9 @@ impl<S: Spec> Engine<S> {
     }
 
     fn spread(&self, news: News) {
+        for unit in &news.over {
+            self.queue.forget(unit);
+        }
         self.wake(news.wakes);
         for id in &news.about {
             self.office.news(id);
@@ -268,8 +282,8 @@ impl<S: Spec> Engine<S> {
         let began = Instant::now();
         self.metrics.begun();
         let passed = async {
-            if unit.lock.is_some() {
-                let message = format!("unit {} names a lock, which is not offered yet", unit.name);
+            if let Some(what) = not_offered(unit) {
+                let message = format!("unit {} needs {what}, which is not offered yet", unit.name);
                 let end = End::Failed(CloudError::new(Kind::Unsupported, message));
                 let (changes, notes, refused) = (Vec::new(), Vec::new(), Vec::new());
                 return Passed { changes, notes, refused, end };
@@ -283,7 +297,11 @@ impl<S: Spec> Engine<S> {
         .await;
         self.metrics.ended(outcome(&passed), began.elapsed());
         span.in_scope(|| log(&passed));
-        if !passed.changes.is_empty() || !passed.notes.is_empty() {
+        let failed = match &passed.end {
+            End::Failed(err) => Some(err),
+            End::Done | End::Later { .. } => None,
+        };
+        if failed.is_some() || !passed.changes.is_empty() || !passed.notes.is_empty() {
             let is_active = |want: &&Want<S>| !matches!(want, Want::Keep(_));
             self.office.passed(&Ended {
                 unit: &unit.name,
@@ -292,6 +310,7 @@ impl<S: Spec> Engine<S> {
                 wanted_by: job.world.wants.iter().filter(is_active).map(Want::id).collect(),
                 settled: &job.settled,
                 changes: &passed.changes,
+                failed,
                 notes: &passed.notes,
             });
         }
@@ -344,6 +363,19 @@ impl<S: Spec> Engine<S> {
     pub async fn inventory(&self) -> Result<Vec<Owned>, CloudError> {
         let cx = self.governor.read(Urgency::Drift, Freshness::Live, INVENTORY_LIMIT);
         self.converger.inventory(&cx).await
+    }
+}
+
+/// What a unit asks for that is not there yet: to pass it over in silence would be worse.
+fn not_offered(unit: &Unit) -> Option<&'static str> {
+    if unit.lock.is_some() {
+        Some("a lock")
+    } else if unit.inputs.status {
+        Some("to wake when the status changes")
+    } else if unit.inputs.endpoints {
+        Some("to wake when endpoints change")
+    } else {
+        None
     }
 }
 

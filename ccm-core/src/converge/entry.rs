@@ -236,6 +236,14 @@ impl<S: Spec> Entry<S> {
         };
     }
 
+    /// Whether a plan refuses it, or another program serves it: it gets no address by our doing.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.places
+            .iter()
+            .filter_map(|place| place.report.as_deref())
+            .any(|report| matches!(report.verdict, Verdict::Refused(_) | Verdict::Elsewhere(_)))
+    }
+
     /// Whether this pass has last seen the object in this unit as it should be.
     pub(super) fn is_settled(&self, unit: &UnitName, pass: u64) -> bool {
         let place = self.place_of(unit).map(|at| &self.places[at]);
@@ -288,7 +296,7 @@ impl<S: Spec> Entry<S> {
         }
     }
 
-    /// When what the plan itself refuses is tried again.
+    /// Why the plan of this unit refuses it.
     pub(super) fn refused(&self, unit: &UnitName) -> Option<&CloudError> {
         let report = self.places[self.place_of(unit)?].report.as_deref()?;
         match &report.verdict {

@@ -34,8 +34,8 @@ const LAGS: [Duration; 4] = [
 /// stage leaves room for others.
 const STEPS_AT_ONCE: usize = 4;
 
-/// Wants that are tried alone, one after the other, with the same outcome, before it is the cloud's
-/// answer to all of them: an account without rights is not every user's own mistake.
+/// Wants that are tried alone, one after the other, with the same outcome, before it is taken for the
+/// cloud's answer to all of them: an account without rights, or at its quota, says the same to each.
 const ALIKE: usize = 8;
 
 /// What is done around a pass.
@@ -296,7 +296,7 @@ impl<S: Spec> Attempt<'_, S> {
         if let [suspect] = suspects {
             refused.push((suspect.clone(), first));
         } else {
-            for suspect in suspects {
+            for (place, suspect) in suspects.iter().enumerate() {
                 let is_kept = |id: &ObjectId| id != suspect && suspects.contains(id);
                 let alone = keeping(&world, is_kept);
                 match self.run(&alone).await {
@@ -304,9 +304,11 @@ impl<S: Spec> Attempt<'_, S> {
                     Err(Stop::Failed(err)) => return (world, Some(err)),
                     Err(Stop::Blamed { err, .. }) => {
                         refused.push((suspect.clone(), err));
-                        if let Some(err) = all_alike(refused, suspects) {
-                            refused.clear();
-                            return (world, Some(err));
+                        if let Some(err) = all_alike(refused, place + 1) {
+                            // Nobody else's work waits for that: what goes may be what helps.
+                            let rest = suspects[place + 1..].iter();
+                            refused.extend(rest.map(|suspect| (suspect.clone(), err.repeat())));
+                            break;
                         }
                     }
                 }
@@ -317,12 +319,14 @@ impl<S: Spec> Attempt<'_, S> {
     }
 }
 
-/// The answer that the first [`ALIKE`] suspects got, where none has got another.
-fn all_alike(refused: &[(ObjectId, CloudError)], suspects: &[ObjectId]) -> Option<CloudError> {
+/// The answer that the first [`ALIKE`] suspects got, where none has got another, and it is about the
+/// account and not about what each of them asks for.
+fn all_alike(refused: &[(ObjectId, CloudError)], tried: usize) -> Option<CloudError> {
     let (_, err) = refused.first()?;
-    let are_the_first = refused.iter().zip(suspects).all(|((one, _), other)| one == other);
+    let is_the_accounts =
+        matches!(err.kind(), Kind::PermissionDenied | Kind::QuotaExceeded | Kind::Internal);
     let are_alike = refused.iter().all(|(_, other)| other.kind() == err.kind());
-    (refused.len() == ALIKE && are_the_first && are_alike).then(|| err.repeat())
+    (refused.len() == ALIKE && tried == ALIKE && is_the_accounts && are_alike).then(|| err.repeat())
 }
 
 /// The same world, with some of its wants kept.

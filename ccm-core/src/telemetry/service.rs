@@ -78,7 +78,7 @@ impl ServiceMetrics {
         );
         registry.register(
             "service_controller_nodesync_latency_seconds",
-            "Time from a change of nodes until all load balancers have it",
+            "Time from a change of nodes until it was handed on to all load balancers",
             this.node_pass.clone(),
         );
         registry.register(

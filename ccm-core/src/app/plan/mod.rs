@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::report::{Action, Change, Failure, Group, Report};
 use super::flags::{Options, Output, PlanOptions};
-use super::wiring::{Controllers, Metrics, connect_once};
+use super::wiring::{Controllers, Metrics, connect_once, without_instances};
 use super::{NAME, user_agent};
 use crate::cloud::{BoxError, CloudProvider, Registration};
 use crate::cluster::client::ClusterConfig;
@@ -65,6 +65,7 @@ async fn make(
     let metrics = Metrics::register(&mut Registry::default(), registration, &*cloud);
     let governor = Governor::new(gate.clone(), metrics.cloud());
     let Some(instances) = cloud.instances() else {
+        without_instances(&*cloud)?;
         return Ok(Report::default());
     };
     let needs = &registration.needs;

@@ -126,7 +126,8 @@ impl Report {
         self.cloud.iter().chain(&self.cluster)
     }
 
-    /// 0 when nothing would change, 2 when something would, 1 when that cannot be said of all.
+    /// 0 when nothing would change, 2 when something would, now or later, 1 when that cannot be said of
+    /// all.
     pub fn exit_code(&self) -> u8 {
         if !self.failures.is_empty() {
             1
@@ -140,7 +141,7 @@ impl Report {
     /// As JSON, with a line break behind it.
     pub fn json(&self) -> String {
         let json = json!({
-            "changes": self.exit_code() == 2 || self.groups().next().is_some(),
+            "changes": self.groups().next().is_some(),
             "cloud": self.cloud,
             "cluster": self.cluster,
             "orphans": self.orphans,

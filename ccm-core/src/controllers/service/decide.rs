@@ -23,6 +23,8 @@ pub struct Case<'a> {
     pub digest: u64,
     /// Whose Services are ours.
     pub claims: &'a Claims,
+    /// Whether it was seen to be of a class that others serve.
+    pub is_stranger: bool,
     /// How far it is. `None` where this process wants nothing for it yet.
     pub known: Option<&'a Progress>,
     /// What has been said of it in this process.
@@ -92,7 +94,7 @@ pub fn decide(case: &Case<'_>, read: Result<Read, Vec<String>>) -> Decision {
         keep_up(case, read, &mut decision);
     } else if is_to_be_cleared(case, is_served) {
         take_down(case, &mut decision);
-    } else if !service.wants_load_balancer() && service.ready().is_some() {
+    } else if !service.wants_load_balancer() && !case.is_stranger && service.ready().is_some() {
         // Left from when it was ours.
         decision.patch.remove_conditions.push(keys::LOAD_BALANCER_READY.to_owned());
     }
@@ -102,14 +104,13 @@ pub fn decide(case: &Case<'_>, read: Result<Read, Vec<String>>) -> Decision {
 /// Whether something of it may be there that is ours to take down.
 ///
 /// What this process has wanted for it is ours, whatever class it names by now. Otherwise the
-/// finalizer alone says nothing where another program may use the same one: for a Service of a class
+/// finalizer alone says little, where another program may use the same one: for a Service of a class
 /// that we do not serve it is not ours. A Service that is no load balancer any more has lost its
-/// class; where we serve those without one, it is taken for ours, as upstream does.
+/// class; it is taken for ours, as upstream does, unless its class was seen before.
 fn is_to_be_cleared(case: &Case<'_>, is_served: bool) -> bool {
     let service = case.service;
-    case.known.is_some()
-        || service.has_finalizer(keys::FINALIZER)
-            && (is_served || !service.wants_load_balancer() && service.ready().is_some())
+    let is_ours = if service.wants_load_balancer() { is_served } else { !case.is_stranger };
+    case.known.is_some() || service.has_finalizer(keys::FINALIZER) && is_ours
 }
 
 fn keep_up(case: &Case<'_>, read: Result<Read, Vec<String>>, decision: &mut Decision) {

@@ -1,12 +1,13 @@
 //! What is remembered of each Service, and who is told what the engine has to say of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::time::Instant;
 
+use super::claims::Claims;
 use super::decide::{Event, Said};
-use crate::cloud::{Identity, ObjectId, Urgency};
+use crate::cloud::{Identity, ObjectId, Uid, Urgency};
 use crate::cluster::events::{EventType, Involved, Recorder};
 use crate::cluster::node::Version;
 use crate::cluster::service::{Service, ServiceKey};
@@ -26,6 +27,10 @@ pub(super) struct Desk {
     recorder: Recorder,
     metrics: ServiceMetrics,
     pub(super) files: Mutex<HashMap<ServiceKey, File>>,
+    claims: Claims,
+    /// Services that were seen to be of a class that others serve. A Service that is no load balancer
+    /// any more has lost its class, and the finalizer says nothing: others use the same one.
+    strangers: Mutex<HashSet<Uid>>,
 }
 
 /// What is remembered of a Service.
@@ -51,9 +56,20 @@ impl Desk {
         services: &Arc<Services>,
         recorder: Recorder,
         metrics: ServiceMetrics,
+        claims: Claims,
     ) -> Self {
         let (queue, services) = (WorkQueue::default(), Arc::downgrade(services));
-        Self { queue, services, recorder, metrics, files: Mutex::default() }
+        let (files, strangers) = (Mutex::default(), Mutex::default());
+        Self { queue, services, recorder, metrics, files, claims, strangers }
+    }
+
+    fn strangers(&self) -> MutexGuard<'_, HashSet<Uid>> {
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the Service was seen to be of a class that others serve.
+    pub(super) fn is_stranger(&self, service: &Service) -> bool {
+        self.strangers().contains(&service.uid)
     }
 
     pub(super) fn files(&self) -> MutexGuard<'_, HashMap<ServiceKey, File>> {
@@ -74,6 +90,17 @@ impl Desk {
             ServiceChange::Applied { old: None, .. } => Urgency::Initialize,
             ServiceChange::Applied { .. } | ServiceChange::Deleted(_) => Urgency::Refresh,
         };
+        match change {
+            ServiceChange::Applied { new, .. } if new.wants_load_balancer() => {
+                if self.claims.serve(new.class.as_deref()) {
+                    self.strangers().remove(&new.uid);
+                } else {
+                    self.strangers().insert(new.uid.clone());
+                }
+            }
+            ServiceChange::Applied { .. } => {}
+            ServiceChange::Deleted(old) => drop(self.strangers().remove(&old.uid)),
+        }
         self.queue.add(key.clone(), urgency);
     }
 
@@ -94,6 +121,9 @@ impl Office for Desk {
                 self.say(&service.involved(), Event { kind, reason: "LoadBalancerNote", message });
             }
         }
+        if about.failed.is_some() && about.cause == Cause::Nodes {
+            self.metrics.hosts_not_updated(about.took);
+        }
         if about.changes.is_empty() {
             return;
         }
@@ -112,23 +142,18 @@ impl Office for Desk {
             if service.deleting {
                 continue;
             }
-            let is_drift = match about.cause {
-                Cause::Nodes => false,
-                Cause::Drift => true,
-                // What it shares with others is looked at for their sake.
-                Cause::New | Cause::Changed | Cause::Retry | Cause::Waited => {
-                    about.settled.contains(id)
-                }
-            };
-            let (kind, reason, message) = if is_drift {
-                self.metrics.drifted();
-                (EventType::Warning, "LoadBalancerDrifted", drifted(&theirs))
-            } else if about.cause == Cause::Nodes {
+            // Of one that was not as it should be, nobody else need have changed anything: it may be
+            // a mistake of its owner's that has healed.
+            if !about.settled.contains(id) {
+                continue;
+            }
+            let (kind, reason, message) = if about.cause == Cause::Nodes {
                 self.metrics.hosts_updated(about.took);
                 let message = "Updated load balancer with new hosts".to_owned();
                 (EventType::Normal, "UpdatedLoadBalancer", message)
             } else {
-                continue;
+                self.metrics.drifted();
+                (EventType::Warning, "LoadBalancerDrifted", drifted(&theirs))
             };
             self.say(&service.involved(), Event { kind, reason, message });
         }

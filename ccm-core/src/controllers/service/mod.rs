@@ -32,7 +32,7 @@ use self::claims::Claims;
 use self::counted::{what, word};
 use self::decide::{Case, Decision, Event, Hand, decide};
 use self::desk::{Desk, File};
-use self::roster::Roster;
+use self::roster::{News, Roster};
 use super::progress::Progress as Health;
 use super::write::{WriteClient, code, refusal};
 use crate::cloud::{
@@ -129,7 +129,8 @@ impl ServiceController {
             metrics,
             converge,
         } = parts;
-        let desk = Arc::new(Desk::new(&services, recorder, metrics.clone()));
+        let desk =
+            Arc::new(Desk::new(&services, recorder, metrics.clone(), settings.claims.clone()));
         let feed = Arc::clone(&desk);
         services.on_change(move |change| feed.take(change));
         let timing = Timing { drift: settings.drift, ..Timing::default() };
@@ -211,10 +212,14 @@ impl ServiceController {
 
     async fn follow_nodes(&self) {
         loop {
-            let (members, waited) = self.roster.changed().await;
-            debug!(members = members.len(), "members changed");
-            self.metrics.nodes_passed(waited);
-            self.engine.members(members);
+            match self.roster.next().await {
+                News::Changed { members, waited } => {
+                    debug!(members = members.len(), "members changed");
+                    self.metrics.nodes_passed(waited);
+                    self.engine.members(members);
+                }
+                News::Renewed { members } => self.engine.renew_members(members),
+            }
         }
     }
 
@@ -285,6 +290,7 @@ impl ServiceController {
             service,
             digest: spec::digest(service, &self.settings.annotations),
             claims: &self.settings.claims,
+            is_stranger: self.desk.is_stranger(service),
             known: known.as_ref(),
             said: &file.said,
             members: self.engine.member_count(),
@@ -309,8 +315,7 @@ impl ServiceController {
         }
         let id = service.id();
         let Decision { now, patch, then, events, said } = self.decide(service, file);
-        let is_kept = !matches!(then, Hand::Forget);
-        if is_kept && (!matches!(now, Hand::Nothing) || file.current.is_some()) {
+        if !matches!(now, Hand::Nothing) || file.current.is_some() {
             file.current = Some(Arc::new(service.identity()));
         }
         self.hand(&id, now);
@@ -343,8 +348,8 @@ impl ServiceController {
         let is_over = matches!(then, Hand::Forget);
         self.hand(&id, then);
         if is_over {
+            // What our last write made is remembered until the watch has shown it.
             self.count(file, None);
-            file.current = None;
         }
     }
 

@@ -65,6 +65,23 @@ impl Gathering {
     }
 }
 
+/// What a look at the nodes has shown.
+#[derive(Debug)]
+pub(super) enum News {
+    /// They are other ones, or other machines.
+    Changed {
+        /// All of them, as they are now.
+        members: Arc<[Member]>,
+        /// How long the first of the changes has waited.
+        waited: Duration,
+    },
+    /// They are the same, as far as anybody but the provider can tell.
+    Renewed {
+        /// All of them, as they are now.
+        members: Arc<[Member]>,
+    },
+}
+
 /// Knows who may be a member.
 #[derive(Debug)]
 pub(super) struct Roster {
@@ -120,9 +137,9 @@ impl Roster {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the members have changed, and gives them.
-    pub(super) async fn changed(&self) -> (Arc<[Member]>, Duration) {
-        let mut refresh = Instant::now() + self.patience();
+    /// Waits until the members have to be looked at, and gives them.
+    pub(super) async fn next(&self) -> News {
+        let refresh = Instant::now() + self.patience();
         loop {
             let due = self.intake.gathering().due();
             let at = due.map_or(refresh, |due| due.min(refresh));
@@ -132,11 +149,12 @@ impl Roster {
             }
             let since = std::mem::take(&mut *self.intake.gathering()).since;
             let before = Arc::clone(&self.last());
-            let now = self.look().await;
-            if !is_same(&before, &now) {
-                return (now, since.map_or(Duration::ZERO, |since| since.elapsed()));
+            let members = self.look().await;
+            if is_same(&before, &members) {
+                return News::Renewed { members };
             }
-            refresh = Instant::now() + self.patience();
+            let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
+            return News::Changed { members, waited };
         }
     }
 

@@ -34,7 +34,8 @@ pub struct Told {
     pub reason: &'static str,
     /// `message`.
     pub message: String,
-    /// Whether it passes by itself: then new words for the same reason are not worth a write each.
+    /// Whether it is tried again by itself: then new words for the same reason are not worth a write
+    /// each.
     pub passes: bool,
     /// What is said in an event too.
     pub event: Option<Event>,
@@ -116,7 +117,7 @@ fn progressing(reason: &'static str, message: &str) -> Told {
 fn troubled(trouble: &Trouble) -> Told {
     let kind = trouble.error.kind();
     let message = trouble.error.message();
-    let reason = if trouble.cause == Cause::Nodes {
+    let reason = if trouble.cause == Cause::Nodes && trouble.was_done {
         "UpdateLoadBalancerFailed"
     } else {
         "SyncLoadBalancerFailed"
@@ -130,7 +131,8 @@ fn troubled(trouble: &Trouble) -> Told {
         status: ConditionStatus::False,
         reason: word(kind),
         message: format!("{message}; {}", who_acts(kind)),
-        passes: passes(kind),
+        // What its owner got wrong is told in each new form; the rest is tried again all the time.
+        passes: !matches!(kind, Kind::InvalidConfiguration | Kind::Unsupported),
         event: Some(event),
     }
 }

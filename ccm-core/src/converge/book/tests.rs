@@ -575,11 +575,28 @@ async fn that_nothing_is_left_is_believed_only_when_what_was_made_last_would_be_
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_is_kept_is_looked_at_when_nodes_come_and_go() {
+    let now = Instant::now();
+    let mut book = book();
+    let with_nodes = Unit { inputs: Unit::own(&id("a")).inputs, ..shared("balancer") };
+    book.want(keep("a"), 0, vec![with_nodes]);
+    assert!(begin(&mut book, "balancer", now).is_none(), "there is nothing to be done for it");
+    assert_eq!(woken(&book.members(Arc::default()).wakes), ["balancer"]);
+    let job = begin(&mut book, "balancer", now).expect("nodes have changed");
+    assert!(job.world.wants.iter().all(is_kept));
+    // What is said of it is still of no consequence.
+    assert!(reported(&mut book, &job, vec![done("a")]).about.is_empty());
+    book.ended(&job, &ending(End::Done, &[]), now);
+    assert!(!book.progress(&id("a")).unwrap().is_done);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pass_for_the_sake_of_one_is_no_news_of_the_others_that_are_served() {
     let (mut book, now) = (book(), Instant::now());
-    book.want(present("a", &[80]), 1, vec![shared("wall")]);
+    let wall = || vec![Unit { inputs: Unit::own(&id("a")).inputs, ..shared("wall") }];
+    book.want(present("a", &[80]), 1, wall());
     pass(&mut book, "wall", now, vec![done("a")], &ending(End::Done, &[]));
-    book.want(present("b", &[80]), 1, vec![shared("wall")]);
+    book.want(present("b", &[80]), 1, wall());
     let job = begin(&mut book, "wall", now).unwrap();
     reported(&mut book, &job, vec![done("a"), on_the_way("b")]);
     let again = End::Later { again: SECOND, waits_for: vec!["a rule".to_owned()] };

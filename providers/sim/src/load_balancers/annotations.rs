@@ -52,6 +52,19 @@ ccm_core::annotations! {
 }
 
 impl ServiceAnnotations {
+    /// The zones whose nodes take traffic, of an object whose other annotations may not be readable.
+    /// `Ok(None)`: all. An error: they cannot be read either.
+    pub(crate) fn target_zones(
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<Option<Vec<String>>, ()> {
+        match annotations.get(Self::TARGET_ZONES) {
+            None => Ok(None),
+            Some(text) => AnnotationValue::read(text).map(Some).ok_or(()),
+        }
+    }
+
+    /// The key of the zones.
+    const TARGET_ZONES: &'static str = "sim.ccm.rs/target-zones";
     /// The key of the requested addresses, for complaints about what cannot be seen from the
     /// value alone.
     pub(crate) const ADDRESSES: &'static str = "sim.ccm.rs/addresses";
@@ -98,6 +111,7 @@ mod tests {
         let said = ServiceAnnotations::default();
         assert_eq!(said.health_check_path.0, "/healthz");
         let declared = ServiceAnnotations::ANNOTATIONS;
+        assert!(declared.has(ServiceAnnotations::TARGET_ZONES));
         assert!(declared.has(ServiceAnnotations::ADDRESSES));
         assert!(declared.has(ServiceAnnotations::EXTRA_TAGS));
     }

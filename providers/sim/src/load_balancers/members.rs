@@ -10,10 +10,10 @@ use crate::id;
 
 /// Keeps the last answer: every Service asks about the same nodes, at each step.
 #[derive(Debug, Default)]
-pub(crate) struct Roll(Mutex<Option<Last>>);
+pub(crate) struct Roll(Mutex<Option<Answer>>);
 
-/// What was asked about, and the answer.
-type Last = (Arc<[Member]>, Arc<Members>);
+/// The nodes that were asked about, and who of them is a member.
+type Answer = (Arc<[Member]>, Arc<Members>);
 
 impl Roll {
     /// The members among these nodes, in these zones or in all.

@@ -151,9 +151,6 @@ pub(crate) async fn own<S>(
     own.listeners = try_join_all(listeners).await?.into_iter().flatten().collect();
     let mut groups = groups;
     match want {
-        Some(Want::Present(_)) => {
-            adopt(client, cx, marks, &id.uid, &mut own, &mut groups).await?;
-        }
         // The word of one list is not enough to say that nothing is left.
         Some(Want::Absent(_)) if own.is_empty() && groups.is_empty() => {
             let named = || ListPieces::named(piece_name(id));
@@ -165,7 +162,10 @@ pub(crate) async fn own<S>(
             others.retain(|one| marks.read(&one.tags, &id.uid) == Mark::Ours);
             (own.addresses, groups) = (addresses, others);
         }
-        Some(Want::Absent(_) | Want::Keep(_)) | None => {}
+        Some(Want::Present(_) | Want::Absent(_)) => {
+            adopt(client, cx, marks, &id.uid, &mut own, &mut groups).await?;
+        }
+        Some(Want::Keep(_)) | None => {}
     }
     let groups = groups.into_iter().map(|group| with_targets(client, cx, group));
     own.groups = try_join_all(groups).await?.into_iter().flatten().collect();

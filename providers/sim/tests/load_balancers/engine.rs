@@ -21,6 +21,7 @@ use ccm_core::telemetry::CloudMetrics;
 use ccm_provider_sim::registration;
 use simcloud::api::{
     CallEntry, CreateInstance, FaultKind, FaultSpec, InstanceId, OperationClass, OperationFilter,
+    RateLimit, SettingsPatch,
 };
 use simcloud::console::Console;
 use simcloud::{Config, Running, SimCloud, Token};
@@ -90,6 +91,12 @@ impl Stage {
         config.tokens.push(Token::new("provider", TOKEN));
         let running = SimCloud::start(config).await.unwrap();
         let console = Console::new(running.url(), "the-console", "the-controls").unwrap();
+        // Passes follow each other without a pause here, and how they cope with a limit is tested
+        // elsewhere.
+        let none = RateLimit { per_second: 0.0, burst: 1 };
+        let (read_rate, write_rate) = (Some(none), Some(none));
+        let patch = SettingsPatch { read_rate, write_rate, ..SettingsPatch::default() };
+        console.change_settings(&patch).await.unwrap();
         let file = format!("endpoint: {}\ntoken: {TOKEN}\nclusterID: {CLUSTER}\n", running.url());
         let setup = Setup {
             config: Some(ConfigFile { path: "/etc/sim.yaml".into(), bytes: file.into() }),

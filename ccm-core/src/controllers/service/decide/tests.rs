@@ -97,6 +97,7 @@ fn decided_with(service: &Service, known: Option<&Progress>, said: &Said) -> Dec
         service,
         digest: DIGEST,
         claims: &claims(),
+        is_stranger: false,
         known,
         said,
         members: 3,
@@ -300,6 +301,26 @@ fn other_classes_are_never_touched_not_even_with_our_finalizer(#[case] json: Val
 }
 
 #[test]
+fn what_others_served_stays_theirs_when_it_changes_its_type() {
+    let mut json = condition("True", "Ready");
+    json_patch::merge(&mut json, &json!({"spec": {"type": "ClusterIP"}}));
+    let service = held_and(&json);
+    let case = Case {
+        service: &service,
+        digest: DIGEST,
+        claims: &claims(),
+        is_stranger: true,
+        known: None,
+        said: &Said::default(),
+        members: 3,
+        may_repeat: false,
+    };
+    let decision = decide(&case, spec::read(&service, &Annotations::NONE));
+    assert!(decision.patch.is_empty() && decision.events.is_empty());
+    assert_eq!(aim(&decision.now), "nothing");
+}
+
+#[test]
 fn a_class_of_ours_is_served() {
     let json = json!({"spec": {"loadBalancerClass": "ours.example/lb"}});
     assert_eq!(decided(&service(&json), None).patch.add_finalizers, [keys::FINALIZER]);
@@ -379,6 +400,7 @@ fn no_nodes_are_told_once() {
             service: &service,
             digest: DIGEST,
             claims: &claims(),
+            is_stranger: false,
             known: Some(&known),
             said,
             members: 0,

@@ -36,12 +36,10 @@ pub(crate) fn plan(
                 let members = roll.of(&world.nodes, wish.zones);
                 present(marks, batch, &wish, &members, own)
             }
-            Err(refused) => refuse(id, own, refused),
+            Err(refused) => keep(batch, roll, want, world, own, Verdict::Refused(refused)),
         },
-        Want::Absent(_) => absent(id, own),
-        Want::Keep(_) => {
-            Plan { reports: vec![Report::new(id, holds(own), Verdict::Done)], ..Plan::default() }
-        }
+        Want::Absent(_) => absent(marks, id, own),
+        Want::Keep(_) => keep(batch, roll, want, world, own, Verdict::Done),
     }
 }
 
@@ -63,10 +61,33 @@ fn holds(own: &Own) -> Holds {
     if own.is_empty() { Holds::Nothing } else { Holds::Something }
 }
 
-/// It keeps what it has.
-fn refuse(id: &ObjectId, own: &Own, refused: CloudError) -> Plan<SimChange> {
-    let report = Report::new(id, holds(own), Verdict::Refused(refused));
-    Plan { reports: vec![report], ..Plan::default() }
+/// It keeps what it has; but nodes come and go, and a mistake that lasts must not cost it the last of
+/// its targets.
+fn keep(
+    batch: NonZeroUsize,
+    roll: &Roll,
+    want: &Want<LoadBalancerSpec>,
+    world: &World<LoadBalancerSpec>,
+    own: &Own,
+    verdict: Verdict,
+) -> Plan<SimChange> {
+    let identity = want.identity();
+    let id = &identity.id;
+    let reports = vec![Report::new(id, holds(own), verdict)];
+    let Ok(zones) = ServiceAnnotations::target_zones(&identity.annotations) else {
+        // Nobody knows which nodes are meant.
+        return Plan { reports, ..Plan::default() };
+    };
+    let members = roll.of(&world.nodes, zones.as_deref());
+    let keys: BTreeSet<_> = own.groups.iter().map(|it| key_of(&it.group)).collect();
+    let groups = keys.into_iter().filter_map(|key| own.group(key).map(|group| (key, group)));
+    let changes = groups.flat_map(|(key, group)| {
+        let (add, remove) = members.difference(&group.targets);
+        batches(key, &add, &remove, batch)
+    });
+    let mut stages = Vec::new();
+    push_stages(&mut stages, changes.collect());
+    Plan { stages: self::stages(id, stages.into_iter()), reports, ..Plan::default() }
 }
 
 /// A plan in the making.
@@ -412,8 +433,13 @@ fn failures(own: &Own) -> Vec<Note> {
     failed.map(note).collect()
 }
 
-/// Everything goes, listeners first.
-fn absent(id: &ObjectId, own: &Own) -> Plan<SimChange> {
+/// Everything goes, listeners first. What is ours by being used by our load balancer is marked before:
+/// once that is gone, nothing else would tell.
+fn absent(marks: &Marks, id: &ObjectId, own: &Own) -> Plan<SimChange> {
+    let mut draft = Draft::new(own);
+    let tags = marks.of(&id.uid);
+    own.addresses.iter().for_each(|one| draft.mark(one, &tags));
+    own.groups.iter().for_each(|one| draft.mark(&one.group, &tags));
     let (going, waits) = Down::all(own).stages(own);
     let verdict = match (own.is_empty(), &waits[..]) {
         (true, _) => Verdict::Done,
@@ -423,7 +449,7 @@ fn absent(id: &ObjectId, own: &Own) -> Plan<SimChange> {
     let mut report = Report::new(id, holds(own), verdict);
     report.annotations.insert(ServiceAnnotations::LOAD_BALANCER_ID.to_owned(), None);
     Plan {
-        stages: stages(id, going.into_iter()),
+        stages: stages(id, draft.building.into_iter().chain(going)),
         later: waits.into_iter().map(later).collect(),
         reports: vec![report],
     }

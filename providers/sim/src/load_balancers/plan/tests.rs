@@ -77,11 +77,14 @@ fn many_batches_are_one_stage() {
 }
 
 #[test]
-fn a_want_that_is_kept_changes_nothing() {
+fn a_want_that_is_kept_changes_nothing_but_its_nodes() {
     let mut cloud = Cloud::default();
     cloud.converge(&world(present(spec("web", &[80])), 3));
-    let plan = plan(&world(keep(), 0), &cloud.own);
-    assert!(plan.is_done());
+    assert!(plan(&world(keep(), 3), &cloud.own).is_done());
+    let follows = plan(&world(keep(), 4), &cloud.own);
+    let lines = lines(&follows);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0][0].starts_with("change targets of "), "{lines:?}");
 }
 
 #[test]

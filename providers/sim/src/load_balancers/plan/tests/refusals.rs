@@ -80,7 +80,7 @@ fn what_cannot_be_had_is_named_and_what_is_there_stays(
 ) {
     let mut cloud = Cloud::default();
     cloud.converge(&world(present(web()), 1));
-    let plan = plan(&world(present(bad), 0), &cloud.own);
+    let plan = plan(&world(present(bad), 1), &cloud.own);
     assert!(plan.is_done());
     let Verdict::Refused(err) = &plan.reports[0].verdict else { panic!("{plan:?}") };
     assert_eq!((err.kind(), err.message()), (Kind::InvalidConfiguration, want));
