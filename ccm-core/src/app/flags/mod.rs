@@ -58,11 +58,13 @@ pub fn parse(
     let mut args: Vec<OsString> = args.into_iter().map(|arg| with_dashes(arg.into())).collect();
     if args.get(1).is_some_and(|arg| arg == PLAN) {
         args.remove(1);
-        let (options, plan) =
-            read(program, &args, typed::plan_command(program.name, &program.providers))?;
+        let command = typed::plan_command(program.name, &program.providers);
+        let (options, plan) = read(program, &args, command, typed::Plan::from_arg_matches)?;
         return Ok(Command::Plan(options, plan));
     }
-    let (options, _) = read(program, &args, typed::command(program.name, &program.providers))?;
+    let command = typed::command(program.name, &program.providers);
+    // Its flags are not there without the command, and clap does not like to be asked for them.
+    let (options, _) = read(program, &args, command, |_| Ok(typed::Plan::default()))?;
     Ok(Command::Run(options))
 }
 
@@ -70,22 +72,17 @@ fn read(
     program: &Program,
     args: &[OsString],
     mut command: clap::Command,
+    plan: impl FnOnce(&clap::ArgMatches) -> clap::error::Result<typed::Plan>,
 ) -> Result<(Options, PlanOptions), Exit> {
-    let matches = command.try_get_matches_from_mut(args).and_then(|matches| {
-        let flags = Flags::from_arg_matches(&matches)?;
-        // Without the command they are not there. A debug build of clap says so by an error, a
-        // release build by `false`.
-        let is_plan = matches.try_contains_id("output").unwrap_or(false);
-        let plan = is_plan.then(|| typed::Plan::from_arg_matches(&matches)).transpose()?;
-        Ok((flags, plan))
-    });
+    let matches = command
+        .try_get_matches_from_mut(args)
+        .and_then(|matches| Ok((Flags::from_arg_matches(&matches)?, plan(&matches)?)));
     let (mut flags, plan) = matches.map_err(|err| refused(program, args, &err))?;
     if let Some(text) = version(program, &flags.global.version)? {
         return Err(Exit::asked_for(text));
     }
     flags.providers.clone_from(&program.providers);
-    let plan = plan.map_or_else(|| Ok(PlanOptions::default()), PlanOptions::try_from);
-    match (Options::try_from(flags), plan) {
+    match (Options::try_from(flags), PlanOptions::try_from(plan)) {
         (Ok(options), Ok(plan)) => Ok((options, plan)),
         (options, plan) => {
             let errors = [options.err(), plan.err()].into_iter().flatten();

@@ -247,6 +247,13 @@ pub(super) struct Plan {
     pub(super) color: String,
 }
 
+/// As nobody has typed anything.
+impl Default for Plan {
+    fn default() -> Self {
+        Self { output: "text".to_owned(), color: "never".to_owned() }
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global flags")]
 pub(super) struct Global {
