@@ -66,7 +66,8 @@ pub enum Want<S> {
     /// Nothing of it is to be left: the object is deleted, changed its type, or is not ours any more.
     Absent(Arc<Identity>),
     /// What it has stays, and it counts as a user of everything shared: the object cannot be read,
-    /// or it is not its turn. So a typo in one Service never closes another's firewall.
+    /// or it is not its turn. So a typo in one Service never closes another's firewall. Members may
+    /// still come and go where nodes do: a mistake that lasts should not cost the last of them.
     Keep(Arc<Identity>),
 }
 

@@ -40,6 +40,7 @@ use crate::cloud::{
 };
 use crate::cluster::client::{Reason, is_closed};
 use crate::cluster::events::{EventType, Recorder};
+use crate::cluster::keys;
 use crate::cluster::nodes::Nodes;
 use crate::cluster::service::{Service, ServiceKey};
 use crate::cluster::services::Services;
@@ -198,15 +199,27 @@ impl ServiceController {
         self.services.listed().await;
         self.nodes.listed().await;
         self.engine.members(self.roster.look().await);
+        let mut abandoned = 0;
         for service in self.services.all() {
             let decision = self.decide(&service, &File::default());
             if matches!(decision.now, Hand::Nothing) {
+                let is_held = service.has_finalizer(keys::FINALIZER) && service.ready().is_some();
+                abandoned += usize::from(is_held);
                 continue;
             }
             self.hand(&service.id(), decision.now);
             // It may go before it is seen to.
             let current = Some(Arc::new(service.identity()));
             self.desk.files().entry(service.key.clone()).or_default().current = current;
+        }
+        if abandoned > 0 {
+            // Another process of ours may serve them, so they are not ours to touch.
+            warn!(
+                count = abandoned,
+                "Services bear our condition and finalizer and are of classes that are not served \
+                 here: unless another process serves them, their deletion will wait; see \
+                 --load-balancer-class and --serve-classless-services"
+            );
         }
     }
 
