@@ -237,6 +237,7 @@ impl Controllers<'_> {
             services: Arc::clone(&services),
             nodes: Arc::clone(nodes),
             fleet: Arc::clone(fleet),
+            cloud: Arc::clone(&self.cloud),
             balancers,
             governor: governor.clone(),
             client: WriteClient(client),

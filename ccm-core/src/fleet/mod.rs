@@ -6,6 +6,8 @@
 
 pub(crate) mod kept;
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -82,6 +84,9 @@ pub struct Fleet {
 struct State {
     kept: Kept,
     questions: Vec<Question>,
+    /// By the names of the nodes that they are about: what is asked twice is asked once.
+    places: HashMap<NodeName, usize>,
+    under_way: HashMap<NodeName, UnderWay>,
     /// Why the last call failed.
     failing: Option<&'static str>,
 }
@@ -89,7 +94,14 @@ struct State {
 struct Question {
     node: NodeIdentity,
     urgency: Urgency,
-    answer: oneshot::Sender<Sighting>,
+    answers: Vec<oneshot::Sender<Sighting>>,
+}
+
+/// A question that has been sent, and who has joined it since.
+struct UnderWay {
+    node: NodeIdentity,
+    asked: Instant,
+    answers: Vec<oneshot::Sender<Sighting>>,
 }
 
 impl fmt::Debug for Fleet {
@@ -129,7 +141,7 @@ impl Fleet {
                     return Answer::Kept(sighting);
                 }
                 let (answer, receiver) = oneshot::channel();
-                state.questions.push(Question { node, urgency, answer });
+                state.ask(node, urgency, answer, now, max_age);
                 Answer::Coming(receiver)
             };
             nodes.into_iter().map(ask).collect()
@@ -220,11 +232,19 @@ impl Fleet {
     async fn answer(&self, batch: Vec<Question>) {
         let Some(urgency) = batch.iter().map(|question| question.urgency).min() else { return };
         let (nodes, askers): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|question| (question.node, question.answer)).unzip();
+            batch.into_iter().map(|question| (question.node, question.answers)).unzip();
+        let ours = self.state().send(&nodes, Instant::now());
         let sightings = self.see(urgency, Ask::Look, &nodes).await;
-        for (asker, sighting) in askers.into_iter().zip(sightings) {
-            // Whoever asked may have gone away.
-            let _ = asker.send(sighting);
+        let mut state = self.state();
+        for (index, (sighting, mut askers)) in sightings.into_iter().zip(askers).enumerate() {
+            if ours.contains(&index) {
+                let late = state.under_way.remove(&nodes[index].name);
+                askers.extend(late.into_iter().flat_map(|it| it.answers));
+            }
+            for asker in askers {
+                // Whoever asked may have gone away.
+                let _ = asker.send(sighting.clone());
+            }
         }
     }
 
@@ -291,11 +311,55 @@ impl Fleet {
 }
 
 impl State {
+    /// Takes a question. One about the same node that waits already, or that was sent not longer ago
+    /// than an answer may be old, serves both.
+    fn ask(
+        &mut self,
+        node: NodeIdentity,
+        urgency: Urgency,
+        answer: oneshot::Sender<Sighting>,
+        now: Instant,
+        max_age: Duration,
+    ) {
+        if let Some(place) = self.places.get(&node.name) {
+            let waiting = &mut self.questions[*place];
+            if waiting.node == node {
+                waiting.urgency = waiting.urgency.min(urgency);
+                waiting.answers.push(answer);
+                return;
+            }
+        } else if let Some(sent) = self.under_way.get_mut(&node.name)
+            && sent.node == node
+            && now.duration_since(sent.asked) < max_age
+        {
+            sent.answers.push(answer);
+            return;
+        }
+        self.places.insert(node.name.clone(), self.questions.len());
+        self.questions.push(Question { node, urgency, answers: vec![answer] });
+    }
+
+    /// Questions about these nodes are sent now. Says which of them others may join; about the rest
+    /// there is an earlier one, not answered yet, that they join.
+    fn send(&mut self, nodes: &[NodeIdentity], now: Instant) -> HashSet<usize> {
+        let mut ours = HashSet::new();
+        for (index, node) in nodes.iter().enumerate() {
+            if let Entry::Vacant(entry) = self.under_way.entry(node.name.clone()) {
+                entry.insert(UnderWay { node: node.clone(), asked: now, answers: Vec::new() });
+                ours.insert(index);
+            }
+        }
+        ours
+    }
+
     /// Takes up to `limit` questions, the urgent ones first, else in their order.
     fn most_urgent(&mut self, limit: usize) -> Vec<Question> {
         self.questions.sort_by_key(|question| question.urgency);
         let rest = self.questions.split_off(limit.min(self.questions.len()));
-        std::mem::replace(&mut self.questions, rest)
+        let batch = std::mem::replace(&mut self.questions, rest);
+        let places = self.questions.iter().enumerate();
+        self.places = places.map(|(place, it)| (it.node.name.clone(), place)).collect();
+        batch
     }
 }
 

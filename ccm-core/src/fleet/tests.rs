@@ -225,3 +225,35 @@ fn the_answer_to_an_older_question_does_not_replace_a_newer_one() {
     let last = kept.recall(&node("n"), start + second * 3, FRESH).unwrap();
     assert_eq!(last.instance().unwrap().incarnation, Incarnation::from("n/2"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_two_ask_at_once_is_asked_once_while_an_answer_may_be_as_old() {
+    let (fleet, cloud) = fleet();
+    let nodes = || vec![node("a"), node("gone-b")];
+    let ask = |max_age| fleet.look(nodes(), max_age, Urgency::Refresh);
+    let old = Duration::from_secs(5);
+    futures::join!(ask(old), ask(old));
+    assert_eq!(*cloud.calls.lock().unwrap(), [2]);
+
+    // One that joins on the way; and one that wants to know what is so after it asked.
+    let late = async {
+        sleep(Duration::from_millis(20)).await;
+        futures::join!(
+            fleet.look(vec![node("gone-b")], old, Urgency::Refresh),
+            fleet.look(vec![node("gone-b")], Duration::ZERO, Urgency::Refresh),
+        )
+    };
+    let (first, (joined, fresh)) =
+        futures::join!(fleet.look(vec![node("gone-b")], Duration::ZERO, Urgency::Refresh), late);
+    assert_eq!(joined[0].asked, first[0].asked);
+    assert!(fresh[0].asked > first[0].asked);
+    assert_eq!(*cloud.calls.lock().unwrap(), [2, 1, 1]);
+
+    // Another identity is another question, whatever the name.
+    let other = NodeIdentity { provider_id: ProviderId::try_from("test://x").ok(), ..node("a") };
+    futures::join!(
+        fleet.look(vec![node("a")], Duration::ZERO, Urgency::Refresh),
+        fleet.look(vec![other], Duration::ZERO, Urgency::Refresh),
+    );
+    assert_eq!(*cloud.calls.lock().unwrap(), [2, 1, 1, 2]);
+}

@@ -36,7 +36,8 @@ use self::roster::{News, Roster};
 use super::progress::Progress as Health;
 use super::write::{WriteClient, code, refusal};
 use crate::cloud::{
-    Annotations, Converger, Identity, LoadBalancerSpec, Needs, ObjectId, Urgency, Want,
+    Annotations, CloudProvider, Converger, Identity, LoadBalancerSpec, Needs, ObjectId, Urgency,
+    Want,
 };
 use crate::cluster::client::{Reason, is_closed};
 use crate::cluster::events::{EventType, Recorder};
@@ -87,6 +88,8 @@ pub struct Parts {
     pub nodes: Arc<Nodes>,
     /// The machines behind them.
     pub fleet: Arc<Fleet>,
+    /// Says which nodes are ours.
+    pub cloud: Arc<dyn CloudProvider>,
     /// What makes load balancers.
     pub balancers: Converger<LoadBalancerSpec>,
     /// Every request to the cloud passes it.
@@ -123,6 +126,7 @@ impl ServiceController {
             services,
             nodes,
             fleet,
+            cloud,
             balancers,
             governor,
             client,
@@ -142,7 +146,7 @@ impl ServiceController {
             Arc::clone(&desk) as Arc<dyn Office>,
             converge,
         );
-        let roster = Roster::new(Arc::clone(&nodes), fleet, settings.needs.clone());
+        let roster = Roster::new(Arc::clone(&nodes), fleet, cloud, settings.needs.clone());
         let writers = Semaphore::new(settings.workers.get().into());
         Arc::new(Self {
             settings,

@@ -12,8 +12,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::members::{is_member, is_relevant};
-use crate::cloud::{CloudError, Evidence, Kind, Member, Needs, NodeName, Observation, Urgency};
-use crate::cluster::node::Node;
+use crate::cloud::{
+    Belongs, CloudError, CloudProvider, Evidence, Kind, Member, Needs, NodeIdentity, NodeName,
+    Observation, Urgency,
+};
 use crate::cluster::nodes::{NodeChange, Nodes};
 use crate::fleet::Fleet;
 
@@ -89,7 +91,10 @@ pub(super) struct Roster {
     fleet: Arc<Fleet>,
     needs: Needs,
     intake: Arc<Intake>,
+    cloud: Arc<dyn CloudProvider>,
     last: Mutex<Arc<[Member]>>,
+    /// Since when the cloud could not tell about a node.
+    doubted: Mutex<HashMap<NodeName, Instant>>,
 }
 
 #[derive(Debug)]
@@ -125,12 +130,22 @@ impl Intake {
 
 impl Roster {
     /// Fed by the watch from now on.
-    pub(super) fn new(nodes: Arc<Nodes>, fleet: Arc<Fleet>, needs: Needs) -> Self {
+    pub(super) fn new(
+        nodes: Arc<Nodes>,
+        fleet: Arc<Fleet>,
+        cloud: Arc<dyn CloudProvider>,
+        needs: Needs,
+    ) -> Self {
         let (gathering, changed) = (Mutex::default(), Notify::new());
         let intake = Arc::new(Intake { gathering, changed });
         let (feed, declared) = (Arc::clone(&intake), needs.clone());
         nodes.on_change(move |change| feed.take(change, &declared));
-        Self { nodes, fleet, needs, intake, last: Mutex::default() }
+        let (last, doubted) = (Mutex::default(), Mutex::default());
+        Self { nodes, fleet, needs, intake, cloud, last, doubted }
+    }
+
+    fn doubted(&self) -> MutexGuard<'_, HashMap<NodeName, Instant>> {
+        self.doubted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn last(&self) -> MutexGuard<'_, Arc<[Member]>> {
@@ -164,27 +179,61 @@ impl Roster {
     }
 
     /// Looks at everybody. Takes no longer than the fleet's patience.
+    ///
+    /// Nodes of other clouds are no members, and nobody asks about them. One about which the cloud
+    /// could tell nothing a moment ago is asked about again after a while, or when it has changed:
+    /// not whenever another node comes or goes.
     pub(super) async fn look(&self) -> Arc<[Member]> {
         let mut nodes = self.nodes.all();
         nodes.retain(|node| is_member(node));
         nodes.sort_by(|one, other| one.name.cmp(&other.name));
-        let identity = |node: &Arc<Node>| node.identity(&self.needs);
-        let identities: Vec<_> = nodes.iter().map(identity).collect();
-        let sightings = self.fleet.look(identities.clone(), MAX_AGE, Urgency::Refresh).await;
+        let identities = nodes.iter().map(|node| node.identity(&self.needs));
+        let is_foreign =
+            |node: &NodeIdentity| matches!(self.cloud.belongs(node), Belongs::Foreign(_));
+        let identities: Vec<_> = identities.filter(|node| !is_foreign(node)).collect();
         let before = Arc::clone(&self.last());
         let before: HashMap<&NodeName, &Member> =
             before.iter().map(|member| (&member.node.name, member)).collect();
-        let each = identities.into_iter().zip(sightings);
-        let members: Arc<[Member]> = each
-            .map(|(node, sighting)| {
-                let last = before.get(&node.name).filter(|member| member.node.uid == node.uid);
-                let instance = believed(last.copied(), sighting.observation);
-                Member { node, instance }
-            })
-            .collect();
+        let last = |node: &NodeIdentity| {
+            before.get(&node.name).copied().filter(|member| member.node.uid == node.uid)
+        };
+
+        let now = Instant::now();
+        let mut doubted = std::mem::take(&mut *self.doubted());
+        doubted.retain(|_, since| now.duration_since(*since) < DOUBT);
+        let is_asked = |node: &&NodeIdentity| {
+            let is_same = last(node).is_some_and(|member| member.node == **node);
+            !(is_same && doubted.contains_key(&node.name))
+        };
+        let asked: Vec<_> = identities.iter().filter(is_asked).cloned().collect();
+        let names: Vec<_> = asked.iter().map(|node| node.name.clone()).collect();
+        let sightings = self.fleet.look(asked, MAX_AGE, Urgency::Refresh).await;
+        let mut seen: HashMap<_, _> =
+            names.into_iter().zip(sightings.into_iter().map(|it| it.observation)).collect();
+        let members = identities.into_iter().map(|node| {
+            let last = last(&node);
+            let instance = match (seen.remove(&node.name), last) {
+                (Some(observation), last) => {
+                    if !matches!(*observation, Observation::Present(_)) {
+                        doubted.insert(node.name.clone(), now);
+                    }
+                    believed(last, observation)
+                }
+                (None, Some(last)) => Arc::clone(&last.instance),
+                (None, None) => Arc::new(Observation::Unknown(unconfirmed())),
+            };
+            Member { node, instance }
+        });
+        let members: Arc<[Member]> = members.collect();
+        *self.doubted() = doubted;
         *self.last() = Arc::clone(&members);
         members
     }
+}
+
+fn unconfirmed() -> CloudError {
+    let message = "the cloud's list does not have it, and nobody has confirmed that";
+    CloudError::new(Kind::Unavailable, message)
 }
 
 /// What a look is taken for. A list that leaves a machine out is a suspicion and no more: where it is
@@ -193,10 +242,7 @@ impl Roster {
 fn believed(last: Option<&Member>, now: Arc<Observation>) -> Arc<Observation> {
     let doubt = match &*now {
         Observation::Present(_) | Observation::Gone(Evidence::Terminated) => return now,
-        Observation::Gone(Evidence::Absent) => {
-            let message = "the cloud's list does not have it, and nobody has confirmed that";
-            CloudError::new(Kind::Unavailable, message)
-        }
+        Observation::Gone(Evidence::Absent) => unconfirmed(),
         Observation::Unknown(err) => err.repeat(),
     };
     match last {
