@@ -6,8 +6,8 @@
 
 pub(crate) mod kept;
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -95,6 +95,9 @@ struct Question {
     node: NodeIdentity,
     urgency: Urgency,
     answers: Vec<oneshot::Sender<Sighting>>,
+    /// It is on its way, and others may join it. Not so where an earlier one about the same node is
+    /// not answered yet: that is the one to join.
+    leads: bool,
 }
 
 /// A question that has been sent, and who has joined it since.
@@ -231,13 +234,13 @@ impl Fleet {
     /// Asks the cloud about one group.
     async fn answer(&self, batch: Vec<Question>) {
         let Some(urgency) = batch.iter().map(|question| question.urgency).min() else { return };
+        let leads: Vec<_> = batch.iter().map(|question| question.leads).collect();
         let (nodes, askers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|question| (question.node, question.answers)).unzip();
-        let ours = self.state().send(&nodes, Instant::now());
         let sightings = self.see(urgency, Ask::Look, &nodes).await;
         let mut state = self.state();
         for (index, (sighting, mut askers)) in sightings.into_iter().zip(askers).enumerate() {
-            if ours.contains(&index) {
+            if leads[index] {
                 let late = state.under_way.remove(&nodes[index].name);
                 askers.extend(late.into_iter().flat_map(|it| it.answers));
             }
@@ -336,27 +339,23 @@ impl State {
             return;
         }
         self.places.insert(node.name.clone(), self.questions.len());
-        self.questions.push(Question { node, urgency, answers: vec![answer] });
-    }
-
-    /// Questions about these nodes are sent now. Says which of them others may join; about the rest
-    /// there is an earlier one, not answered yet, that they join.
-    fn send(&mut self, nodes: &[NodeIdentity], now: Instant) -> HashSet<usize> {
-        let mut ours = HashSet::new();
-        for (index, node) in nodes.iter().enumerate() {
-            if let Entry::Vacant(entry) = self.under_way.entry(node.name.clone()) {
-                entry.insert(UnderWay { node: node.clone(), asked: now, answers: Vec::new() });
-                ours.insert(index);
-            }
-        }
-        ours
+        self.questions.push(Question { node, urgency, answers: vec![answer], leads: false });
     }
 
     /// Takes up to `limit` questions, the urgent ones first, else in their order.
     fn most_urgent(&mut self, limit: usize) -> Vec<Question> {
         self.questions.sort_by_key(|question| question.urgency);
         let rest = self.questions.split_off(limit.min(self.questions.len()));
-        let batch = std::mem::replace(&mut self.questions, rest);
+        let mut batch = std::mem::replace(&mut self.questions, rest);
+        // In the same moment, so that nobody asks in between and finds neither.
+        let asked = Instant::now();
+        for question in &mut batch {
+            if let Entry::Vacant(entry) = self.under_way.entry(question.node.name.clone()) {
+                let node = question.node.clone();
+                entry.insert(UnderWay { node, asked, answers: Vec::new() });
+                question.leads = true;
+            }
+        }
         let places = self.questions.iter().enumerate();
         self.places = places.map(|(place, it)| (it.node.name.clone(), place)).collect();
         batch

@@ -11,7 +11,7 @@ use crate::cloud::{Owned, Uid};
 use crate::report::Chain;
 
 /// After the start, so that what is on its way is not taken for lost.
-const FIRST: Duration = Duration::from_mins(1);
+const FIRST: Duration = Duration::from_mins(5);
 
 /// Things that one log line names.
 const NAMED: usize = 20;
