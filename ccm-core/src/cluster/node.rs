@@ -1,7 +1,6 @@
 //! A Node as we keep it: only what controllers read, so that memory grows with the number of
 //! nodes and not with what others store on them.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,6 +10,7 @@ use serde::Deserialize;
 
 use super::events::Involved;
 use super::keys;
+use super::meta::{core_resource, metadata};
 use super::pairs::Pairs;
 use crate::cloud::{
     AddressKind, Labels, Needs, NodeAddress, NodeIdentity, NodeName, ProviderId, Uid,
@@ -173,7 +173,7 @@ impl Node {
 /// whatever else is on it is skipped while parsing. Lives only until it is cached.
 #[derive(Clone, Debug, Deserialize)]
 pub struct WireNode {
-    #[serde(deserialize_with = "super::meta::metadata")]
+    #[serde(deserialize_with = "metadata")]
     metadata: ObjectMeta,
     #[serde(default)]
     spec: WireSpec,
@@ -227,34 +227,7 @@ struct WireNodeInfo {
     system_uuid: String,
 }
 
-impl kube::Resource for WireNode {
-    type DynamicType = ();
-    type Scope = ClusterResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "Node".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "nodes".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+core_resource!(WireNode, ClusterResourceScope, "Node", "nodes");
 
 impl WireNode {
     /// `metadata.name`.

@@ -4,7 +4,6 @@
 //! that cannot be parsed breaks the watch for all. So every value is taken as it comes, and judged
 //! when it is trimmed.
 
-use std::borrow::Cow;
 use std::fmt::Display;
 use std::num::NonZeroU16;
 use std::time::{Duration, SystemTime};
@@ -18,7 +17,7 @@ use crate::cloud::{
     ExternalTrafficPolicy, IngressAddress, IngressPoint, IngressPort, IpFamily, IpMode, Protocol,
     ServicePort,
 };
-use crate::cluster::meta::metadata;
+use crate::cluster::meta::{core_resource, metadata};
 use crate::cluster::node::{ConditionStatus, Version};
 use crate::cluster::pairs::Pairs;
 
@@ -118,34 +117,7 @@ struct WireCondition {
     last_transition_time: Option<Time>,
 }
 
-impl kube::Resource for WireService {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "Service".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "services".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+core_resource!(WireService, NamespaceResourceScope, "Service", "services");
 
 impl WireService {
     /// By what it is found.

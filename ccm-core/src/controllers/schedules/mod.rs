@@ -27,20 +27,9 @@ mod time;
 mod wire;
 mod world;
 
-use std::time::Instant;
-
 use self::mutants::Mutant;
 use self::world::run;
-use crate::chance::Figures;
-
-/// Schedules that are run where nobody says otherwise.
-const SCHEDULES: u64 = 10_000;
-
-/// Schedules in which a deliberate mistake must be found.
-const MUTANT_SEEDS: u64 = 1000;
-
-/// Lines of the trace that are printed when a law is broken.
-const TAIL: usize = 60;
+use crate::chance::Campaign;
 
 /// What must have happened in so many schedules: what never happens is not proved.
 const COVERED: [&str; 44] = [
@@ -90,64 +79,32 @@ const COVERED: [&str; 44] = [
     "write of a dead process",
 ];
 
-fn from_env(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// Prints how a seed fails, and how to see more of it.
-fn report(seed: u64, how: &str, mutant: Option<Mutant>) {
-    let trace = run(seed, mutant, true).trace;
-    let tail = &trace[trace.len().saturating_sub(TAIL)..];
-    println!("{}\n", tail.join("\n"));
-    println!("seed {seed}: {how}");
-    println!("CCM_SEED={seed} cargo test -p ccm-core --lib schedules::one -- --nocapture");
-}
+const CAMPAIGN: Campaign<Mutant> = Campaign {
+    module: "schedules",
+    schedules: 10_000,
+    mutant_seeds: 1000,
+    tail: 60,
+    covered: &COVERED,
+    run,
+};
 
 #[test]
 fn all_laws_hold_in_random_schedules() {
-    let count = from_env("CCM_SCHEDULES").unwrap_or(SCHEDULES);
-    let first = from_env("CCM_FIRST_SEED").unwrap_or_default();
-    let began = Instant::now();
-    let mut figures = Figures::default();
-    for seed in first..first + count {
-        let end = run(seed, None, false);
-        if let Some(how) = end.broken {
-            report(seed, &how, None);
-            panic!("seed {seed}: {how}");
-        }
-        figures.merge(&end.figures);
-    }
-    println!("{count} schedules in {:.1} s:\n{figures}", began.elapsed().as_secs_f64());
-    if count >= SCHEDULES / 5 {
-        let missed: Vec<_> = COVERED.iter().filter(|what| figures.get(what) == 0).collect();
-        assert!(missed.is_empty(), "never happened: {missed:?}");
-    }
+    CAMPAIGN.all_laws_hold();
 }
 
 /// Replays the schedule of `CCM_SEED`.
 #[test]
 fn one() {
-    let seed = from_env("CCM_SEED").unwrap_or(1);
-    let end = run(seed, None, true);
-    println!("{}\n{}", end.trace.join("\n"), end.figures);
-    assert_eq!(end.broken, None, "seed {seed}");
+    CAMPAIGN.replay_one();
 }
 
-/// A seed gives the same schedule each time: otherwise none could be replayed.
 #[test]
 fn a_schedule_can_be_replayed() {
-    for seed in 0..20 {
-        assert_eq!(run(seed, None, true).trace, run(seed, None, true).trace, "seed {seed}");
-    }
+    CAMPAIGN.can_be_replayed();
 }
 
-/// Each deliberate mistake is found, and soon.
 #[test]
 fn the_laws_have_teeth() {
-    for mutant in Mutant::ALL {
-        let found =
-            (0..MUTANT_SEEDS).find_map(|seed| Some((seed, run(seed, Some(mutant), false).broken?)));
-        let (seed, how) = found.unwrap_or_else(|| panic!("{mutant:?} is not found"));
-        println!("{mutant:?}: found by seed {seed}: {how}");
-    }
+    CAMPAIGN.has_teeth(Mutant::ALL);
 }

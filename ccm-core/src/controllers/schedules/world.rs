@@ -14,6 +14,7 @@ use super::process::{Generation, Job, Process, Turn};
 use super::setup::Setup;
 use super::time::{Ms, Time, s};
 use super::wire::{Flight, Mishap, Reply};
+use crate::chance::End;
 use crate::chance::Figures;
 use crate::chance::Rng;
 use crate::cluster::node::Node;
@@ -126,14 +127,6 @@ pub(super) struct World {
     pub(super) settled: Option<Settled>,
     pub(super) over: bool,
     broken: Option<String>,
-}
-
-/// How a schedule ended.
-#[derive(Debug)]
-pub(super) struct End {
-    pub(super) figures: Figures,
-    pub(super) broken: Option<String>,
-    pub(super) trace: Vec<String>,
 }
 
 /// Runs the schedule of this seed.

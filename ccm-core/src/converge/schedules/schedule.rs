@@ -10,7 +10,7 @@ use super::mutants::Mutant;
 use super::process::{Heard, Process};
 use super::setup::Setup;
 use super::state::{Ms, Sim};
-use crate::chance::Figures;
+use crate::chance::End;
 use crate::chance::Rng;
 use crate::cloud::Uid;
 
@@ -23,14 +23,6 @@ const RETRIED: Duration = Duration::from_mins(12);
 /// Looks at one unit in an hour in which everything fails. With the drift check or a change to begin
 /// with, at 0, 5, 15, 35, 75, 155 and 315 seconds, and then every five minutes.
 const LOOKS_OF_AN_HOUR: u64 = 7 + 11;
-
-/// How a schedule ended.
-#[derive(Debug)]
-pub(super) struct End {
-    pub(super) figures: Figures,
-    pub(super) broken: Option<String>,
-    pub(super) trace: Vec<String>,
-}
 
 /// Runs the schedule of this seed.
 pub(super) fn run(seed: u64, mutant: Option<Mutant>, traced: bool) -> End {
