@@ -62,6 +62,7 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
         options.cloud.config.as_deref(),
         options.cluster.name.as_str().into(),
         user_agent(),
+        options.cluster.cidrs.clone(),
     )?;
     if cloud.cluster_id().is_none() {
         if !options.cloud.allow_untagged {

@@ -244,7 +244,7 @@ impl Controllers<'_> {
             // Upstream's component, which dashboards and people filter by.
             recorder: self.recorder.for_component("service-controller"),
             metrics: self.metrics.service.clone(),
-            converge: self.metrics.converge.clone(),
+            converge: self.metrics.converge.of("load_balancer"),
         };
         let settings = service::Settings {
             workers: options.concurrent_syncs,

@@ -89,7 +89,7 @@ pub(in crate::controllers) fn main_patch(
 mod tests {
     use super::*;
     use crate::cloud::{AddressKind, NodeAddress, ProviderId};
-    use crate::cluster::node::{ConditionStatus, InstanceKnown};
+    use crate::cluster::node::{Condition, ConditionStatus};
     use crate::cluster::pairs::Pairs;
     use crate::controllers::known::Known;
     use crate::controllers::node::decide::tests::new_node;
@@ -123,7 +123,7 @@ mod tests {
                 },
             })
         );
-        let known = InstanceKnown { status: ConditionStatus::True, reason: "x".into() };
+        let known = Condition { status: ConditionStatus::True, reason: "x".into() };
         let same = Node { instance_known: Some(known), ..new_node() };
         let patch = status_patch(&same, &change, now());
         assert_eq!(patch["status"]["conditions"][0].get("lastTransitionTime"), None);

@@ -6,7 +6,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::cloud::{AddressKind, CloudError, Detail, Evidence, Kind, PodCidrs, RunState};
-use crate::cluster::node::{InstanceKnown, Taint, Version};
+use crate::cluster::node::{Condition, Taint, Version};
 use crate::cluster::pairs::Pairs;
 use crate::controllers::known::{INSTANCE_FOUND, INSTANCE_NOT_FOUND};
 
@@ -49,6 +49,8 @@ pub(crate) fn new_node() -> Node {
         system_uuid: None,
         ready: Some(ConditionStatus::True),
         instance_known: None,
+        pod_cidrs: [].into(),
+        network_unavailable: None,
     }
 }
 
@@ -78,8 +80,7 @@ fn after(mut node: Node, changes: &Changes) -> Node {
         node.odd_addresses = false;
     }
     if let Some(known) = &changes.status.known {
-        node.instance_known =
-            Some(InstanceKnown { status: known.status, reason: known.reason.into() });
+        node.instance_known = Some(Condition { status: known.status, reason: known.reason.into() });
     }
     let mut labels: BTreeMap<_, _> =
         node.labels.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
@@ -187,7 +188,7 @@ fn a_wish_that_cannot_be_obeyed_keeps_the_taint_and_says_so() {
 
 #[test]
 fn the_write_that_ends_a_wait_says_so() {
-    let waiting = InstanceKnown { status: ConditionStatus::False, reason: "x".into() };
+    let waiting = Condition { status: ConditionStatus::False, reason: "x".into() };
     let node = Node { instance_known: Some(waiting), ..new_node() };
     let known = changes(&node, &Observation::Present(instance())).status.known.unwrap();
     assert_eq!((known.status, known.reason), (ConditionStatus::True, INSTANCE_FOUND));
@@ -265,7 +266,7 @@ fn any_node() -> impl Strategy<Value = Node> {
         annotations: wish.iter().map(|wish| (keys::PROVIDED_NODE_IP, wish.as_str())).collect(),
         provider_id: id.map(|id| ProviderId::try_from(id).unwrap()),
         instance_known: said
-            .then(|| InstanceKnown { status: ConditionStatus::Unknown, reason: "x".into() }),
+            .then(|| Condition { status: ConditionStatus::Unknown, reason: "x".into() }),
         ..new_node()
     })
 }
