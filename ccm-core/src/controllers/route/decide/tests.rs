@@ -10,6 +10,8 @@ use crate::controllers::node::decide::tests::new_node;
 use crate::converge::Cause;
 
 const DIGEST: u64 = 7;
+const LONG: Duration = Duration::from_hours(1);
+const NOW: Duration = Duration::ZERO;
 
 fn node() -> Node {
     Node {
@@ -69,7 +71,7 @@ fn troubled_by(kind: Kind, was_done: bool, progress: Progress) -> Progress {
 }
 
 fn decided(node: &Node, ranges: &Ranges, known: Option<&Progress>) -> Decision {
-    decided_after(node, ranges, known, None, true)
+    decided_after(node, ranges, known, None, LONG)
 }
 
 fn decided_after(
@@ -77,10 +79,10 @@ fn decided_after(
     ranges: &Ranges,
     known: Option<&Progress>,
     told: Option<&Told>,
-    may_repeat: bool,
+    since: Duration,
 ) -> Decision {
     let belongs = if node.provider_id.is_some() { Belongs::Ours } else { Belongs::Unsaid };
-    decide(&Case { node, belongs: &belongs, ranges, digest: DIGEST, known, told, may_repeat })
+    decide(&Case { node, belongs: &belongs, ranges, digest: DIGEST, known, told, since })
 }
 
 fn status(decision: &Decision) -> Option<(ConditionStatus, &str)> {
@@ -123,9 +125,9 @@ fn a_foreign_node_is_left_alone() {
             digest: DIGEST,
             known: known.as_ref(),
             told: None,
-            may_repeat: true,
+            since: LONG,
         };
-        assert_eq!(decide(&case), Decision { want, tell: None });
+        assert_eq!(decide(&case), Decision { want, tell: None, is_held: false });
     }
 }
 
@@ -216,19 +218,39 @@ fn ranges_that_cannot_be_had_are_told_whatever_is_known() {
 fn what_passes_by_itself_is_not_told_in_all_its_words() {
     let at = said(node(), ConditionStatus::True, NO_ROUTE_CREATED);
     let known = troubled_by(Kind::Unavailable, false, waiting());
-    let after = |told: Option<&Told>, may_repeat| {
-        decided_after(&at, &good(), Some(&known), told, may_repeat).tell.is_some()
+    let after = |told: Option<&Told>, since| {
+        decided_after(&at, &good(), Some(&known), told, since).tell.is_some()
     };
     let same = decided(&node(), &good(), Some(&known)).tell.unwrap();
     let other = Told { message: "other".to_owned(), ..same.clone() };
+    let of_another_sort = Told { state: "Other", ..other.clone() };
     let lasting = Told { passes: false, ..other.clone() };
-    assert!(!after(None, true), "said by another process");
-    assert!(!after(Some(&same), true));
-    assert!(!after(Some(&other), false));
-    assert!(after(Some(&other), true));
-    assert!(after(Some(&lasting), false));
+    assert!(!after(None, NOW), "said by another process");
+    assert!(after(None, REPEAT), "maybe in other words, long ago");
+    assert!(!after(Some(&same), LONG));
+    assert!(!after(Some(&other), REPEAT));
+    assert!(after(Some(&other), REWORD));
+    assert!(!after(Some(&of_another_sort), NOW));
+    assert!(after(Some(&of_another_sort), REPEAT));
+    assert!(after(Some(&lasting), NOW));
     let known = troubled_by(Kind::PermissionDenied, false, waiting());
-    assert!(decided_after(&at, &good(), Some(&known), None, false).tell.is_some());
+    assert!(decided_after(&at, &good(), Some(&known), None, NOW).tell.is_some());
+}
+
+#[test]
+fn who_else_writes_the_condition_is_answered_once_a_minute() {
+    let told = decided(&node(), &good(), Some(&done())).tell.unwrap();
+    let overwritten = said(node(), ConditionStatus::False, "CiliumIsUp");
+    let after = |since| {
+        let known = done();
+        decided_after(&overwritten, &good(), Some(&known), Some(&told), since)
+    };
+    assert_eq!((after(NOW).tell, after(NOW).is_held), (None, true));
+    assert_eq!((status(&after(REPEAT)), after(REPEAT).is_held), (REACHABLE, false));
+    // What is new is said at once.
+    let known = troubled_by(Kind::PermissionDenied, false, waiting());
+    let news = decided_after(&overwritten, &good(), Some(&known), Some(&told), NOW);
+    assert_eq!((status(&news), news.is_held), (UNREACHABLE, false));
 }
 
 /// A decision made after it was acted on is empty.
@@ -241,6 +263,6 @@ fn what_passes_by_itself_is_not_told_in_all_its_words() {
 fn what_was_told_is_not_told_again(#[case] ranges: Ranges, #[case] known: Progress) {
     let told = decided(&node(), &ranges, Some(&known)).tell.unwrap();
     let after = said(node(), told.status, told.reason);
-    let again = decided_after(&after, &ranges, Some(&known), Some(&told), true);
+    let again = decided_after(&after, &ranges, Some(&known), Some(&told), LONG);
     assert_eq!(again.tell, None);
 }
