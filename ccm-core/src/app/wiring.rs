@@ -1,5 +1,7 @@
 //! What the controllers are made from, and how they are started.
 
+mod node_ipam;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +34,8 @@ use crate::fleet::Fleet;
 use crate::governor::Governor;
 use crate::report::Chain;
 use crate::telemetry::{
-    CloudMetrics, ConvergeMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics, ServiceMetrics,
+    CloudMetrics, ConvergeMetrics, IpamMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics,
+    ServiceMetrics,
 };
 
 /// How long the provider may take to find its surroundings before it starts over.
@@ -45,6 +48,7 @@ const CONNECT_PAUSE: Duration = Duration::from_secs(30);
 const NODE_SHORT: &str = "cloud-node";
 const LIFECYCLE_SHORT: &str = "cloud-node-lifecycle";
 const SERVICE_SHORT: &str = "service";
+const NODE_IPAM_SHORT: &str = "nodeipam";
 
 /// What is counted.
 pub(super) struct Metrics {
@@ -54,6 +58,7 @@ pub(super) struct Metrics {
     lifecycle: LifecycleMetrics,
     service: ServiceMetrics,
     converge: ConvergeMetrics,
+    ipam: IpamMetrics,
 }
 
 impl Metrics {
@@ -69,6 +74,7 @@ impl Metrics {
             lifecycle: LifecycleMetrics::register(registry),
             service: ServiceMetrics::register(registry),
             converge: ConvergeMetrics::register(registry),
+            ipam: IpamMetrics::register(registry),
         }
     }
 
@@ -79,7 +85,7 @@ impl Metrics {
 
     /// No controller runs yet.
     pub(super) fn nothing_runs(&self) {
-        for name in [NODE_SHORT, LIFECYCLE_SHORT, SERVICE_SHORT] {
+        for name in [NODE_SHORT, LIFECYCLE_SHORT, SERVICE_SHORT, NODE_IPAM_SHORT] {
             self.process.runs(name, false);
         }
     }
@@ -108,12 +114,19 @@ impl Controllers<'_> {
         let cloud = Arc::clone(&self.cloud);
         let needs = &self.registration.needs;
         let governor = Governor::new(self.gate.clone(), self.metrics.cloud.clone());
+        let nodes = Arc::new(Nodes::new(needs.node_annotations));
+        let connected = CancellationToken::new();
         let Some(instances) = cloud.instances() else {
             without_instances(&*cloud)?;
-            warn!(provider = cloud.name(), "no instances: no controller runs");
+            if self.start_node_ipam(&nodes, None, connected, tasks, checks)? {
+                warn!(provider = cloud.name(), "no instances: only ranges for pods are seen to");
+                let (client, stop) = (self.cluster.client("shared-informers")?, tasks.stop());
+                tasks.spawn("nodes", async move { nodes.run(client, stop).await });
+            } else {
+                warn!(provider = cloud.name(), "no instances: no controller runs");
+            }
             return Ok(());
         };
-        let nodes = Arc::new(Nodes::new(needs.node_annotations));
         let fleet = Arc::new(Fleet::new(instances, governor.clone()));
         let writer = WriteClient(self.cluster.mutating_client("node-controller", self.gate)?);
         let initialiser = self.initialiser(&nodes, &fleet, writer.clone());
@@ -125,6 +138,7 @@ impl Controllers<'_> {
             None
         };
 
+        self.start_node_ipam(&nodes, Some(&fleet), connected.clone(), tasks, checks)?;
         let client = self.cluster.client("shared-informers")?;
         let stop = tasks.stop();
         tasks.spawn("nodes", {
@@ -151,6 +165,7 @@ impl Controllers<'_> {
             if !connect(&*cloud, &governor, &reader, &needs, &stop).await {
                 return;
             }
+            connected.cancel();
             let runs = |name, runs| process.runs(name, runs);
             runs(NODE_SHORT, true);
             runs(LIFECYCLE_SHORT, true);

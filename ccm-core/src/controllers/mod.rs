@@ -4,6 +4,7 @@
 
 mod known;
 pub mod node;
+pub mod node_ipam;
 pub mod node_lifecycle;
 mod progress;
 pub mod rehearsal;

@@ -6,6 +6,7 @@
 mod cloud;
 mod converge;
 mod node;
+mod node_ipam;
 mod node_lifecycle;
 mod process;
 mod service;
@@ -17,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 pub use self::cloud::CloudMetrics;
 pub use self::converge::ConvergeMetrics;
 pub use self::node::NodeMetrics;
+pub use self::node_ipam::IpamMetrics;
 pub use self::node_lifecycle::LifecycleMetrics;
 pub use self::process::ProcessMetrics;
 pub use self::service::ServiceMetrics;
@@ -52,6 +54,15 @@ mod tests {
         let service = ServiceMetrics::register(&mut registry);
         let converge = ConvergeMetrics::register(&mut registry);
         let process = ProcessMetrics::register(&mut registry);
+        let ipam = IpamMetrics::register(&mut registry);
+        let range = "10.244.0.0/16".parse().unwrap();
+        ipam.pool(&range, 256.0);
+        ipam.allocated(&range, 3, 0.25);
+        ipam.released(&range, 1, 0.125);
+        ipam.tries(&range, 1);
+        ipam.waiting("exhausted", 2);
+        ipam.write("ranges");
+        ipam.refused("changed");
         service.hosts_updated(Duration::from_millis(1500));
         service.hosts_not_updated(Duration::from_secs(3));
         service.nodes_passed(Duration::from_mins(150));
@@ -118,6 +129,15 @@ mod tests {
             r#"ccm_converge_passes_total{outcome="Done"} 1"#,
             r#"ccm_converge_pass_duration_seconds_bucket{le="0.05"} 1"#,
             r#"ccm_converge_changes_total{effect="create",outcome="Done"} 1"#,
+            r#"node_ipam_controller_cidrset_cidrs_allocations_total{clusterCIDR="10.244.0.0/16"} 3"#,
+            r#"node_ipam_controller_cidrset_cidrs_releases_total{clusterCIDR="10.244.0.0/16"} 1"#,
+            r#"node_ipam_controller_cidrset_usage_cidrs{clusterCIDR="10.244.0.0/16"} 0.125"#,
+            r#"node_ipam_controller_cirdset_max_cidrs{clusterCIDR="10.244.0.0/16"} 256.0"#,
+            r#"node_ipam_controller_cidrset_allocation_tries_per_request_bucket{le="1.0",clusterCIDR="10.244.0.0/16"} 1"#,
+            r#"node_ipam_controller_cidrset_allocation_tries_per_request_bucket{le="625.0",clusterCIDR="10.244.0.0/16"} 1"#,
+            r#"ccm_node_ipam_nodes_waiting{reason="exhausted"} 2"#,
+            r#"ccm_node_ipam_writes_total{write="ranges"} 1"#,
+            r#"ccm_node_ipam_writes_refused_total{reason="changed"} 1"#,
             "ccm_converge_units 7",
             "ccm_converge_units_under_way 1",
             r#"leader_election_master_status{name="cloud-controller-manager"} 1"#,
