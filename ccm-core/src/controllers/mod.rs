@@ -3,11 +3,13 @@
 //! the module itself (queue, wiring).
 
 mod known;
+mod network;
 pub mod node;
 pub mod node_ipam;
 pub mod node_lifecycle;
 mod progress;
 pub mod rehearsal;
+pub mod route;
 #[cfg(test)]
 mod schedules;
 pub mod service;

@@ -85,6 +85,7 @@ async fn make(
         None => None,
     };
     let ipam = controllers.node_ipam(Some(&fleet))?;
+    let routing = controllers.routing(&nodes, &governor)?;
 
     let client = cluster.client("plan")?;
     let stop = CancellationToken::new();
@@ -120,6 +121,9 @@ async fn make(
         }
         if let Some((_, controller)) = &balancing {
             report.of_services(controller.rehearse().await);
+        }
+        if let Some(controller) = &routing {
+            report.of_routes(controller.rehearse().await);
         }
         Ok(report)
     };

@@ -4,12 +4,12 @@ use ipnet::IpNet;
 use json_patch::PatchOperation;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::decide::{Cleared, NOT_AVAILABLE, Wait};
-use crate::cluster::keys;
 use crate::cluster::node::{ConditionStatus, Node, Version};
-use crate::controllers::write::{self, add, seconds, test};
+use crate::controllers::network;
+use crate::controllers::write::{self, add, test};
 
 /// Writes these ranges on the node, in this order.
 pub(super) async fn give(client: &Client, node: &Node, ranges: &[IpNet]) -> kube::Result<Version> {
@@ -23,7 +23,7 @@ pub(super) async fn tell(
     wait: &Wait,
     now: Timestamp,
 ) -> kube::Result<Version> {
-    let patch = condition(node, ConditionStatus::True, NOT_AVAILABLE, &wait.message, now);
+    let patch = network::patch(node, ConditionStatus::True, NOT_AVAILABLE, &wait.message, now);
     write::patch_status(client, write::NODES, node.name.as_str(), patch).await
 }
 
@@ -35,7 +35,7 @@ pub(super) async fn clear(
     now: Timestamp,
 ) -> kube::Result<Version> {
     let Cleared { reason, message } = cleared;
-    let patch = condition(node, ConditionStatus::False, reason, message, now);
+    let patch = network::patch(node, ConditionStatus::False, reason, message, now);
     write::patch_status(client, write::NODES, node.name.as_str(), patch).await
 }
 
@@ -51,32 +51,9 @@ pub(in crate::controllers) fn ranges_patch(node: &Node, ranges: &[IpNet]) -> Vec
     operations
 }
 
-/// A strategic merge: conditions merge by type, so other writers' stay.
-fn condition(
-    node: &Node,
-    status: ConditionStatus,
-    reason: &str,
-    message: &str,
-    now: Timestamp,
-) -> Value {
-    let mut entry = json!({
-        "type": keys::NETWORK_UNAVAILABLE,
-        "status": status.as_str(),
-        "reason": reason,
-        "message": message,
-        "lastHeartbeatTime": seconds(now),
-    });
-    // The time of the last transition stays where only the reason changes.
-    if node.network_unavailable.as_ref().is_none_or(|before| before.status != status) {
-        entry["lastTransitionTime"] = json!(seconds(now));
-    }
-    json!({"metadata": {"uid": node.uid.as_str()}, "status": {"conditions": [entry]}})
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::node::Condition;
     use crate::controllers::node_ipam::decide::tests::node;
 
     #[test]
@@ -91,26 +68,5 @@ mod tests {
                 {"op": "add", "path": "/spec/podCIDRs", "value": ["fd00::/64", "10.0.0.0/24"]},
             ])
         );
-    }
-
-    #[test]
-    fn the_condition_merges_and_keeps_its_time_where_it_does_not_turn() {
-        let now: Timestamp = "2026-01-02T03:04:05.678Z".parse().unwrap();
-        let patch = |node: &Node| condition(node, ConditionStatus::True, "R", "m", now);
-        assert_eq!(
-            patch(&node("a", &[])),
-            json!({
-                "metadata": {"uid": "uid-a"},
-                "status": {"conditions": [{
-                    "type": "NetworkUnavailable", "status": "True", "reason": "R", "message": "m",
-                    "lastHeartbeatTime": "2026-01-02T03:04:05Z",
-                    "lastTransitionTime": "2026-01-02T03:04:05Z",
-                }]},
-            })
-        );
-        let said = Condition { status: ConditionStatus::True, reason: "Other".into() };
-        let same = Node { network_unavailable: Some(said), ..node("a", &[]) };
-        let entry = &patch(&same)["status"]["conditions"][0];
-        assert_eq!(entry.get("lastTransitionTime"), None);
     }
 }

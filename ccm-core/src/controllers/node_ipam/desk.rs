@@ -65,7 +65,7 @@ impl Case {
 pub(super) type Remark = (&'static str, String);
 
 impl Desk {
-    pub(super) fn new(pools: Vec<Pool>, kept_free: Vec<IpNet>, metrics: IpamMetrics) -> Self {
+    pub(super) fn new(pools: Vec<Pool>, kept_free: &[IpNet], metrics: IpamMetrics) -> Self {
         Self {
             ledger: Ledger::new(pools, kept_free, metrics.clone()),
             cases: HashMap::new(),
@@ -134,10 +134,10 @@ impl Desk {
             Ok((ranges, Sent::No | Sent::Perhaps)) => Outlook::Granted(ranges),
             Err(refusal) => match refused(&refusal, self.ledger.pools()) {
                 None => return (Outlook::NotOurs, Vec::new()),
-                Some(wait) => {
-                    self.waits(node, &wait);
+                Some(why) => {
+                    self.waits(node, &why);
                     self.queue(node, want.clone());
-                    Outlook::Refused(wait)
+                    Outlook::Refused(why)
                 }
             },
         };
@@ -274,7 +274,7 @@ mod tests {
 
     fn desk(range: &str) -> Desk {
         let pools = vec![Pool::new(range.parse().unwrap(), 24)];
-        Desk::new(pools, Vec::new(), IpamMetrics::unread())
+        Desk::new(pools, &[], IpamMetrics::unread())
     }
 
     /// What the node is granted; why it waits else.
@@ -282,7 +282,7 @@ mod tests {
         let want = usual(desk.pools());
         match desk.claim(node, &want).0 {
             Outlook::Granted(ranges) => ranges[0].to_string(),
-            Outlook::Refused(wait) => wait.cause.word().to_owned(),
+            Outlook::Refused(why) => why.cause.word().to_owned(),
             Outlook::Awaited => "awaited".to_owned(),
             Outlook::NotOurs => "gone".to_owned(),
         }

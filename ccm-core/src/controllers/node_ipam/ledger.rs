@@ -108,7 +108,7 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Nobody holds anything but what is kept free.
-    pub(super) fn new(pools: Vec<Pool>, kept_free: Vec<IpNet>, metrics: IpamMetrics) -> Self {
+    pub(super) fn new(pools: Vec<Pool>, kept_free: &[IpNet], metrics: IpamMetrics) -> Self {
         let mut this = Self {
             pools,
             taken: Taken::default(),
@@ -170,7 +170,9 @@ impl Ledger {
             return false;
         }
         // In this order, so that what stays is at no moment free.
-        ranges.iter().for_each(|range| self.take(range));
+        for range in &ranges {
+            self.take(range);
+        }
         self.give_all_back(&before)
     }
 
@@ -211,7 +213,9 @@ impl Ledger {
                 ranges.clone()
             }
         };
-        ranges.iter().for_each(|range| self.take(range));
+        for range in &ranges {
+            self.take(range);
+        }
         if let Some(holder) = self.holders.get_mut(uid) {
             holder.holding = Holding::Reserved { ranges: ranges.clone(), sent: Sent::No };
         }
@@ -356,8 +360,8 @@ mod tests {
 
     fn ledger(v4: &str, v6: &str, kept_free: &[&str]) -> Ledger {
         let pools = vec![Pool::new(net(v4), 24), Pool::new(net(v6), 64)];
-        let kept_free = kept_free.iter().map(|range| net(range)).collect();
-        Ledger::new(pools, kept_free, IpamMetrics::unread())
+        let kept_free: Vec<_> = kept_free.iter().map(|range| net(range)).collect();
+        Ledger::new(pools, &kept_free, IpamMetrics::unread())
     }
 
     /// What the node of this name is given, with one space between; empty where it is nothing.

@@ -185,8 +185,7 @@ fn pool_of_cloud(range: IpNet) -> Pool {
 impl NodeIpamController {
     /// The controller, fed by the watch from now on.
     pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
-        let desk =
-            Desk::new(pools(&settings.source), settings.kept_free.clone(), parts.metrics.clone());
+        let desk = Desk::new(pools(&settings.source), &settings.kept_free, parts.metrics.clone());
         let intake = Arc::new(Intake { queue: WorkQueue::default(), desk: Mutex::new(desk) });
         let feed = Arc::clone(&intake);
         parts.nodes.on_change(move |change| feed.take(change));
@@ -271,11 +270,10 @@ impl NodeIpamController {
             return;
         };
         match decide(&node, self.outlook(&node, want), self.settings.network) {
-            Decision::Leave => {}
             Decision::Give(ranges) => self.give(&node, &ranges).await,
-            Decision::Tell(wait) => self.wait(&node, &wait).await,
+            Decision::Tell(why) => self.wait(&node, &why).await,
             Decision::Clear(cleared) if self.is_for_us(&node) => self.clear(&node, cleared).await,
-            Decision::Clear(_) => {}
+            Decision::Leave | Decision::Clear(_) => {}
         }
     }
 
@@ -314,7 +312,7 @@ impl NodeIpamController {
         }
         match want {
             None => Outlook::NotOurs,
-            Some(Err(wait)) => Outlook::Refused(wait),
+            Some(Err(why)) => Outlook::Refused(why),
             Some(Ok(want)) => {
                 let (outlook, served) = self.intake.desk().claim(node, &want);
                 self.intake.wake(served);

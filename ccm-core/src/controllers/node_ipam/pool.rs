@@ -201,7 +201,9 @@ mod tests {
         #[case] want: &[&str],
     ) {
         let mut taken = Taken::default();
-        held.iter().for_each(|held| drop(taken.take(&net(held))));
+        for held in held {
+            taken.take(&net(held));
+        }
         let mut pool = Pool::new(net(range), size);
         assert_eq!(give(&mut pool, &mut taken, 3), want);
     }

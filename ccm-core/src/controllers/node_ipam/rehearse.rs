@@ -18,8 +18,7 @@ use crate::telemetry::IpamMetrics;
 pub async fn rehearse(nodes: &Nodes, settings: &Settings) -> Vec<Intended> {
     let mut all = nodes.all();
     all.sort_by(|one, other| one.name.cmp(&other.name));
-    let mut desk =
-        Desk::new(pools(&settings.source), settings.kept_free.clone(), IpamMetrics::unread());
+    let mut desk = Desk::new(pools(&settings.source), &settings.kept_free, IpamMetrics::unread());
     for node in &all {
         desk.shows(node);
     }
@@ -31,7 +30,7 @@ pub async fn rehearse(nodes: &Nodes, settings: &Settings) -> Vec<Intended> {
         }
         let outlook = match want {
             Some(Ok(want)) => desk.claim(node, &want).0,
-            Some(Err(wait)) => Outlook::Refused(wait),
+            Some(Err(why)) => Outlook::Refused(why),
             None => Outlook::NotOurs,
         };
         let lines = match decide(node, outlook, settings.network) {
@@ -39,7 +38,7 @@ pub async fn rehearse(nodes: &Nodes, settings: &Settings) -> Vec<Intended> {
                 let texts: Vec<_> = ranges.iter().map(ToString::to_string).collect();
                 vec![Line::add(format!("spec.podCIDRs: {}", texts.join(", ")))]
             }
-            Decision::Tell(wait) => vec![Line::later(format!("spec.podCIDRs: {}", wait.message))],
+            Decision::Tell(why) => vec![Line::later(format!("spec.podCIDRs: {}", why.message))],
             Decision::Clear(cleared) if settings.network == Network::Ourselves => {
                 vec![Line::change(format!(
                     "condition NetworkUnavailable: False {}",

@@ -180,12 +180,16 @@ mod tests {
                 // Every third time somebody gives back what was taken before.
                 if at % 3 == 0 && let Some((range, first, addresses)) = held.pop() {
                     let counted: &mut [u32] = &mut counters[first..first + addresses];
-                    counted.iter_mut().for_each(|count| *count -= 1);
+                    for count in counted.iter_mut() {
+                        *count -= 1;
+                    }
                     let freed = counted.iter().filter(|count| **count == 0).count();
                     prop_assert_eq!(count(&taken.give_back(&range)), freed as u128);
                 } else {
                     let fresh = counted.iter().filter(|count| **count == 0).count();
-                    counted.iter_mut().for_each(|count| *count += 1);
+                    for count in counted.iter_mut() {
+                        *count += 1;
+                    }
                     prop_assert_eq!(count(&taken.take(&range)), fresh as u128);
                     held.push((range, first, addresses));
                 }
