@@ -220,6 +220,7 @@ impl Controllers<'_> {
             refresh: self.options.node_controller.status_update_frequency,
             writers: self.options.node_controller.concurrent_syncs,
             needs: self.registration.needs.clone(),
+            routed: self.options.route_controller.is_some() && self.cloud.routes().is_some(),
         };
         NodeController::new(parts, settings)
     }
