@@ -21,6 +21,10 @@ pub struct Seen {
     pub labels: BTreeMap<String, String>,
     /// The condition `InstanceKnown`: status, reason, message.
     pub known: Option<(String, String, String)>,
+    /// `spec.podCIDRs`, in order.
+    pub pod_cidrs: Vec<String>,
+    /// The condition `NetworkUnavailable`: status, reason, message.
+    pub network: Option<(String, String, String)>,
 }
 
 impl From<&Node> for Seen {
@@ -28,13 +32,15 @@ impl From<&Node> for Seen {
         let spec = node.spec.clone().unwrap_or_default();
         let status = node.status.clone().unwrap_or_default();
         let addresses = status.addresses.unwrap_or_default();
-        let known = instance_known(node).map(|known| {
+        let said = |condition: &NodeCondition| {
             (
-                known.status.clone(),
-                known.reason.clone().unwrap_or_default(),
-                known.message.clone().unwrap_or_default(),
+                condition.status.clone(),
+                condition.reason.clone().unwrap_or_default(),
+                condition.message.clone().unwrap_or_default(),
             )
-        });
+        };
+        let known = instance_known(node).map(said);
+        let network = condition(node, "NetworkUnavailable").map(said);
         Self {
             uid: node.metadata.uid.clone().unwrap_or_default(),
             addresses: addresses.iter().map(|a| format!("{} {}", a.type_, a.address)).collect(),
@@ -42,6 +48,8 @@ impl From<&Node> for Seen {
             taints: spec.taints.unwrap_or_default().into_iter().map(|taint| taint.key).collect(),
             labels: node.metadata.labels.clone().unwrap_or_default(),
             known,
+            pod_cidrs: spec.pod_cidrs.unwrap_or_default(),
+            network,
         }
     }
 }
@@ -66,10 +74,19 @@ impl Seen {
     pub fn known(&self) -> (&str, &str) {
         self.known.as_ref().map_or(("", ""), |(status, reason, _)| (status, reason))
     }
+
+    /// Status and reason of `NetworkUnavailable`; empty where it is not set.
+    pub fn network(&self) -> (&str, &str) {
+        self.network.as_ref().map_or(("", ""), |(status, reason, _)| (status, reason))
+    }
 }
 
 /// The condition `InstanceKnown`.
 pub fn instance_known(node: &Node) -> Option<&NodeCondition> {
+    condition(node, "InstanceKnown")
+}
+
+fn condition<'a>(node: &'a Node, kind: &str) -> Option<&'a NodeCondition> {
     let conditions = node.status.as_ref()?.conditions.as_ref()?;
-    conditions.iter().find(|condition| condition.type_ == "InstanceKnown")
+    conditions.iter().find(|condition| condition.type_ == kind)
 }

@@ -250,7 +250,7 @@ impl NodeIpamController {
         let Some(node) = self.parts.nodes.get(name) else { return };
         if !node.pod_cidrs.is_empty() {
             for (reason, message) in self.intake.desk().remarks(&node) {
-                warn!(node = %node.name, reason, message, "a node's ranges are not as they should be");
+                warn!(node = %node.name, reason, why = message, "a node's ranges are not as they should be");
                 self.say(&node, reason, message);
             }
         }
@@ -352,9 +352,10 @@ impl NodeIpamController {
                 Some(pause.unwrap_or(self.settings.slow))
             }
         };
-        debug!(node = %node.name, why = wait.message, "node waits for its ranges");
         if self.intake.desk().is_news(node, wait) {
             self.tell(node, wait).await;
+        } else {
+            debug!(node = %node.name, why = wait.message, "node waits for its ranges");
         }
         if let Some(pause) = pause {
             self.intake.queue.add_after(node.name.clone(), Urgency::Refresh, pause);
