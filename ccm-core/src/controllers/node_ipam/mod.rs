@@ -11,6 +11,8 @@ mod desk;
 mod ledger;
 mod pool;
 mod rehearse;
+#[cfg(test)]
+mod schedules;
 mod taken;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -111,6 +113,7 @@ pub struct NodeIpamController {
     intake: Arc<Intake>,
     writers: Semaphore,
     progress: Progress,
+    settling: Duration,
 }
 
 /// What the watch feeds: who holds what, and which nodes are to be looked at.
@@ -185,12 +188,17 @@ fn pool_of_cloud(range: IpNet) -> Pool {
 impl NodeIpamController {
     /// The controller, fed by the watch from now on.
     pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
+        Self::settling(parts, settings, SETTLING)
+    }
+
+    fn settling(parts: Parts, settings: Settings, settling: Duration) -> Arc<Self> {
         let desk = Desk::new(pools(&settings.source), &settings.kept_free, parts.metrics.clone());
         let intake = Arc::new(Intake { queue: WorkQueue::default(), desk: Mutex::new(desk) });
         let feed = Arc::clone(&intake);
         parts.nodes.on_change(move |change| feed.take(change));
         let writers = Semaphore::new(WRITERS);
-        Arc::new(Self { parts, settings, intake, writers, progress: Progress::default() })
+        let progress = Progress::default();
+        Arc::new(Self { parts, settings, intake, writers, progress, settling })
     }
 
     /// Whether it gets on, for the health check of its name.
@@ -241,7 +249,7 @@ impl NodeIpamController {
         self.parts.nodes.listed().await;
         let waits = |node: &Arc<Node>| node.pod_cidrs.is_empty() && !node.deleting;
         if self.parts.nodes.all().iter().any(waits) {
-            sleep(SETTLING).await;
+            sleep(self.settling).await;
         }
     }
 
