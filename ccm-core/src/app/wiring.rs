@@ -1,5 +1,7 @@
 //! What the controllers are made from, and how they are started.
 
+mod node_ipam;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,8 +35,8 @@ use crate::fleet::Fleet;
 use crate::governor::Governor;
 use crate::report::Chain;
 use crate::telemetry::{
-    CloudMetrics, ConvergeMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics, RouteMetrics,
-    ServiceMetrics,
+    CloudMetrics, ConvergeMetrics, IpamMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics,
+    RouteMetrics, ServiceMetrics,
 };
 
 /// How long the provider may take to find its surroundings before it starts over.
@@ -47,6 +49,7 @@ const CONNECT_PAUSE: Duration = Duration::from_secs(30);
 const NODE_SHORT: &str = "cloud-node";
 const LIFECYCLE_SHORT: &str = "cloud-node-lifecycle";
 const SERVICE_SHORT: &str = "service";
+const NODE_IPAM_SHORT: &str = "nodeipam";
 const ROUTE_SHORT: &str = "route";
 
 /// What is counted.
@@ -58,6 +61,7 @@ pub(super) struct Metrics {
     service: ServiceMetrics,
     route: RouteMetrics,
     converge: ConvergeMetrics,
+    ipam: IpamMetrics,
 }
 
 impl Metrics {
@@ -74,6 +78,7 @@ impl Metrics {
             service: ServiceMetrics::register(registry),
             route: RouteMetrics::register(registry),
             converge: ConvergeMetrics::register(registry),
+            ipam: IpamMetrics::register(registry),
         }
     }
 
@@ -84,7 +89,7 @@ impl Metrics {
 
     /// No controller runs yet.
     pub(super) fn nothing_runs(&self) {
-        for name in [NODE_SHORT, LIFECYCLE_SHORT, SERVICE_SHORT, ROUTE_SHORT] {
+        for name in [NODE_SHORT, LIFECYCLE_SHORT, SERVICE_SHORT, ROUTE_SHORT, NODE_IPAM_SHORT] {
             self.process.runs(name, false);
         }
     }
@@ -113,12 +118,19 @@ impl Controllers<'_> {
         let cloud = Arc::clone(&self.cloud);
         let needs = &self.registration.needs;
         let governor = Governor::new(self.gate.clone(), self.metrics.cloud.clone());
+        let nodes = Arc::new(Nodes::new(needs.node_annotations));
+        let connected = CancellationToken::new();
         let Some(instances) = cloud.instances() else {
             without_instances(&*cloud)?;
-            warn!(provider = cloud.name(), "no instances: no controller runs");
+            if self.start_node_ipam(&nodes, None, connected, tasks, checks)? {
+                warn!(provider = cloud.name(), "no instances: only ranges for pods are seen to");
+                let (client, stop) = (self.cluster.client("shared-informers")?, tasks.stop());
+                tasks.spawn("nodes", async move { nodes.run(client, stop).await });
+            } else {
+                warn!(provider = cloud.name(), "no instances: no controller runs");
+            }
             return Ok(());
         };
-        let nodes = Arc::new(Nodes::new(needs.node_annotations));
         let fleet = Arc::new(Fleet::new(instances, governor.clone()));
         let writer = WriteClient(self.cluster.mutating_client("node-controller", self.gate)?);
         let initialiser = self.initialiser(&nodes, &fleet, writer.clone());
@@ -131,6 +143,7 @@ impl Controllers<'_> {
         };
         let routing = self.routing(&nodes, &governor)?;
 
+        self.start_node_ipam(&nodes, Some(&fleet), connected.clone(), tasks, checks)?;
         let client = self.cluster.client("shared-informers")?;
         let stop = tasks.stop();
         tasks.spawn("nodes", {
@@ -161,6 +174,7 @@ impl Controllers<'_> {
             if !connect(&*cloud, &governor, &reader, &needs, &stop).await {
                 return;
             }
+            connected.cancel();
             let runs = |name, runs| process.runs(name, runs);
             runs(NODE_SHORT, true);
             runs(LIFECYCLE_SHORT, true);
@@ -206,6 +220,7 @@ impl Controllers<'_> {
             refresh: self.options.node_controller.status_update_frequency,
             writers: self.options.node_controller.concurrent_syncs,
             needs: self.registration.needs.clone(),
+            routed: self.options.route_controller.is_some() && self.cloud.routes().is_some(),
         };
         NodeController::new(parts, settings)
     }

@@ -3,7 +3,9 @@
 //! the module itself (queue, wiring).
 
 mod known;
+mod network;
 pub mod node;
+pub mod node_ipam;
 pub mod node_lifecycle;
 mod progress;
 pub mod rehearsal;

@@ -215,25 +215,16 @@ fn who_acts(kind: Kind) -> &'static str {
     }
 }
 
-/// Whether the node does not say so already. Of what is written there only status and reason are
-/// known; the words are those that this process wrote.
+/// Whether the node does not say so already.
 fn is_worth_a_write(case: &Case<'_>, now: &Told) -> bool {
     if !says(case.node, now) {
         return true;
     }
-    if now.status == ConditionStatus::False {
-        return false;
-    }
-    match case.told {
-        Some(told) if told.message == now.message => false,
-        Some(told) if told.passes && now.passes => {
-            case.since >= if told.state == now.state { REWORD } else { REPEAT }
-        }
-        Some(_) => true,
-        // Another process said it, in words that are not known. What passes by itself mostly has, by
-        // the time that it is worth a write.
-        None => !now.passes || case.since >= REPEAT,
-    }
+    let has_new_words =
+        now.status == ConditionStatus::True && *case.node.unreachable_because != *now.message;
+    let is_same_sort = case.told.is_some_and(|told| told.state == now.state);
+    let pause = if is_same_sort { REWORD } else { REPEAT };
+    has_new_words && (!now.passes || case.since >= pause)
 }
 
 /// Whether this was written just now, and somebody else has written something else since. Where another

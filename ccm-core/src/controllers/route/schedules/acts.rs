@@ -70,7 +70,7 @@ impl State {
                 self.note("another writes the condition", || {
                     format!("{name} {network_unavailable:?}")
                 });
-                self.store(sim, Node { network_unavailable, ..node });
+                self.store(sim, Node { network_unavailable, unreachable_because: "".into(), ..node });
             }
             _ => {
                 if let Some(machine) = node.provider_id {

@@ -210,7 +210,8 @@ impl State {
         });
         let message = entry["message"].as_str().expect("a message");
         self.say(|| format!("{name} says {status:?} {reason}: {message}"));
-        self.messages.insert(node.uid.clone(), message.to_owned());
+        let is_true = status == ConditionStatus::True;
+        node.unreachable_because = if is_true { message.into() } else { "".into() };
         node.network_unavailable = Some(Condition { status, reason: reason.into() });
         Ok(self.store(sim, node))
     }

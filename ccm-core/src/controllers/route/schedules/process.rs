@@ -155,6 +155,7 @@ impl Watch {
     fn shown(&self, mut node: Node) -> Node {
         if self.setup.is(Mutant::ConditionUnseen) {
             node.network_unavailable = None;
+            node.unreachable_because = "".into();
         }
         if self.setup.is(Mutant::NewestHasIt) {
             let age = node.created.duration_since(std::time::UNIX_EPOCH).expect("later");

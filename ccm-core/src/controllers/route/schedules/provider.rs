@@ -321,7 +321,10 @@ impl Converge<RouteSpec> for Provider {
         let mut plan = Plan { stages, ..Plan::default() };
         {
             let mut state = self.sim.lock();
-            for it in &judged {
+            for (want, it) in world.wants.iter().zip(&judged) {
+                if it.verdict != Verdict::Done {
+                    state.say(|| format!("    {}: {:?}", want.id().uid, it.verdict));
+                }
                 if it.waits {
                     state.figures.count("a machine that is gone is waited for");
                 } else if matches!(it.verdict, Verdict::Refused(_)) {

@@ -54,7 +54,7 @@ pub(super) async fn rest(sim: &Sim, process: &Process) {
 /// What the condition says is what there is.
 fn its_condition_is_true(state: &State, node: &Node, process: &Process) -> Verdict {
     let says = node.network_unavailable.as_ref().map(|it| (it.status, &*it.reason));
-    let message = state.messages.get(&node.uid).map(String::as_str).unwrap_or_default();
+    let message = &node.unreachable_because;
     let is_true = match state.says(node) {
         Says::Reachable => says == Some((ConditionStatus::False, "RouteCreated")),
         Says::NotReachable(why) => {

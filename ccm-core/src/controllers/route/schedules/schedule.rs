@@ -126,7 +126,8 @@ async fn fight(sim: Sim) {
         for node in lost {
             state.figures.count("while another fights for the condition");
             let theirs = Condition { status: ConditionStatus::False, reason: THEIRS.into() };
-            state.store(&sim, Node { network_unavailable: Some(theirs), ..node });
+            let network_unavailable = Some(theirs);
+            state.store(&sim, Node { network_unavailable, unreachable_because: "".into(), ..node });
         }
     }
 }

@@ -56,8 +56,6 @@ pub(super) struct State {
     /// Names that a Node ever had.
     pub(super) names: BTreeSet<NodeName>,
     pub(super) log: Vec<Told>,
-    /// The message of the condition, where we wrote it last.
-    pub(super) messages: BTreeMap<Uid, String>,
     /// When each Node was written.
     pub(super) written: BTreeMap<Uid, Vec<Ms>>,
     /// What had to be wanted for each Node, since when.
@@ -193,7 +191,6 @@ impl Sim {
             version: 0,
             names: BTreeSet::new(),
             log: Vec::new(),
-            messages: BTreeMap::new(),
             written: BTreeMap::new(),
             forms: BTreeMap::new(),
             right_since: BTreeMap::new(),
