@@ -3,6 +3,8 @@
 //! the module itself (queue, wiring).
 
 mod known;
+mod label;
+mod memory;
 pub mod node;
 pub mod node_lifecycle;
 mod progress;
@@ -10,6 +12,7 @@ pub mod rehearsal;
 #[cfg(test)]
 mod schedules;
 pub mod service;
+mod waiting;
 mod write;
 
 pub use write::WriteClient;
