@@ -1,5 +1,7 @@
 //! What the controllers are made from, and how they are started.
 
+mod volumes;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ use crate::governor::Governor;
 use crate::report::Chain;
 use crate::telemetry::{
     CloudMetrics, ConvergeMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics, ServiceMetrics,
+    VolumeMetrics,
 };
 
 /// How long the provider may take to find its surroundings before it starts over.
@@ -45,6 +48,7 @@ const CONNECT_PAUSE: Duration = Duration::from_secs(30);
 const NODE_SHORT: &str = "cloud-node";
 const LIFECYCLE_SHORT: &str = "cloud-node-lifecycle";
 const SERVICE_SHORT: &str = "service";
+const VOLUME_SHORT: &str = "cloud-volume";
 
 /// What is counted.
 pub(super) struct Metrics {
@@ -53,6 +57,7 @@ pub(super) struct Metrics {
     node: NodeMetrics,
     lifecycle: LifecycleMetrics,
     service: ServiceMetrics,
+    volume: VolumeMetrics,
     converge: ConvergeMetrics,
 }
 
@@ -68,6 +73,7 @@ impl Metrics {
             node: NodeMetrics::register(registry),
             lifecycle: LifecycleMetrics::register(registry),
             service: ServiceMetrics::register(registry),
+            volume: VolumeMetrics::register(registry),
             converge: ConvergeMetrics::register(registry),
         }
     }
@@ -79,7 +85,7 @@ impl Metrics {
 
     /// No controller runs yet.
     pub(super) fn nothing_runs(&self) {
-        for name in [NODE_SHORT, LIFECYCLE_SHORT, SERVICE_SHORT] {
+        for name in [NODE_SHORT, LIFECYCLE_SHORT, SERVICE_SHORT, VOLUME_SHORT] {
             self.process.runs(name, false);
         }
     }
@@ -124,6 +130,8 @@ impl Controllers<'_> {
             warn!(provider = cloud.name(), "no load balancers: their controller does not run");
             None
         };
+        let labelling = cloud.volumes().map(|volumes| self.labelling(volumes, &governor));
+        let labelling = labelling.transpose()?;
 
         let client = self.cluster.client("shared-informers")?;
         let stop = tasks.stop();
@@ -140,8 +148,15 @@ impl Controllers<'_> {
         let balancing = balancing.map(|(services, controller)| {
             let health = Arc::clone(&controller);
             checks.add(controller::SERVICE, Scope::Live, move || health.check());
-            let stop = stop.clone();
+            let (client, stop) = (client.clone(), stop.clone());
             tasks.spawn("services", async move { services.run(client, stop).await });
+            controller
+        });
+        let labelling = labelling.map(|(volumes, controller)| {
+            let health = Arc::clone(&controller);
+            checks.add(controller::VOLUME, Scope::Live, move || health.check());
+            let stop = stop.clone();
+            tasks.spawn("volumes", async move { volumes.run(client, stop).await });
             controller
         });
         let process = self.metrics.process.clone();
@@ -161,7 +176,19 @@ impl Controllers<'_> {
                     runs(SERVICE_SHORT, false);
                 }
             };
-            futures::join!(initialiser.run(stop.clone()), lifecycle.run(stop.clone()), balance);
+            let label = async {
+                if let Some(labelling) = labelling {
+                    runs(VOLUME_SHORT, true);
+                    labelling.run(stop.clone()).await;
+                    runs(VOLUME_SHORT, false);
+                }
+            };
+            futures::join!(
+                initialiser.run(stop.clone()),
+                lifecycle.run(stop.clone()),
+                balance,
+                label
+            );
             runs(NODE_SHORT, false);
             runs(LIFECYCLE_SHORT, false);
         });

@@ -12,6 +12,7 @@ pub mod rehearsal;
 #[cfg(test)]
 mod schedules;
 pub mod service;
+pub mod volume;
 mod waiting;
 mod write;
 

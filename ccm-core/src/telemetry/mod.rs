@@ -9,6 +9,7 @@ mod node;
 mod node_lifecycle;
 mod process;
 mod service;
+mod volume;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -20,6 +21,7 @@ pub use self::node::NodeMetrics;
 pub use self::node_lifecycle::LifecycleMetrics;
 pub use self::process::ProcessMetrics;
 pub use self::service::ServiceMetrics;
+pub use self::volume::VolumeMetrics;
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -51,7 +53,11 @@ mod tests {
         let lifecycle = LifecycleMetrics::register(&mut registry);
         let service = ServiceMetrics::register(&mut registry);
         let converge = ConvergeMetrics::register(&mut registry);
+        let volume = VolumeMetrics::register(&mut registry);
         let process = ProcessMetrics::register(&mut registry);
+        volume.written("both", Duration::from_secs(3));
+        volume.waiting("VolumeNotFound", 2);
+        volume.refused("changed");
         service.hosts_updated(Duration::from_millis(1500));
         service.hosts_not_updated(Duration::from_secs(3));
         service.nodes_passed(Duration::from_mins(150));
@@ -115,6 +121,10 @@ mod tests {
             r#"ccm_load_balancer_orphans{kind="firewall"} 3"#,
             r#"ccm_service_writes_total{what="status"} 1"#,
             r#"ccm_service_writes_refused_total{reason="changed"} 1"#,
+            r#"ccm_volume_label_delay_seconds_bucket{le="5.0"} 1"#,
+            r#"ccm_volumes_waiting{reason="VolumeNotFound"} 2"#,
+            r#"ccm_volume_writes_total{write="both"} 1"#,
+            r#"ccm_volume_writes_refused_total{reason="changed"} 1"#,
             r#"ccm_converge_passes_total{outcome="Done"} 1"#,
             r#"ccm_converge_pass_duration_seconds_bucket{le="0.05"} 1"#,
             r#"ccm_converge_changes_total{effect="create",outcome="Done"} 1"#,

@@ -10,6 +10,7 @@ use ccm_core::cloud::annotations::reference;
 use ccm_core::cloud::{Bucket, Effect, Kind, Operation};
 use ccm_core::telemetry::{
     CloudMetrics, ConvergeMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics, ServiceMetrics,
+    VolumeMetrics,
 };
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -127,6 +128,7 @@ fn metrics() -> Result<Vec<Metric>, Error> {
     let node = NodeMetrics::register(&mut registry);
     let lifecycle = LifecycleMetrics::register(&mut registry);
     let service = ServiceMetrics::register(&mut registry);
+    let volume = VolumeMetrics::register(&mut registry);
     let converge = ConvergeMetrics::register(&mut registry);
     let process = ProcessMetrics::register(&mut registry);
     cloud.request(Operation("Look"), Duration::ZERO, Err(Kind::Unavailable));
@@ -146,6 +148,9 @@ fn metrics() -> Result<Vec<Metric>, Error> {
     service.orphans("firewall", 0);
     service.write("status");
     service.refused("forbidden");
+    volume.written("both", Duration::ZERO);
+    volume.waiting("VolumeNotFound", 1);
+    volume.refused("forbidden");
     converge.begun();
     converge.ended("Done", Duration::ZERO);
     converge.change(Effect::Create, Ok(()), Duration::ZERO);
