@@ -151,6 +151,18 @@ impl Node {
         }
     }
 
+    /// Whether a provider is told the same about both, without telling it: this is asked at every
+    /// heartbeat of every node.
+    pub fn is_told_as(&self, other: &Self, needs: &Needs) -> bool {
+        self.uid == other.uid
+            && self.provider_id == other.provider_id
+            && self.system_uuid == other.system_uuid
+            && self.addresses == other.addresses
+            && same_labels(&self.labels, &other.labels, needs.node_labels)
+            && read(&self.annotations, needs.node_annotations)
+                .eq(read(&other.annotations, needs.node_annotations))
+    }
+
     /// What a provider is told about it.
     pub fn identity(&self, needs: &Needs) -> NodeIdentity {
         let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
@@ -171,6 +183,17 @@ impl Node {
             annotations: annotations.map(owned).collect(),
         }
     }
+}
+
+fn same_labels(old: &Pairs, new: &Pairs, labels: Labels) -> bool {
+    match labels {
+        Labels::These(keys) => read(old, keys).eq(read(new, keys)),
+        Labels::All => old == new,
+    }
+}
+
+fn read<'a>(pairs: &'a Pairs, keys: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pairs.iter().filter(|(key, _)| keys.contains(key))
 }
 
 /// A Node as it comes over the wire: read field by field, so that images, managed fields and

@@ -73,3 +73,30 @@ impl VolumeMetrics {
         self.refused.get_or_create(&ReasonLabel { reason }).inc();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[test]
+    fn names_on_the_wire_are_what_the_book_says() {
+        let mut registry = Registry::default();
+        let volume = VolumeMetrics::register(&mut registry);
+        volume.written("both", Duration::from_secs(3));
+        volume.waiting("VolumeNotFound", 2);
+        volume.refused("changed");
+
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for line in [
+            r#"ccm_volume_label_delay_seconds_bucket{le="5.0"} 1"#,
+            r#"ccm_volumes_waiting{reason="VolumeNotFound"} 2"#,
+            r#"ccm_volume_writes_total{write="both"} 1"#,
+            r#"ccm_volume_writes_refused_total{reason="changed"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line} not in\n{text}");
+        }
+    }
+}

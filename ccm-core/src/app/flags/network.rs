@@ -141,7 +141,7 @@ pub(super) fn node_ipam(
         Source::Range => {
             let cluster = cluster?;
             errors.rule(!cluster.is_empty(), || FlagError::NothingToAllocate);
-            let pools = pools(cluster, &sizes?, errors)?;
+            let pools = pools(cluster, sizes?, errors)?;
             Some(Some(NodeIpam::Range { pools, kept_free }))
         }
     }
@@ -172,7 +172,7 @@ fn mask_sizes(flags: &typed::NodeIpam, errors: &mut Errors) -> Option<MaskSizes>
 }
 
 /// The cluster's ranges with the prefix lengths of nodes' ranges, by upstream's rules.
-fn pools(cluster: &[IpNet], sizes: &MaskSizes, errors: &mut Errors) -> Option<Vec<(IpNet, u8)>> {
+fn pools(cluster: &[IpNet], sizes: MaskSizes, errors: &mut Errors) -> Option<Vec<(IpNet, u8)>> {
     let before = errors.0.len();
     let wrong = |flag, value, why: &str| FlagError::MaskSize { flag, value, why: why.to_owned() };
     let has = |v4: bool| cluster.iter().any(|range| range.addr().is_ipv4() == v4);

@@ -84,6 +84,7 @@ async fn make(
         Some(balancers) => Some(controllers.balancing(balancers, &nodes, &fleet, &governor)?),
         None => None,
     };
+    let routing = controllers.routing(&nodes, &governor)?;
     let labelling = cloud.volumes().map(|volumes| controllers.labelling(volumes, &governor));
     let labelling = labelling.transpose()?;
 
@@ -124,6 +125,9 @@ async fn make(
         report.in_cluster(node_lifecycle::rehearse(&nodes, &fleet, &*cloud, needs).await);
         if let Some((_, controller)) = &balancing {
             report.of_services(controller.rehearse().await);
+        }
+        if let Some(controller) = &routing {
+            report.of_routes(controller.rehearse().await);
         }
         if let Some((volumes, controller)) = &labelling {
             if timeout(LISTS, volumes.listed()).await.is_ok() {

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::decide::{MainChange, StatusChange};
 use crate::cluster::keys;
 use crate::cluster::node::{Node, Version};
-use crate::controllers::write::{self, add, test};
+use crate::controllers::route::decide::NO_ROUTE_CREATED;
+use crate::controllers::write::{self, add, seconds, test};
 
 /// Writes addresses and the condition. Gives the Node's new version.
 pub(in crate::controllers) async fn write_status(
@@ -53,10 +54,26 @@ pub(in crate::controllers) fn status_patch(
         let list: Vec<_> = std::iter::once(json!({"$patch": "replace"})).chain(entries).collect();
         status.insert("addresses".to_owned(), list.into());
     }
-    if let Some(known) = &change.known {
-        status.insert("conditions".to_owned(), json!([known.entry(node, now)]));
+    let mut conditions: Vec<_> = change.known.iter().map(|known| known.entry(node, now)).collect();
+    if change.unreachable {
+        conditions.push(unreachable(now));
+    }
+    if !conditions.is_empty() {
+        status.insert("conditions".to_owned(), conditions.into());
     }
     json!({"metadata": metadata, "status": status})
+}
+
+/// In the words of the route controller, which takes it back.
+fn unreachable(now: Timestamp) -> Value {
+    json!({
+        "type": keys::NETWORK_UNAVAILABLE,
+        "status": "True",
+        "reason": NO_ROUTE_CREATED,
+        "message": "no route yet: the node has just been initialised",
+        "lastHeartbeatTime": seconds(now),
+        "lastTransitionTime": seconds(now),
+    })
 }
 
 /// A JSON Patch that tests what was decided on: the UID, and the place of each taint that goes. A
@@ -107,6 +124,7 @@ mod tests {
                 reason: "InstanceFound",
                 message: "m".to_owned(),
             }),
+            unreachable: true,
         };
         let patch = status_patch(&new_node(), &change, now());
         assert_eq!(
@@ -118,6 +136,11 @@ mod tests {
                     "conditions": [{
                         "type": "InstanceKnown", "status": "True", "reason": "InstanceFound",
                         "message": "m", "lastHeartbeatTime": "2026-01-02T03:04:05Z",
+                        "lastTransitionTime": "2026-01-02T03:04:05Z",
+                    }, {
+                        "type": "NetworkUnavailable", "status": "True", "reason": "NoRouteCreated",
+                        "message": "no route yet: the node has just been initialised",
+                        "lastHeartbeatTime": "2026-01-02T03:04:05Z",
                         "lastTransitionTime": "2026-01-02T03:04:05Z",
                     }],
                 },

@@ -62,6 +62,7 @@ fn decided(node: &Node, observation: &Observation) -> Decision {
         own_label_prefixes: &["test.example"],
         replaced: false,
         announced: false,
+        routed: false,
     };
     decide(node, knowledge)
 }
@@ -201,9 +202,35 @@ fn the_write_that_ends_a_wait_says_so() {
         observation: &observation,
         own_label_prefixes: &[],
         announced: true,
+        routed: false,
     };
     let Decision::Write(changes) = decide(&new_node(), knowledge) else { panic!() };
     assert!(changes.status.known.is_some());
+}
+
+#[test]
+fn pods_do_not_come_before_their_routes() {
+    let unreachable = |node: &Node, routed| {
+        let observation = Observation::Present(instance());
+        let belongs = Belongs::Unsaid;
+        let knowledge = Knowledge {
+            replaced: false,
+            belongs: &belongs,
+            observation: &observation,
+            own_label_prefixes: &[],
+            announced: false,
+            routed,
+        };
+        let Decision::Write(changes) = decide(node, knowledge) else { panic!() };
+        changes.status.unreachable
+    };
+    let node = Node { pod_cidrs: ["10.0.0.0/24".into()].into(), ..new_node() };
+    assert!(unreachable(&node, true));
+    assert!(!unreachable(&node, false), "nobody would take it back");
+    assert!(!unreachable(&new_node(), true), "it may never have ranges");
+    let said = Condition { status: ConditionStatus::False, reason: "RouteCreated".into() };
+    let said = Node { network_unavailable: Some(said), ..node };
+    assert!(!unreachable(&said, true), "who makes routes knows better");
 }
 
 #[test]
@@ -215,6 +242,7 @@ fn a_foreign_node_is_left_alone() {
         observation: &observation,
         own_label_prefixes: &[],
         announced: false,
+        routed: false,
     };
     assert!(matches!(decide(&new_node(), knowledge), Decision::Leave));
 }
