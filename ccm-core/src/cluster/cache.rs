@@ -240,7 +240,7 @@ impl<T: Cached> Cache<T> {
     }
 
     /// Takes one event. During a list, `seen` collects who is in it; what is not in it is gone.
-    pub(super) fn take(&self, event: watcher::Event<T::Wire>, seen: &mut HashSet<T::Key>) {
+    pub(crate) fn take(&self, event: watcher::Event<T::Wire>, seen: &mut HashSet<T::Key>) {
         match event {
             watcher::Event::Init => seen.clear(),
             watcher::Event::InitApply(wire) => {

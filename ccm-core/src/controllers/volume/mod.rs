@@ -390,3 +390,6 @@ impl VolumeController {
         self.recorder.event(&volume.involved(), EventType::Warning, reason, message);
     }
 }
+
+#[cfg(test)]
+mod tests;
