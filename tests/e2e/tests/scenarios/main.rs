@@ -15,3 +15,4 @@ mod provided_ip;
 mod race;
 mod routes;
 mod services;
+mod volumes;
