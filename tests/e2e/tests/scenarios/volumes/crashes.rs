@@ -84,9 +84,7 @@ async fn killed_at_a_write(cut: Cut) {
     assert_eq!(world.volume("bare").await.label("team"), "a");
     let writes = world.traffic().await.volume_writes();
     println!("{cut:?}: {:?}", writes.lines());
-    // A write whose sender has gone is not said to have been answered.
-    let unheard = usize::from(cut == Cut::After);
-    assert_eq!(writes.answered(200).len(), 2 + cut.names().len() - unheard, "{writes}");
+    assert_eq!(writes.answered(200).len(), 2 + cut.names().len(), "{writes}");
     let late = usize::from(cut == Cut::OnTheWire);
     assert_eq!(writes.answered(409).len(), late, "{writes}");
 }
