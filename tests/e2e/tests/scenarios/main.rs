@@ -16,3 +16,4 @@ mod provided_ip;
 mod race;
 mod routes;
 mod services;
+mod volumes;
