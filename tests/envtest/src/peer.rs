@@ -10,8 +10,11 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::api::rbac::v1::PolicyRule;
+
 use crate::{
     error::Error,
+    grant::Grant,
     toolchain::{Recipe, Toolchain},
 };
 
@@ -56,6 +59,30 @@ pub async fn locate() -> Result<PathBuf, Error> {
         .map_err(|err| missing(NAME, format!("looking for it failed: {err}")))?
 }
 
+/// The rights that a manifest would give it, for a Lease in this namespace.
+pub fn grants(namespace: &str) -> Vec<Grant> {
+    let rule = |group: &str, resource: &str, verbs: &[&str]| PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(vec![resource.to_owned()]),
+        verbs: verbs.iter().map(|&verb| verb.to_owned()).collect(),
+        ..PolicyRule::default()
+    };
+    vec![
+        Grant::ClusterRules(vec![
+            // A whole Node is put in the place of what was there.
+            rule("", "nodes", &["get", "list", "watch", "update", "patch", "delete"]),
+            rule("", "nodes/status", &["patch"]),
+            rule("", "services", &["list", "watch"]),
+            rule("", "services/status", &["patch"]),
+            rule("", "events", &["create", "patch", "update"]),
+        ]),
+        Grant::RoleRules {
+            namespace: namespace.to_owned(),
+            rules: vec![rule("coordination.k8s.io", "leases", &["create", "get", "update"])],
+        },
+    ]
+}
+
 fn missing(program: &'static str, reason: String) -> Error {
     Error::MissingPeer { program, reason }
 }
@@ -70,7 +97,7 @@ fn recipe() -> Recipe {
         folder: format!("peer-{:016x}-{os}-{arch}", content.finish()),
         files: &MODULE,
         package: ".",
-        build_time: Duration::from_secs(150),
+        build_time: Duration::from_secs(110),
         missing,
     }
 }
@@ -87,7 +114,7 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../peer");
         let names = std::fs::read_dir(folder).unwrap().flatten();
         let names = names.map(|entry| entry.file_name().into_string().unwrap());
-        let there: BTreeSet<_> = names.filter(|name| !name.ends_with(".md")).collect();
+        let there: BTreeSet<_> = names.filter(|name| name != "README.md").collect();
         let ours: BTreeSet<_> = MODULE.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(ours, there);
     }
