@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ccm_core::app::flags::{
-    Command, Exit, LogFormat, Options, Output, PlanOptions, Program, Stream, parse,
+    Command, Exit, LogFormat, NodeIpam, Options, Output, PlanOptions, Program, Stream,
+    VolumeController, parse,
 };
 use ccm_core::controllers::node_lifecycle::Limit;
 use rstest::rstest;
@@ -59,6 +60,13 @@ fn defaults_are_upstreams_but_for_what_help_says() {
     assert_eq!(service.concurrent_syncs.get(), 16);
     assert!(service.classes.is_empty() && service.serve_classless);
     assert_eq!(service.drift_interval, Duration::from_hours(1));
+    assert!(options.cluster.cidrs.is_empty());
+    let routes = options.route_controller.unwrap();
+    assert_eq!(routes.shortest_interval, Duration::from_secs(10));
+    assert_eq!(routes.concurrent_syncs.get(), 16);
+    assert_eq!(routes.drift_interval, Duration::from_hours(1));
+    assert_eq!(options.node_ipam, None);
+    assert_eq!(options.volume_controller, VolumeController::default());
     assert_eq!(options.serving.unwrap().address, ([127, 0, 0, 1], 10258).into());
     assert_eq!(options.logging.verbosity, 0);
     assert_eq!(options.logging.format, LogFormat::Text);
@@ -85,6 +93,12 @@ fn every_flag_is_heard() {
         "--load-balancer-class=internal",
         "--serve-classless-services=false",
         "--load-balancer-drift-interval=10s",
+        "--cluster-cidr=10.0.0.0/8",
+        "--route-reconciliation-period=1m",
+        "--concurrent-route-syncs=2",
+        "--route-drift-interval=20s",
+        "--label-provisioned-volumes",
+        "--overwrite-volume-labels=true",
         "--leader-elect-lease-duration=1h0m0s",
         "--leader-elect-renew-deadline=1.5m",
         "--leader-elect-retry-period=.5s",
@@ -108,6 +122,13 @@ fn every_flag_is_heard() {
     assert_eq!(service.classes, ["internal".to_owned()].into());
     assert!(!service.serve_classless);
     assert_eq!(service.drift_interval, Duration::from_secs(10));
+    assert_eq!(options.cluster.cidrs, ["10.0.0.0/8".parse().unwrap()]);
+    let routes = options.route_controller.unwrap();
+    assert_eq!(routes.shortest_interval, Duration::from_mins(1));
+    assert_eq!(routes.concurrent_syncs.get(), 2);
+    assert_eq!(routes.drift_interval, Duration::from_secs(20));
+    let all = VolumeController { provisioned: true, overwrite: true };
+    assert_eq!(options.volume_controller, all);
     let election = options.leader_election.unwrap();
     assert_eq!(election.name, "ccm");
     assert_eq!(election.namespace, "infra");
@@ -143,6 +164,86 @@ fn verbosity_has_many_spellings(#[case] args: &[&str], #[case] want: u32) {
 #[case::the_last_one_wins(&["--leader-elect", "--leader-elect=false"], false)]
 fn booleans_are_read_as_go_reads_them(#[case] args: &[&str], #[case] want: bool) {
     assert_eq!(options(args).leader_election.is_some(), want);
+}
+
+#[test]
+fn routes_can_be_switched_off() {
+    assert_eq!(options(&["--configure-cloud-routes=false"]).route_controller, None);
+}
+
+fn ipam(args: &[&str]) -> Option<NodeIpam> {
+    options(&[&["--allocate-node-cidrs"], args].concat()).node_ipam
+}
+
+#[rstest]
+#[case::the_usual(&["--cluster-cidr=10.244.7.0/16"], &[("10.244.0.0/16", 24)])]
+#[case::of_ipv6(&["--cluster-cidr=fd00::/48"], &[("fd00::/48", 64)])]
+#[case::both(&["--cluster-cidr=fd00::/32, 10.0.0.0/8"], &[("fd00::/32", 64), ("10.0.0.0/8", 24)])]
+#[case::one_size(&["--cluster-cidr=10.0.0.0/8", "--node-cidr-mask-size=22"], &[("10.0.0.0/8", 22)])]
+#[case::of_its_family(
+    &["--cluster-cidr=10.0.0.0/8", "--node-cidr-mask-size-ipv4=22"], &[("10.0.0.0/8", 22)]
+)]
+#[case::of_each(
+    &["--cluster-cidr=10.0.0.0/8,fd00::/40", "--node-cidr-mask-size-ipv4=22", "--node-cidr-mask-size-ipv6=80"],
+    &[("10.0.0.0/8", 22), ("fd00::/40", 80)]
+)]
+#[case::all_of_it(&["--cluster-cidr=10.1.2.0/24"], &[("10.1.2.0/24", 24)])]
+fn pools_have_their_mask_sizes(#[case] args: &[&str], #[case] want: &[(&str, u8)]) {
+    let want: Vec<_> = want.iter().map(|(range, size)| (range.parse().unwrap(), *size)).collect();
+    match ipam(args).unwrap() {
+        NodeIpam::Range { pools, kept_free } => {
+            assert_eq!(pools, want);
+            assert!(kept_free.is_empty());
+        }
+        NodeIpam::Cloud => panic!("of the cloud"),
+    }
+}
+
+#[test]
+fn ranges_of_services_are_kept_free() {
+    let args = ["--cluster-cidr=10.0.0.0/8", "--service-cluster-ip-range=10.0.0.0/16,fd02::/112"];
+    let want = vec!["10.0.0.0/16".parse().unwrap(), "fd02::/112".parse().unwrap()];
+    let is_kept =
+        matches!(ipam(&args), Some(NodeIpam::Range { kept_free, .. }) if kept_free == want);
+    assert!(is_kept);
+}
+
+#[test]
+fn the_cloud_may_give_the_ranges() {
+    assert_eq!(ipam(&["--cidr-allocator-type=CloudAllocator"]), Some(NodeIpam::Cloud));
+}
+
+#[rstest]
+#[case(&["--allocate-node-cidrs"], "needs --cluster-cidr")]
+#[case(&["--cluster-cidr=10.0.0.0/8,10.1.0.0/16"], "--cluster-cidr \"10.0.0.0/8,10.1.0.0/16\": must be one range")]
+#[case(&["--cluster-cidr=10.0.0.0/8,fd00::/48,fd01::/48"], "must be one range")]
+#[case(&["--cluster-cidr=10.0.0.0"], "must be one range")]
+#[case(&["--cidr-allocator-type=IPAMFromCloud"], "IPAMFromCloud are not offered")]
+#[case(&["--service-cluster-ip-range=x"], "--service-cluster-ip-range \"x\": must be one range")]
+#[case(&["--node-cidr-mask-size-ipv4=33"], "--node-cidr-mask-size-ipv4 \"33\": must be a prefix length")]
+#[case(
+    &["--allocate-node-cidrs", "--cluster-cidr=10.0.0.0/8", "--node-cidr-mask-size-ipv6=64"],
+    "--node-cidr-mask-size-ipv6 64: --cluster-cidr has no IPv6 range"
+)]
+#[case(
+    &["--allocate-node-cidrs", "--cluster-cidr=10.0.0.0/8,fd00::/48", "--node-cidr-mask-size=24"],
+    "--node-cidr-mask-size 24: says nothing in a cluster of two families"
+)]
+#[case(
+    &["--allocate-node-cidrs", "--cluster-cidr=10.0.0.0/8", "--node-cidr-mask-size=24", "--node-cidr-mask-size-ipv4=25"],
+    "--node-cidr-mask-size-ipv4 25: cannot stand beside --node-cidr-mask-size"
+)]
+#[case(
+    &["--allocate-node-cidrs", "--cluster-cidr=10.1.2.0/25"],
+    "--node-cidr-mask-size-ipv4 24: must be from 25 to 32 for --cluster-cidr 10.1.2.0/25"
+)]
+#[case(
+    &["--allocate-node-cidrs", "--cluster-cidr=10.0.0.0/8", "--node-cidr-mask-size=64"],
+    "--node-cidr-mask-size 64: must be from 8 to 32"
+)]
+fn ranges_that_do_not_fit_are_refused(#[case] args: &[&str], #[case] want: &str) {
+    let text = refusal(args);
+    assert!(text.contains(want), "{text}");
 }
 
 #[test]
@@ -471,6 +572,9 @@ fn help_has_upstreams_sections() {
                 "Node controller flags:",
                 "Node lifecycle controller flags:",
                 "Service controller flags:",
+                "Route controller flags:",
+                "Node IPAM controller flags:",
+                "Volume controller flags:",
                 "Logging flags:",
                 "Global flags:",
             ],

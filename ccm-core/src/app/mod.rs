@@ -62,6 +62,7 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
         options.cloud.config.as_deref(),
         options.cluster.name.as_str().into(),
         user_agent(),
+        options.cluster.cidrs.clone(),
     )?;
     if cloud.cluster_id().is_none() {
         if !options.cloud.allow_untagged {
@@ -71,6 +72,7 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
         }
         warn!("no cluster ID: what is in the cloud cannot be told from another cluster's");
     }
+    wiring::without_ranges(&*cloud, &options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Nearly all of the work is waiting; more threads would only cost memory.
         .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().min(4)))

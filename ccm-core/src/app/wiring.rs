@@ -7,7 +7,7 @@ use backon::{ExponentialBuilder, Retryable};
 use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::flags::Options;
 use super::serve::{Checks, Scope};
@@ -26,13 +26,15 @@ use crate::cluster::services::Services;
 use crate::controllers::WriteClient;
 use crate::controllers::node::{self, NodeController};
 use crate::controllers::node_lifecycle::{self, NodeLifecycleController};
+use crate::controllers::route::{self, RouteController};
 use crate::controllers::service::claims::Claims;
 use crate::controllers::service::{self, ServiceController};
 use crate::fleet::Fleet;
 use crate::governor::Governor;
 use crate::report::Chain;
 use crate::telemetry::{
-    CloudMetrics, ConvergeMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics, ServiceMetrics,
+    CloudMetrics, ConvergeMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics, RouteMetrics,
+    ServiceMetrics,
 };
 
 /// How long the provider may take to find its surroundings before it starts over.
@@ -45,6 +47,7 @@ const CONNECT_PAUSE: Duration = Duration::from_secs(30);
 const NODE_SHORT: &str = "cloud-node";
 const LIFECYCLE_SHORT: &str = "cloud-node-lifecycle";
 const SERVICE_SHORT: &str = "service";
+const ROUTE_SHORT: &str = "route";
 
 /// What is counted.
 pub(super) struct Metrics {
@@ -53,6 +56,7 @@ pub(super) struct Metrics {
     node: NodeMetrics,
     lifecycle: LifecycleMetrics,
     service: ServiceMetrics,
+    route: RouteMetrics,
     converge: ConvergeMetrics,
 }
 
@@ -68,6 +72,7 @@ impl Metrics {
             node: NodeMetrics::register(registry),
             lifecycle: LifecycleMetrics::register(registry),
             service: ServiceMetrics::register(registry),
+            route: RouteMetrics::register(registry),
             converge: ConvergeMetrics::register(registry),
         }
     }
@@ -79,7 +84,7 @@ impl Metrics {
 
     /// No controller runs yet.
     pub(super) fn nothing_runs(&self) {
-        for name in [NODE_SHORT, LIFECYCLE_SHORT, SERVICE_SHORT] {
+        for name in [NODE_SHORT, LIFECYCLE_SHORT, SERVICE_SHORT, ROUTE_SHORT] {
             self.process.runs(name, false);
         }
     }
@@ -124,6 +129,7 @@ impl Controllers<'_> {
             warn!(provider = cloud.name(), "no load balancers: their controller does not run");
             None
         };
+        let routing = self.routing(&nodes, &governor)?;
 
         let client = self.cluster.client("shared-informers")?;
         let stop = tasks.stop();
@@ -144,6 +150,10 @@ impl Controllers<'_> {
             tasks.spawn("services", async move { services.run(client, stop).await });
             controller
         });
+        if let Some(routing) = &routing {
+            let health = Arc::clone(routing);
+            checks.add(controller::ROUTE, Scope::Live, move || health.check());
+        }
         let process = self.metrics.process.clone();
         let needs = needs.clone();
         let reader = self.cluster.client("cluster-facts")?;
@@ -161,7 +171,17 @@ impl Controllers<'_> {
                     runs(SERVICE_SHORT, false);
                 }
             };
-            futures::join!(initialiser.run(stop.clone()), lifecycle.run(stop.clone()), balance);
+            let route = async {
+                if let Some(routing) = routing {
+                    runs(ROUTE_SHORT, true);
+                    routing.run(stop.clone()).await;
+                    runs(ROUTE_SHORT, false);
+                }
+            };
+            let nodes = async {
+                futures::join!(initialiser.run(stop.clone()), lifecycle.run(stop.clone()))
+            };
+            futures::join!(nodes, balance, route);
             runs(NODE_SHORT, false);
             runs(LIFECYCLE_SHORT, false);
         });
@@ -186,6 +206,7 @@ impl Controllers<'_> {
             refresh: self.options.node_controller.status_update_frequency,
             writers: self.options.node_controller.concurrent_syncs,
             needs: self.registration.needs.clone(),
+            routed: self.options.route_controller.is_some() && self.cloud.routes().is_some(),
         };
         NodeController::new(parts, settings)
     }
@@ -244,7 +265,7 @@ impl Controllers<'_> {
             // Upstream's component, which dashboards and people filter by.
             recorder: self.recorder.for_component("service-controller"),
             metrics: self.metrics.service.clone(),
-            converge: self.metrics.converge.clone(),
+            converge: self.metrics.converge.of("load_balancer"),
         };
         let settings = service::Settings {
             workers: options.concurrent_syncs,
@@ -255,6 +276,56 @@ impl Controllers<'_> {
         };
         Ok((services, ServiceController::new(parts, settings)))
     }
+
+    /// `None` where the provider has no routes, or they are not wanted.
+    pub(super) fn routing(
+        &self,
+        nodes: &Arc<Nodes>,
+        governor: &Governor,
+    ) -> Result<Option<Arc<RouteController>>, BoxError> {
+        let Some(options) = self.options.route_controller else {
+            info!("--configure-cloud-routes=false: the route controller does not run");
+            return Ok(None);
+        };
+        let Some(routes) = self.cloud.routes() else {
+            info!(provider = self.cloud.name(), "no routes: their controller does not run");
+            return Ok(None);
+        };
+        let parts = route::Parts {
+            nodes: Arc::clone(nodes),
+            cloud: Arc::clone(&self.cloud),
+            routes,
+            governor: governor.clone(),
+            client: WriteClient(self.cluster.mutating_client("route-controller", self.gate)?),
+            // Upstream's component, underscore and all.
+            recorder: self.recorder.for_component("route_controller"),
+            metrics: self.metrics.route.clone(),
+            converge: self.metrics.converge.of("route"),
+        };
+        let settings = route::Settings {
+            workers: options.concurrent_syncs,
+            cluster: self.options.cluster.cidrs.clone(),
+            spacing: options.shortest_interval,
+            drift: options.drift_interval,
+            needs: self.registration.needs.clone(),
+        };
+        Ok(Some(RouteController::new(parts, settings)))
+    }
+}
+
+/// Routes go to the ranges of pods, so without those there is nothing to be made, and what is there
+/// could not be told from what is not ours. Upstream ends too, and names neither flag.
+pub(super) fn without_ranges(cloud: &dyn CloudProvider, options: &Options) -> Result<(), BoxError> {
+    let is_wanted = options.route_controller.is_some() && cloud.routes().is_some();
+    if !is_wanted || !options.cluster.cidrs.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "provider {} has routes, and --cluster-cidr is not given, to whose ranges they lead: give it, \
+         or --configure-cloud-routes=false where the network needs no routes of the cloud",
+        cloud.name()
+    );
+    Err(message.into())
 }
 
 /// Load balancers send traffic to machines: without those there is nothing to be made.

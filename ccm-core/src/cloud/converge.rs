@@ -22,6 +22,10 @@ use super::names::Uid;
 pub trait Spec: fmt::Debug + Send + Sync + 'static {
     /// The object that asks.
     fn identity(&self) -> &Arc<Identity>;
+
+    /// Whether somebody waits for the first of it, as far as the object says: an address, or a node
+    /// that can be reached. Who waits goes first.
+    fn is_awaited(&self) -> bool;
 }
 
 /// Which object. The UID tells it from a later one of the same name.
@@ -198,11 +202,12 @@ pub struct World<S> {
     /// One want for each object that uses the unit, in the order of their IDs.
     pub wants: Vec<Want<S>>,
     /// All nodes that may be members, with what the cloud says of their machines. `Unknown` means:
-    /// leave the member as it is. One list for all units, in the order of the nodes' names.
+    /// leave the member as it is. One list for all units, in the order of the nodes' names. Empty
+    /// for routes: each [`RouteSpec`](super::RouteSpec) has its node.
     pub nodes: Arc<[Member]>,
 }
 
-/// A node that may be a member of a load balancer, or the target of a route.
+/// A node that may be a member of a load balancer.
 #[derive(Clone, Debug)]
 pub struct Member {
     /// The node.

@@ -70,6 +70,10 @@ impl Spec for LoadBalancerSpec {
     fn identity(&self) -> &Arc<Identity> {
         &self.identity
     }
+
+    fn is_awaited(&self) -> bool {
+        self.identity.ingress.is_empty()
+    }
 }
 
 /// One port of a Service.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ipnet::IpNet;
 
 use super::annotations::Annotations;
 use super::call::Read;
@@ -155,6 +156,10 @@ pub struct Setup {
     pub cluster_name: ClusterName,
     /// What to say in `User-Agent`.
     pub user_agent: String,
+    /// `--cluster-cidr`: no more than one range of each family, without host bits. Routes to other
+    /// ranges are not ours, whatever mark they bear. Empty where the flag is not given: then no
+    /// routes are made.
+    pub cluster_cidrs: Vec<IpNet>,
 }
 
 /// The file behind `--cloud-config`.
@@ -290,6 +295,7 @@ impl Registration {
         config: Option<&Path>,
         cluster_name: ClusterName,
         user_agent: String,
+        cluster_cidrs: Vec<IpNet>,
     ) -> Result<Arc<dyn CloudProvider>, RegistryError> {
         let config = match config {
             None => None,
@@ -301,9 +307,11 @@ impl Registration {
             },
         };
         let file = config.as_ref().map(|config| config.path.clone());
-        (self.build)(&Setup { config, cluster_name, user_agent }).map_err(|mut err| {
-            err.file = err.file.or(file);
-            err.into()
-        })
+        (self.build)(&Setup { config, cluster_name, user_agent, cluster_cidrs }).map_err(
+            |mut err| {
+                err.file = err.file.or(file);
+                err.into()
+            },
+        )
     }
 }

@@ -40,6 +40,10 @@ pub const INSTANCE_TYPE_BETA: &str = "beta.kubernetes.io/instance-type";
 /// Node condition of ours: whether the cloud knows the machine.
 pub const INSTANCE_KNOWN: &str = "InstanceKnown";
 
+/// Node condition: whether pods on the node cannot be reached. The kube-controller-manager makes a
+/// taint of it.
+pub const NETWORK_UNAVAILABLE: &str = "NetworkUnavailable";
+
 /// Node condition by which a kubelet says that it works.
 pub const READY: &str = "Ready";
 
@@ -69,4 +73,13 @@ pub mod controller {
 
     /// Gives Services of type `LoadBalancer` what they ask for.
     pub const SERVICE: &str = "service-lb-controller";
+
+    /// Makes the cloud send packets for pods to their nodes.
+    pub const ROUTE: &str = "node-route-controller";
+
+    /// Gives nodes the ranges of their pods.
+    pub const NODE_IPAM: &str = "node-ipam-controller";
+
+    /// Says on volumes where they are.
+    pub const VOLUME: &str = "cloud-volume-controller";
 }

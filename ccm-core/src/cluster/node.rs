@@ -46,7 +46,11 @@ pub struct Node {
     /// Condition `Ready`.
     pub ready: Option<ConditionStatus>,
     /// Condition `InstanceKnown`.
-    pub instance_known: Option<InstanceKnown>,
+    pub instance_known: Option<Condition>,
+    /// `spec.podCIDRs`, in their order and as they stand there.
+    pub pod_cidrs: Box<[Box<str>]>,
+    /// Condition `NetworkUnavailable`.
+    pub network_unavailable: Option<Condition>,
 }
 
 /// `metadata.resourceVersion`: compared as a number where both are numbers, as the API promises
@@ -111,9 +115,9 @@ impl ConditionStatus {
     }
 }
 
-/// Our own condition, as it stands on the Node.
+/// A condition of ours, as it stands on the Node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InstanceKnown {
+pub struct Condition {
     /// `status`.
     pub status: ConditionStatus,
     /// `reason`.
@@ -147,6 +151,18 @@ impl Node {
         }
     }
 
+    /// Whether a provider is told the same about both, without telling it: this is asked at every
+    /// heartbeat of every node.
+    pub fn is_told_as(&self, other: &Self, needs: &Needs) -> bool {
+        self.uid == other.uid
+            && self.provider_id == other.provider_id
+            && self.system_uuid == other.system_uuid
+            && self.addresses == other.addresses
+            && same_labels(&self.labels, &other.labels, needs.node_labels)
+            && read(&self.annotations, needs.node_annotations)
+                .eq(read(&other.annotations, needs.node_annotations))
+    }
+
     /// What a provider is told about it.
     pub fn identity(&self, needs: &Needs) -> NodeIdentity {
         let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
@@ -169,6 +185,17 @@ impl Node {
     }
 }
 
+fn same_labels(old: &Pairs, new: &Pairs, labels: Labels) -> bool {
+    match labels {
+        Labels::These(keys) => read(old, keys).eq(read(new, keys)),
+        Labels::All => old == new,
+    }
+}
+
+fn read<'a>(pairs: &'a Pairs, keys: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pairs.iter().filter(|(key, _)| keys.contains(key))
+}
+
 /// A Node as it comes over the wire: read field by field, so that images, managed fields and
 /// whatever else is on it is skipped while parsing. Lives only until it is cached.
 #[derive(Clone, Debug, Deserialize)]
@@ -186,6 +213,8 @@ pub struct WireNode {
 struct WireSpec {
     #[serde(rename = "providerID")]
     provider_id: String,
+    #[serde(rename = "podCIDRs")]
+    pod_cidrs: Vec<Box<str>>,
     taints: Vec<WireTaint>,
 }
 
@@ -240,6 +269,12 @@ impl WireNode {
         let Self { metadata, spec, status } = self;
         let known: Vec<_> = status.addresses.iter().filter_map(address).collect();
         let condition = |kind| status.conditions.iter().find(|condition| &*condition.kind == kind);
+        let stated = |kind| {
+            condition(kind).map(|said| Condition {
+                status: ConditionStatus::parse(&said.status),
+                reason: said.reason.clone(),
+            })
+        };
         let created =
             metadata.creation_timestamp.map_or(SystemTime::UNIX_EPOCH, |time| time.0.into());
         Node {
@@ -261,10 +296,9 @@ impl WireNode {
             system_uuid: (!status.node_info.system_uuid.is_empty())
                 .then(|| status.node_info.system_uuid.as_str().into()),
             ready: condition(keys::READY).map(|ready| ConditionStatus::parse(&ready.status)),
-            instance_known: condition(keys::INSTANCE_KNOWN).map(|known| InstanceKnown {
-                status: ConditionStatus::parse(&known.status),
-                reason: known.reason.clone(),
-            }),
+            instance_known: stated(keys::INSTANCE_KNOWN),
+            network_unavailable: stated(keys::NETWORK_UNAVAILABLE),
+            pod_cidrs: spec.pod_cidrs.into(),
         }
     }
 }
@@ -288,7 +322,7 @@ mod tests {
                 "annotations": {"keep": "me", "drop": "me"},
                 "managedFields": [{"manager": "kubelet", "fieldsV1": {"f:status": {}}}],
             },
-            "spec": {"providerID": "sim://i-1", "podCIDR": "10.0.0.0/24",
+            "spec": {"providerID": "sim://i-1", "podCIDR": "10.0.0.0/24", "podCIDRs": ["10.0.0.0/24", "fd00::/64"],
                 "taints": [{"key": "t", "effect": "NoSchedule", "value": "x"}]},
             "status": {
                 "images": [{"names": ["x"], "sizeBytes": 5}],
@@ -304,6 +338,7 @@ mod tests {
         assert_eq!(node.provider_id.unwrap().as_str(), "sim://i-1");
         assert_eq!(node.addresses.len(), 1);
         assert!(node.odd_addresses);
+        assert_eq!(node.pod_cidrs, ["10.0.0.0/24".into(), "fd00::/64".into()].into());
         assert_eq!(node.ready, Some(ConditionStatus::True));
         assert_eq!(node.system_uuid.as_deref(), Some("uu"));
         assert_eq!(

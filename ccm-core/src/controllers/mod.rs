@@ -7,6 +7,7 @@ pub mod node;
 pub mod node_lifecycle;
 mod progress;
 pub mod rehearsal;
+pub mod route;
 #[cfg(test)]
 mod schedules;
 pub mod service;

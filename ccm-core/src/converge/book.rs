@@ -25,6 +25,9 @@ pub struct Timing {
     /// From one look at a unit where nothing is known to be wrong to the next; up to a tenth more
     /// or less, so that not all are due together.
     pub drift: Duration,
+    /// However often what a unit is made from changes, it takes at least this long from the
+    /// beginning of one pass for it to the beginning of the next.
+    pub spacing: Duration,
 }
 
 impl Default for Timing {
@@ -34,6 +37,7 @@ impl Default for Timing {
             retry_first: Duration::from_secs(5),
             retry_last: Duration::from_mins(5),
             drift: Duration::from_hours(1),
+            spacing: Duration::ZERO,
         }
     }
 }
@@ -97,7 +101,7 @@ impl<S: Spec> Job<S> {
 pub(super) enum Turn<S> {
     /// A pass.
     Pass(Box<Job<S>>),
-    /// Whoever uses it was refused, and is tried again by then.
+    /// Whoever uses it was refused, and is tried again by then; or it was looked at just now.
     Wait(Duration),
     /// Nobody uses it any more, or it is nobody's turn.
     Nothing,
@@ -119,6 +123,8 @@ struct Seat {
     users: BTreeSet<ObjectId>,
     /// Why it is to be looked at. `None` between looks.
     cause: Option<Cause>,
+    /// When the last pass began.
+    began: Option<Instant>,
     /// Passes that failed in a row.
     failures: u32,
     /// Users who asked for what cannot be had.
@@ -250,14 +256,14 @@ impl<S: Spec> Book<S> {
         Some(Wake { unit: unit.clone(), urgency, after: seat.unit.settle })
     }
 
-    /// Who waits for an address goes first, whatever it is that wakes the unit.
+    /// Who waits for the first of something goes first, whatever it is that wakes the unit.
     fn urgency(&self, unit: &UnitName, cause: Cause) -> Urgency {
         let Some(seat) = self.seats.get(unit) else { return cause.urgency() };
         // One that cannot be had has no address either, for days if need be.
         let waits = |id: &ObjectId| {
             let entry = self.entries.get(id).filter(|_| !seat.held.contains_key(id));
             entry.is_some_and(|entry| {
-                matches!(&entry.want, Want::Present(spec) if spec.identity().ingress.is_empty())
+                matches!(&entry.want, Want::Present(spec) if spec.is_awaited())
                     && !entry.is_hopeless()
             })
         };
@@ -283,6 +289,12 @@ impl<S: Spec> Book<S> {
     /// Begins a pass over a unit.
     pub(super) fn begin(&mut self, unit: &UnitName, now: Instant) -> Turn<S> {
         let Some(due) = self.seats.get_mut(unit) else { return Turn::Nothing };
+        let soonest = due.began.map(|began| began + self.timing.spacing);
+        if let Some(soonest) = soonest.filter(|soonest| now < *soonest)
+            && matches!(due.cause, Some(Cause::Changed | Cause::Nodes | Cause::New))
+        {
+            return Turn::Wait(soonest - now);
+        }
         let cause = due.cause.take().unwrap_or(Cause::Drift);
         let urgency = self.urgency(unit, cause);
         let Some(seat) = self.seats.get(unit) else { return Turn::Nothing };
@@ -327,6 +339,9 @@ impl<S: Spec> Book<S> {
             }
         }
         let (unit, nodes) = (seat.unit.clone(), Arc::clone(&self.members));
+        if let Some(seat) = self.seats.get_mut(&unit.name) {
+            seat.began = Some(now);
+        }
         let (world, number) = (World { wants, nodes }, self.looks);
         Turn::Pass(Box::new(Job { unit, world, cause, urgency, number, generations, settled }))
     }
@@ -531,7 +546,8 @@ impl Seat {
         let (users, held) = (BTreeSet::new(), BTreeMap::new());
         let (made, remakes, is_at_rest) = (BTreeSet::new(), 0, false);
         let (unit, failures) = (unit.clone(), 0);
-        Self { unit, users, cause: None, failures, held, made, remakes, is_at_rest }
+        let (cause, began) = (None, None);
+        Self { unit, users, cause, began, failures, held, made, remakes, is_at_rest }
     }
 
     /// Whether a pass made something that was made before and has not lasted.

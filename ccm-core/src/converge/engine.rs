@@ -58,6 +58,9 @@ pub trait Office: Send + Sync + 'static {
 
     /// A pass has ended that changed something, failed, or left something to be said. Must not block.
     fn passed(&self, about: &Ended<'_>);
+
+    /// A pass has ended that had nothing to do and nothing to say.
+    fn looked(&self, _cause: Cause) {}
 }
 
 /// A pass that has ended.
@@ -313,6 +316,8 @@ impl<S: Spec> Engine<S> {
                 failed,
                 notes: &passed.notes,
             });
+        } else {
+            self.office.looked(cause);
         }
         let news = self.book().ended(&job, &passed, Instant::now());
         self.spread(news);

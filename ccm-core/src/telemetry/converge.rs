@@ -9,26 +9,35 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use super::Histograms;
 use crate::cloud::{Effect, Kind};
 
-/// What the convergence engine does.
+/// What the convergence engines do. There is one for each sort of thing that is made.
 #[derive(Clone, Debug)]
 pub struct ConvergeMetrics {
-    passes: Family<OutcomeLabel, Counter>,
-    pass_duration: Histogram,
+    what: &'static str,
+    passes: Family<OutcomeLabels, Counter>,
+    pass_duration: Histograms<WhatLabel>,
     changes: Family<ChangeLabels, Counter>,
-    change_duration: Histogram,
-    units: Gauge,
-    under_way: Gauge,
+    change_duration: Histograms<WhatLabel>,
+    units: Family<WhatLabel, Gauge>,
+    under_way: Family<WhatLabel, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabel {
+struct WhatLabel {
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    what: &'static str,
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ChangeLabels {
+    what: &'static str,
     effect: &'static str,
     outcome: &'static str,
 }
@@ -42,17 +51,22 @@ impl ConvergeMetrics {
     /// Registers the metrics.
     pub fn register(registry: &mut Registry) -> Self {
         let this = Self {
+            what: "",
             passes: Family::default(),
             // From a look that finds nothing to do to a load balancer that is waited for.
-            pass_duration: Histogram::new([0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0]),
+            pass_duration: Histograms::new_with_constructor(|| {
+                Histogram::new([0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0])
+            }),
             changes: Family::default(),
-            change_duration: Histogram::new(exponential_buckets(0.01, 4.0, 9)),
-            units: Gauge::default(),
-            under_way: Gauge::default(),
+            change_duration: Histograms::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.01, 4.0, 9))
+            }),
+            units: Family::default(),
+            under_way: Family::default(),
         };
         registry.register(
             "ccm_converge_passes",
-            "Passes over what is made in the cloud (a load balancer, a shared firewall), by how they ended",
+            "Passes over what is made in the cloud (a load balancer, a shared firewall, a node's routes), by what it is and how they ended",
             this.passes.clone(),
         );
         registry.register(
@@ -83,16 +97,27 @@ impl ConvergeMetrics {
         this
     }
 
+    /// The same metrics for an engine that makes this: `load_balancer` or `route`.
+    #[must_use]
+    pub fn of(&self, what: &'static str) -> Self {
+        Self { what, ..self.clone() }
+    }
+
+    fn label(&self) -> WhatLabel {
+        WhatLabel { what: self.what }
+    }
+
     /// A pass has begun.
     pub fn begun(&self) {
-        self.under_way.inc();
+        self.under_way.get_or_create(&self.label()).inc();
     }
 
     /// A pass has ended.
     pub fn ended(&self, outcome: &'static str, took: Duration) {
-        self.under_way.dec();
-        self.pass_duration.observe(took.as_secs_f64());
-        self.passes.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.under_way.get_or_create(&self.label()).dec();
+        self.pass_duration.get_or_create(&self.label()).observe(took.as_secs_f64());
+        let what = self.what;
+        self.passes.get_or_create(&OutcomeLabels { what, outcome }).inc();
     }
 
     /// A change was answered.
@@ -104,12 +129,14 @@ impl ConvergeMetrics {
             Effect::Interrupt => "interrupt",
         };
         let outcome = outcome.map_or_else(Kind::reason, |()| "Done");
-        self.changes.get_or_create(&ChangeLabels { effect, outcome }).inc();
-        self.change_duration.observe(took.as_secs_f64());
+        let what = self.what;
+        self.changes.get_or_create(&ChangeLabels { what, effect, outcome }).inc();
+        self.change_duration.get_or_create(&self.label()).observe(took.as_secs_f64());
     }
 
     /// Says how many units there are.
     pub fn units(&self, count: usize) {
-        self.units.set(i64::try_from(count).unwrap_or(i64::MAX));
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.units.get_or_create(&self.label()).set(count);
     }
 }

@@ -8,6 +8,7 @@ mod converge;
 mod node;
 mod node_lifecycle;
 mod process;
+mod route;
 mod service;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -19,6 +20,7 @@ pub use self::converge::ConvergeMetrics;
 pub use self::node::NodeMetrics;
 pub use self::node_lifecycle::LifecycleMetrics;
 pub use self::process::ProcessMetrics;
+pub use self::route::RouteMetrics;
 pub use self::service::ServiceMetrics;
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
@@ -50,7 +52,8 @@ mod tests {
         let node = NodeMetrics::register(&mut registry);
         let lifecycle = LifecycleMetrics::register(&mut registry);
         let service = ServiceMetrics::register(&mut registry);
-        let converge = ConvergeMetrics::register(&mut registry);
+        let converge = ConvergeMetrics::register(&mut registry).of("route");
+        let route = RouteMetrics::register(&mut registry);
         let process = ProcessMetrics::register(&mut registry);
         service.hosts_updated(Duration::from_millis(1500));
         service.hosts_not_updated(Duration::from_secs(3));
@@ -66,6 +69,13 @@ mod tests {
         converge.units(7);
         converge.begun();
         converge.begun();
+        route.synced("node_change", "changed");
+        route.nodes("Reachable", 3);
+        route.reached(Duration::from_secs(3));
+        route.drifted();
+        route.strays(2);
+        route.write();
+        route.refused("changed");
         cloud.bucket(Bucket("reads"), 4, None);
         cloud.not_sent(Bucket("reads"), "paused");
         lifecycle.looked(Duration::from_millis(3));
@@ -115,11 +125,18 @@ mod tests {
             r#"ccm_load_balancer_orphans{kind="firewall"} 3"#,
             r#"ccm_service_writes_total{what="status"} 1"#,
             r#"ccm_service_writes_refused_total{reason="changed"} 1"#,
-            r#"ccm_converge_passes_total{outcome="Done"} 1"#,
-            r#"ccm_converge_pass_duration_seconds_bucket{le="0.05"} 1"#,
-            r#"ccm_converge_changes_total{effect="create",outcome="Done"} 1"#,
-            "ccm_converge_units 7",
-            "ccm_converge_units_under_way 1",
+            r#"ccm_converge_passes_total{what="route",outcome="Done"} 1"#,
+            r#"ccm_converge_pass_duration_seconds_bucket{le="0.05",what="route"} 1"#,
+            r#"ccm_converge_changes_total{what="route",effect="create",outcome="Done"} 1"#,
+            r#"ccm_converge_units{what="route"} 7"#,
+            r#"ccm_converge_units_under_way{what="route"} 1"#,
+            r#"route_controller_route_sync_total{trigger="node_change",outcome="changed"} 1"#,
+            r#"ccm_route_nodes{state="Reachable"} 3"#,
+            r#"ccm_route_delay_seconds_bucket{le="5.0"} 1"#,
+            "ccm_route_drift_total 1",
+            "ccm_route_strays 2",
+            "ccm_route_writes_total 1",
+            r#"ccm_route_writes_refused_total{reason="changed"} 1"#,
             r#"leader_election_master_status{name="cloud-controller-manager"} 1"#,
             r#"running_managed_controllers{name="cloud-node",manager="cloud-controller-manager"} 1"#,
         ] {

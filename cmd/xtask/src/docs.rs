@@ -9,7 +9,8 @@ use ccm_core::app::{NAME, flags};
 use ccm_core::cloud::annotations::reference;
 use ccm_core::cloud::{Bucket, Effect, Kind, Operation};
 use ccm_core::telemetry::{
-    CloudMetrics, ConvergeMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics, ServiceMetrics,
+    CloudMetrics, ConvergeMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics, RouteMetrics,
+    ServiceMetrics,
 };
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -127,7 +128,8 @@ fn metrics() -> Result<Vec<Metric>, Error> {
     let node = NodeMetrics::register(&mut registry);
     let lifecycle = LifecycleMetrics::register(&mut registry);
     let service = ServiceMetrics::register(&mut registry);
-    let converge = ConvergeMetrics::register(&mut registry);
+    let converge = ConvergeMetrics::register(&mut registry).of("load_balancer");
+    let route = RouteMetrics::register(&mut registry);
     let process = ProcessMetrics::register(&mut registry);
     cloud.request(Operation("Look"), Duration::ZERO, Err(Kind::Unavailable));
     cloud.waiting(Bucket("reads"), 0);
@@ -146,7 +148,11 @@ fn metrics() -> Result<Vec<Metric>, Error> {
     service.orphans("firewall", 0);
     service.write("status");
     service.refused("forbidden");
+    route.synced("periodic", "noop");
+    route.nodes("Reachable", 1);
+    route.refused("forbidden");
     converge.begun();
+    converge.units(0);
     converge.ended("Done", Duration::ZERO);
     converge.change(Effect::Create, Ok(()), Duration::ZERO);
     process.leads(NAME, true);

@@ -4,6 +4,7 @@
 //! arguments that both know mean the same. What differs says so in the help.
 
 mod go;
+mod network;
 mod options;
 mod plan;
 mod reference;
@@ -17,9 +18,10 @@ use std::process::ExitCode;
 use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+pub use self::network::{NodeIpam, RouteController};
 pub use self::options::{
     Cloud, Cluster, FlagError, FlagErrors, LeaderElection, LogFormat, Logging, NodeController,
-    NodeLifecycle, Options, ServiceController, Serving,
+    NodeLifecycle, Options, ServiceController, Serving, VolumeController,
 };
 pub use self::plan::{Output, PlanOptions};
 pub use self::reference::{plan_reference, reference};

@@ -8,6 +8,9 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
+use super::network::{self, NodeIpam, RouteController};
 use super::typed::Flags;
 use super::{go, typed};
 use crate::controllers::node_lifecycle::Limit;
@@ -29,6 +32,12 @@ pub struct Options {
     pub node_lifecycle: NodeLifecycle,
     /// The service controller.
     pub service_controller: ServiceController,
+    /// The route controller; without it no routes are made.
+    pub route_controller: Option<RouteController>,
+    /// The node IPAM controller; without it nodes are given no ranges.
+    pub node_ipam: Option<NodeIpam>,
+    /// The volume controller.
+    pub volume_controller: VolumeController,
     /// The log.
     pub logging: Logging,
 }
@@ -49,6 +58,8 @@ pub struct Cloud {
 pub struct Cluster {
     /// Tells what belongs to this cluster apart in the cloud.
     pub name: String,
+    /// Ranges of its pods, without host bits: none, one, or one of each family.
+    pub cidrs: Vec<IpNet>,
     /// Where address and credentials are; without it the pod's own are used.
     pub kubeconfig: Option<PathBuf>,
     /// Address of the API server, before any other.
@@ -111,6 +122,15 @@ pub struct ServiceController {
     pub serve_classless: bool,
     /// From one look at every load balancer to the next.
     pub drift_interval: Duration,
+}
+
+/// The volume controller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VolumeController {
+    /// Whether volumes that a provisioner made are seen to as well.
+    pub provisioned: bool,
+    /// Whether a zone or region that differs is overwritten.
+    pub overwrite: bool,
 }
 
 /// The log.
@@ -196,6 +216,24 @@ pub enum FlagError {
          are not authenticated yet"
     )]
     NotLoopback(IpAddr),
+
+    /// Ranges for nodes cannot be taken from nowhere.
+    #[error(
+        "--allocate-node-cidrs with --cidr-allocator-type=RangeAllocator: needs --cluster-cidr, out of \
+         which nodes are given their ranges"
+    )]
+    NothingToAllocate,
+
+    /// A mask size that does not fit the families of the cluster.
+    #[error("{flag} {value}: {why}")]
+    MaskSize {
+        /// The flag, with its dashes.
+        flag: &'static str,
+        /// What was typed.
+        value: u8,
+        /// What is wrong, and what would do.
+        why: String,
+    },
 }
 
 /// Everything wrong with the flags; one line each.
@@ -222,6 +260,7 @@ impl TryFrom<Flags> for Options {
             errors.0.push(FlagError::Positional(argument.to_string_lossy().into_owned()));
         }
         let name = flags.cloud.cluster_name.clone();
+        let cidrs = network::cluster_cidrs(&flags.cloud.cluster_cidr, &mut errors);
         let cloud = cloud(flags.cloud, &flags.providers, &mut errors);
         let leader_election = leader_election(flags.leader_election, &mut errors);
         let serving = serving(&flags.serving, &mut errors);
@@ -229,6 +268,9 @@ impl TryFrom<Flags> for Options {
         let node_lifecycle = node_lifecycle(&flags.node_lifecycle, &mut errors);
         let service_controller = service_controller(&flags.service_controller, &mut errors);
         let logging = logging(&flags.logging, &mut errors);
+        let route_controller = network::route_controller(&flags.route_controller, &mut errors);
+        let node_ipam = network::node_ipam(&flags.node_ipam, cidrs.as_deref(), &mut errors);
+        let volume_controller = volume_controller(&flags.volume_controller, &mut errors);
 
         match (
             cloud,
@@ -238,6 +280,10 @@ impl TryFrom<Flags> for Options {
             node_lifecycle,
             service_controller,
             logging,
+            cidrs,
+            route_controller,
+            node_ipam,
+            volume_controller,
         ) {
             (
                 Some(cloud),
@@ -247,14 +293,21 @@ impl TryFrom<Flags> for Options {
                 Some(node_lifecycle),
                 Some(service_controller),
                 Some(logging),
+                Some(cidrs),
+                Some(route_controller),
+                Some(node_ipam),
+                Some(volume_controller),
             ) if errors.0.is_empty() => Ok(Self {
                 cloud,
-                cluster: cluster(name, flags.generic),
+                cluster: cluster(name, cidrs, flags.generic),
                 leader_election,
                 serving,
                 node_controller,
                 node_lifecycle,
                 service_controller,
+                route_controller,
+                node_ipam,
+                volume_controller,
                 logging,
             }),
             _ => Err(FlagErrors(errors.0)),
@@ -262,22 +315,23 @@ impl TryFrom<Flags> for Options {
     }
 }
 
-const CONCURRENCY: &str = "a number from 1 to 65535";
-const BOOLEAN: &str = "true or false";
-const DURATION: &str = "a duration longer than zero, such as 300ms, 15s, 1.5h or 1h15m30s";
+pub(super) const CONCURRENCY: &str = "a number from 1 to 65535";
+pub(super) const BOOLEAN: &str = "true or false";
+pub(super) const DURATION: &str =
+    "a duration longer than zero, such as 300ms, 15s, 1.5h or 1h15m30s";
 const OBJECT_NAME: &str = "a Kubernetes object name: lower-case letters, digits, '-' and '.'";
 
 /// A look at everything in the cloud costs calls; more often than this it would crowd out what users
 /// wait for. A guess.
-const SHORTEST_DRIFT_INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const SHORTEST_DRIFT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What is wrong, gathered while reading on.
 #[derive(Default)]
-struct Errors(Vec<FlagError>);
+pub(super) struct Errors(pub(super) Vec<FlagError>);
 
 impl Errors {
     /// Reads one value; `None` has been reported.
-    fn read<T>(
+    pub(super) fn read<T>(
         &mut self,
         flag: &'static str,
         value: &str,
@@ -292,7 +346,7 @@ impl Errors {
     }
 
     /// Reports `error` unless the rule is kept.
-    fn rule(&mut self, kept: bool, error: impl FnOnce() -> FlagError) {
+    pub(super) fn rule(&mut self, kept: bool, error: impl FnOnce() -> FlagError) {
         if !kept {
             self.0.push(error());
         }
@@ -313,9 +367,10 @@ fn cloud(flags: typed::Cloud, known: &[&str], errors: &mut Errors) -> Option<Clo
     Some(Cloud { provider, config: path(flags.cloud_config), allow_untagged: allow_untagged? })
 }
 
-fn cluster(name: String, flags: typed::Generic) -> Cluster {
+fn cluster(name: String, cidrs: Vec<IpNet>, flags: typed::Generic) -> Cluster {
     Cluster {
         name,
+        cidrs,
         kubeconfig: path(flags.kubeconfig),
         master: Some(flags.master).filter(|master| !master.is_empty()),
     }
@@ -516,6 +571,25 @@ fn service_controller(
     })
 }
 
+fn volume_controller(
+    flags: &typed::VolumeController,
+    errors: &mut Errors,
+) -> Option<VolumeController> {
+    let provisioned = errors.read(
+        "--label-provisioned-volumes",
+        &flags.label_provisioned_volumes,
+        BOOLEAN,
+        go::boolean,
+    );
+    let overwrite = errors.read(
+        "--overwrite-volume-labels",
+        &flags.overwrite_volume_labels,
+        BOOLEAN,
+        go::boolean,
+    );
+    Some(VolumeController { provisioned: provisioned?, overwrite: overwrite? })
+}
+
 fn logging(flags: &typed::Logging, errors: &mut Errors) -> Option<Logging> {
     let verbosity = errors.read("-v", &flags.v, "a number such as 0, 2 or 4", go::whole);
     let format =
@@ -536,7 +610,7 @@ fn lease_duration(text: &str) -> Option<Duration> {
     })
 }
 
-fn positive_duration(text: &str) -> Option<Duration> {
+pub(super) fn positive_duration(text: &str) -> Option<Duration> {
     go::duration(text).filter(|duration| !duration.is_zero())
 }
 

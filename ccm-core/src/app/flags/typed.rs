@@ -33,6 +33,12 @@ pub struct Flags {
     #[command(flatten)]
     pub(super) service_controller: ServiceController,
     #[command(flatten)]
+    pub(super) route_controller: RouteController,
+    #[command(flatten)]
+    pub(super) node_ipam: NodeIpam,
+    #[command(flatten)]
+    pub(super) volume_controller: VolumeController,
+    #[command(flatten)]
     pub(super) logging: Logging,
     #[command(flatten)]
     pub(super) global: Global,
@@ -73,6 +79,11 @@ pub(super) struct Cloud {
     /// Name of the cluster, by which what belongs to it is told apart in the cloud
     #[arg(long, value_name = "NAME", default_value = "kubernetes")]
     pub(super) cluster_name: String,
+
+    /// Ranges of the pods of this cluster: one, or one of each family separated by a comma. Needed
+    /// for routes and where nodes are given their ranges from it
+    #[arg(long, value_name = "CIDRS", default_value = "", hide_default_value = true)]
+    pub(super) cluster_cidr: String,
 
     /// Run though the provider cannot tell this cluster's resources from another's; deprecated
     #[arg(
@@ -219,6 +230,100 @@ pub(super) struct ServiceController {
     /// least 10s
     #[arg(long, value_name = "DURATION", default_value = "1h0m0s")]
     pub(super) load_balancer_drift_interval: String,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Route controller flags")]
+pub(super) struct RouteController {
+    /// Have the cloud send packets for pods to their nodes, where the provider has routes; needs
+    /// --cluster-cidr
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) configure_cloud_routes: String,
+
+    /// However often a node changes, from one look at its routes to the next at least this time
+    /// (upstream: from one look at all routes to the next)
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub(super) route_reconciliation_period: String,
+
+    /// Nodes whose routes are worked on at once (upstream: 200)
+    #[arg(long, value_name = "NUMBER", default_value = "16")]
+    pub(super) concurrent_route_syncs: String,
+
+    /// From one look at every route for what others changed in the cloud to the next; at least 10s
+    #[arg(long, value_name = "DURATION", default_value = "1h0m0s")]
+    pub(super) route_drift_interval: String,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Node IPAM controller flags")]
+pub(super) struct NodeIpam {
+    /// Give nodes the ranges of their pods. Only one program of a cluster may: the
+    /// kube-controller-manager runs without its node-ipam-controller then
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value = "false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) allocate_node_cidrs: String,
+
+    /// Where the ranges come from: `RangeAllocator`, out of --cluster-cidr, or `CloudAllocator`, as
+    /// the cloud gives them to machines
+    #[arg(long, value_name = "TYPE", default_value = "RangeAllocator")]
+    pub(super) cidr_allocator_type: String,
+
+    /// Prefix length of a node's range in a cluster with one --cluster-cidr; 0 is 24 for IPv4 and 64
+    /// for IPv6
+    #[arg(long, value_name = "LENGTH", default_value = "0")]
+    pub(super) node_cidr_mask_size: String,
+
+    /// Prefix length of a node's IPv4 range; 0 is 24
+    #[arg(long, value_name = "LENGTH", default_value = "0")]
+    pub(super) node_cidr_mask_size_ipv4: String,
+
+    /// Prefix length of a node's IPv6 range; 0 is 64
+    #[arg(long, value_name = "LENGTH", default_value = "0")]
+    pub(super) node_cidr_mask_size_ipv6: String,
+
+    /// Ranges of the cluster's Services, which no node is given: one, or one of each family
+    #[arg(long, value_name = "CIDRS", default_value = "", hide_default_value = true)]
+    pub(super) service_cluster_ip_range: String,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Volume controller flags")]
+pub(super) struct VolumeController {
+    /// Say on all persistent volumes of the provider's driver where they are, also on those that a
+    /// provisioner made, which know it themselves
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value = "false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) label_provisioned_volumes: String,
+
+    /// Where the zone or region on a persistent volume differs from the cloud's, write the cloud's
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value = "false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) overwrite_volume_labels: String,
 }
 
 #[derive(Debug, Args)]

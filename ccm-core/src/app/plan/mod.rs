@@ -84,6 +84,7 @@ async fn make(
         Some(balancers) => Some(controllers.balancing(balancers, &nodes, &fleet, &governor)?),
         None => None,
     };
+    let routing = controllers.routing(&nodes, &governor)?;
 
     let client = cluster.client("plan")?;
     let stop = CancellationToken::new();
@@ -116,6 +117,9 @@ async fn make(
         report.in_cluster(node_lifecycle::rehearse(&nodes, &fleet, &*cloud, needs).await);
         if let Some((_, controller)) = &balancing {
             report.of_services(controller.rehearse().await);
+        }
+        if let Some(controller) = &routing {
+            report.of_routes(controller.rehearse().await);
         }
         Ok(report)
     };

@@ -5,9 +5,11 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cloud::{Effect, Owned};
+use crate::cloud::{CloudError, Effect, Owned, UnitName};
 use crate::controllers::rehearsal::{Intended, Line, Sign};
+use crate::controllers::route;
 use crate::controllers::service::rehearse::Rehearsal;
+use crate::converge::Rehearsed;
 
 /// What would be changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -83,8 +85,35 @@ impl Report {
     /// Adds what the service controller would do.
     pub fn of_services(&mut self, rehearsal: Rehearsal) {
         let Rehearsal { cloud, cluster, orphans } = rehearsal;
-        for unit in cloud {
-            let mut group = Group::new(unit.unit.to_string());
+        self.in_cloud(cloud, ToString::to_string);
+        self.in_cluster(cluster);
+        self.of_nobody(orphans);
+    }
+
+    /// Adds what the route controller would do.
+    pub fn of_routes(&mut self, rehearsal: route::rehearse::Rehearsal) {
+        let route::rehearse::Rehearsal { cloud, cluster, unowned } = rehearsal;
+        self.in_cloud(cloud, |unit| match unit {
+            UnitName::Own(node) => format!("routes of node {}", node.name),
+            UnitName::Shared(name) => name.to_string(),
+        });
+        self.in_cluster(cluster);
+        self.of_nobody(unowned);
+    }
+
+    fn of_nobody(&mut self, orphans: Result<Vec<Owned>, CloudError>) {
+        match orphans {
+            Ok(orphans) => self.orphans.extend(orphans.iter().map(orphan)),
+            Err(err) => {
+                let (name, message) = ("orphans".to_owned(), err.message().to_owned());
+                self.failures.push(Failure { name, message });
+            }
+        }
+    }
+
+    fn in_cloud(&mut self, units: Vec<Rehearsed>, name: impl Fn(&UnitName) -> String) {
+        for unit in units {
+            let mut group = Group::new(name(&unit.unit));
             let plan = match unit.plan {
                 Ok(plan) => plan,
                 Err(err) => {
@@ -110,14 +139,6 @@ impl Report {
             );
             if !group.is_empty() {
                 self.cloud.push(group);
-            }
-        }
-        self.in_cluster(cluster);
-        match orphans {
-            Ok(orphans) => self.orphans = orphans.iter().map(orphan).collect(),
-            Err(err) => {
-                let (name, message) = ("orphans".to_owned(), err.message().to_owned());
-                self.failures.push(Failure { name, message });
             }
         }
     }

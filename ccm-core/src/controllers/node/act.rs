@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::decide::{MainChange, StatusChange};
 use crate::cluster::keys;
 use crate::cluster::node::{Node, Version};
-use crate::controllers::write::{self, add, test};
+use crate::controllers::route::decide::NO_ROUTE_CREATED;
+use crate::controllers::write::{self, add, seconds, test};
 
 /// Writes addresses and the condition. Gives the Node's new version.
 pub(in crate::controllers) async fn write_status(
@@ -53,10 +54,26 @@ pub(in crate::controllers) fn status_patch(
         let list: Vec<_> = std::iter::once(json!({"$patch": "replace"})).chain(entries).collect();
         status.insert("addresses".to_owned(), list.into());
     }
-    if let Some(known) = &change.known {
-        status.insert("conditions".to_owned(), json!([known.entry(node, now)]));
+    let mut conditions: Vec<_> = change.known.iter().map(|known| known.entry(node, now)).collect();
+    if change.unreachable {
+        conditions.push(unreachable(now));
+    }
+    if !conditions.is_empty() {
+        status.insert("conditions".to_owned(), conditions.into());
     }
     json!({"metadata": metadata, "status": status})
+}
+
+/// In the words of the route controller, which takes it back.
+fn unreachable(now: Timestamp) -> Value {
+    json!({
+        "type": keys::NETWORK_UNAVAILABLE,
+        "status": "True",
+        "reason": NO_ROUTE_CREATED,
+        "message": "no route yet: the node has just been initialised",
+        "lastHeartbeatTime": seconds(now),
+        "lastTransitionTime": seconds(now),
+    })
 }
 
 /// A JSON Patch that tests what was decided on: the UID, and the place of each taint that goes. A
@@ -89,7 +106,7 @@ pub(in crate::controllers) fn main_patch(
 mod tests {
     use super::*;
     use crate::cloud::{AddressKind, NodeAddress, ProviderId};
-    use crate::cluster::node::{ConditionStatus, InstanceKnown};
+    use crate::cluster::node::{Condition, ConditionStatus};
     use crate::cluster::pairs::Pairs;
     use crate::controllers::known::Known;
     use crate::controllers::node::decide::tests::new_node;
@@ -107,6 +124,7 @@ mod tests {
                 reason: "InstanceFound",
                 message: "m".to_owned(),
             }),
+            unreachable: true,
         };
         let patch = status_patch(&new_node(), &change, now());
         assert_eq!(
@@ -119,11 +137,16 @@ mod tests {
                         "type": "InstanceKnown", "status": "True", "reason": "InstanceFound",
                         "message": "m", "lastHeartbeatTime": "2026-01-02T03:04:05Z",
                         "lastTransitionTime": "2026-01-02T03:04:05Z",
+                    }, {
+                        "type": "NetworkUnavailable", "status": "True", "reason": "NoRouteCreated",
+                        "message": "no route yet: the node has just been initialised",
+                        "lastHeartbeatTime": "2026-01-02T03:04:05Z",
+                        "lastTransitionTime": "2026-01-02T03:04:05Z",
                     }],
                 },
             })
         );
-        let known = InstanceKnown { status: ConditionStatus::True, reason: "x".into() };
+        let known = Condition { status: ConditionStatus::True, reason: "x".into() };
         let same = Node { instance_known: Some(known), ..new_node() };
         let patch = status_patch(&same, &change, now());
         assert_eq!(patch["status"]["conditions"][0].get("lastTransitionTime"), None);

@@ -65,12 +65,15 @@ pub(in crate::controllers) struct StatusChange {
     pub addresses: Option<Vec<NodeAddress>>,
     /// The condition `InstanceKnown`.
     pub known: Option<Known>,
+    /// The condition `NetworkUnavailable`: pods on the node cannot be reached before its routes are
+    /// made. Without it the scheduler would send pods there as soon as the taint is gone.
+    pub unreachable: bool,
 }
 
 impl StatusChange {
     /// Whether nothing is to be written.
     pub(in crate::controllers) fn is_empty(&self) -> bool {
-        self.addresses.is_none() && self.known.is_none()
+        self.addresses.is_none() && self.known.is_none() && !self.unreachable
     }
 }
 
@@ -120,6 +123,8 @@ pub(in crate::controllers) struct Knowledge<'a> {
     pub replaced: bool,
     /// Whether we have said on the node that it waits; the cache may not show it yet.
     pub announced: bool,
+    /// Whether the route controller will say when pods on the node can be reached.
+    pub routed: bool,
 }
 
 /// Decides about one Node.
@@ -156,8 +161,11 @@ fn initialize(node: &Node, knowledge: Knowledge<'_>) -> Decision {
         }
     };
     let labels = labels::wanted(instance, &node.labels, true, knowledge.own_label_prefixes);
+    let mut status = status(node, wanted, knowledge.announced);
+    status.unreachable =
+        knowledge.routed && node.network_unavailable.is_none() && !node.pod_cidrs.is_empty();
     Decision::Write(Changes {
-        status: status(node, wanted, knowledge.announced),
+        status,
         main: MainChange {
             labels: labels.set,
             provider_id: node.provider_id.is_none().then(|| instance.provider_id.clone()),
@@ -218,6 +226,7 @@ fn status(node: &Node, wanted: Option<Vec<NodeAddress>>, announced: bool) -> Sta
     StatusChange {
         addresses: wanted.filter(|wanted| !is_right(wanted)),
         known: (!is_settled(node) || announced).then(Known::found),
+        unreachable: false,
     }
 }
 

@@ -69,6 +69,8 @@ pub struct Settings {
     pub writers: NonZeroU16,
     /// What the provider reads, and which labels are its own.
     pub needs: Needs,
+    /// Whether the route controller runs, which says when pods on a node can be reached.
+    pub routed: bool,
 }
 
 /// Everything that the controller works with.
@@ -311,6 +313,7 @@ impl NodeController {
             own_label_prefixes: self.settings.needs.own_label_prefixes,
             replaced: sighting.replaces.is_some(),
             announced: self.intake.memories.is_announced(node),
+            routed: self.settings.routed,
         };
         decide(node, knowledge)
     }
@@ -355,7 +358,7 @@ impl NodeController {
     /// Says on the node why it waits: a condition and an event.
     async fn announce(&self, node: &Node, wait: Wait) {
         let Ok(_turn) = self.writers.acquire().await else { return };
-        let change = StatusChange { addresses: None, known: Some(wait.known.clone()) };
+        let change = StatusChange { known: Some(wait.known.clone()), ..StatusChange::default() };
         match act::write_status(&self.parts.client.0, node, &change, Timestamp::now()).await {
             Ok(_) => {
                 info!(node = %node.name, reason = wait.known.reason, why = wait.known.message, "node waits");

@@ -29,6 +29,8 @@ pub async fn rehearse(
             own_label_prefixes: needs.own_label_prefixes,
             replaced: false,
             announced: false,
+            // The rehearsal of the routes says what it comes to.
+            routed: false,
         };
         let lines = match decide(node, knowledge) {
             Decision::Leave => return None,

@@ -10,7 +10,7 @@ use super::time::{Ms, s};
 use super::world::{Event, World};
 use crate::cloud::{AddressKind, Belongs, NodeAddress, NodeName, ProviderId, RunState};
 use crate::cluster::keys;
-use crate::cluster::node::{ConditionStatus, InstanceKnown, Node, Version};
+use crate::cluster::node::{Condition, ConditionStatus, Node, Version};
 use crate::cluster::pairs::Pairs;
 use crate::controllers::known::{INSTANCE_FOUND, INSTANCE_NOT_FOUND};
 use crate::controllers::node_lifecycle::decide::DELETION_HELD;
@@ -157,6 +157,8 @@ impl World {
             system_uuid: None,
             ready: None,
             instance_known: None,
+            pod_cidrs: [].into(),
+            network_unavailable: None,
             name,
         }
     }
@@ -566,7 +568,7 @@ impl World {
     }
 
     pub(super) fn is_any_held(&self) -> bool {
-        let known = |known: &InstanceKnown| &*known.reason == DELETION_HELD;
+        let known = |known: &Condition| &*known.reason == DELETION_HELD;
         let says = |it: &Stored| it.node.instance_known.as_ref().is_some_and(known);
         let figures = self.process.as_ref().map(|process| process.ward.figures());
         self.cluster.nodes.values().any(says) || figures.is_some_and(|figures| figures.held > 0)

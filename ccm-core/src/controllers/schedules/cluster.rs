@@ -11,7 +11,7 @@ use super::mutants::Mutant;
 use super::time::Ms;
 use crate::cloud::{AddressKind, NodeAddress, NodeName, ProviderId};
 use crate::cluster::keys;
-use crate::cluster::node::{ConditionStatus, InstanceKnown, Node, Taint, Version};
+use crate::cluster::node::{Condition, ConditionStatus, Node, Taint, Version};
 use crate::cluster::pairs::Pairs;
 
 /// A Node as it is stored: what the process sees of it, and what only others see.
@@ -201,7 +201,7 @@ impl Cluster {
         }
         for entry in patch["status"]["conditions"].as_array().into_iter().flatten() {
             assert_eq!(entry["type"], keys::INSTANCE_KNOWN, "only our own condition");
-            node.instance_known = Some(InstanceKnown {
+            node.instance_known = Some(Condition {
                 status: match entry["status"].as_str() {
                     Some("True") => ConditionStatus::True,
                     Some("False") => ConditionStatus::False,

@@ -122,7 +122,7 @@ impl World {
         match turn {
             Turn::Lifecycle(node, write) => self.write_lifecycle(generation, &node, write),
             Turn::Announce(node, wait) => {
-                let change = StatusChange { addresses: None, known: Some(wait.known) };
+                let change = StatusChange { known: Some(wait.known), ..StatusChange::default() };
                 let patch = act::status_patch(&node, &change, Timestamp::UNIX_EPOCH);
                 self.send(generation, node, Request::Status(patch), Job::Announce);
             }
@@ -204,6 +204,7 @@ impl Process {
             own_label_prefixes: &[],
             replaced: sighting.replaces.is_some(),
             announced: self.memories.is_announced(node),
+            routed: false,
         };
         decide(node, knowledge)
     }

@@ -4,10 +4,9 @@
 //! checks of the load balancers decide about traffic, and a node that flaps must not cause changes.
 //! <https://github.com/kubernetes/enhancements/tree/master/keps/sig-network/3458-remove-transient-node-predicates-from-service-controller>
 
-use crate::cloud::{Labels, Needs};
+use crate::cloud::Needs;
 use crate::cluster::keys;
 use crate::cluster::node::Node;
-use crate::cluster::pairs::Pairs;
 
 /// Whether load balancers send traffic to the node.
 pub fn is_member(node: &Node) -> bool {
@@ -28,32 +27,9 @@ fn is_excluded(node: &Node) -> bool {
 pub fn is_relevant(old: Option<&Node>, new: &Node, needs: &Needs) -> bool {
     match (old.is_some_and(is_member), is_member(new)) {
         (false, false) => false,
-        (true, true) => old.is_none_or(|old| !is_same(old, new, needs)),
+        (true, true) => old.is_none_or(|old| !old.is_told_as(new, needs)),
         (true, false) | (false, true) => true,
     }
-}
-
-/// Whether a provider is told the same about both, without telling it: this is asked at every
-/// heartbeat of every node.
-fn is_same(old: &Node, new: &Node, needs: &Needs) -> bool {
-    old.uid == new.uid
-        && old.provider_id == new.provider_id
-        && old.system_uuid == new.system_uuid
-        && old.addresses == new.addresses
-        && same_labels(&old.labels, &new.labels, needs.node_labels)
-        && read(&old.annotations, needs.node_annotations)
-            .eq(read(&new.annotations, needs.node_annotations))
-}
-
-fn same_labels(old: &Pairs, new: &Pairs, labels: Labels) -> bool {
-    match labels {
-        Labels::These(keys) => read(old, keys).eq(read(new, keys)),
-        Labels::All => old == new,
-    }
-}
-
-fn read<'a>(pairs: &'a Pairs, keys: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a str)> {
-    pairs.iter().filter(|(key, _)| keys.contains(key))
 }
 
 #[cfg(test)]
@@ -62,6 +38,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cloud::Labels;
     use crate::cluster::node::WireNode;
 
     const NEEDS: Needs = Needs {

@@ -336,6 +336,10 @@ mod tests {
             Operation::ListListeners,
             Operation::ListFirewalls,
             Operation::ListRules,
+            Operation::ListRoutes,
+            Operation::DescribeRoutes,
+            Operation::ListVolumes,
+            Operation::DescribeVolumes,
         ],
     )]
     #[case::pages(
@@ -349,6 +353,8 @@ mod tests {
             Operation::ListListeners,
             Operation::ListFirewalls,
             Operation::ListRules,
+            Operation::ListRoutes,
+            Operation::ListVolumes,
         ],
     )]
     #[case::a_direct_question(
@@ -360,10 +366,13 @@ mod tests {
             Operation::GetLoadBalancer,
             Operation::GetListener,
             Operation::GetFirewall,
+            Operation::GetRoute,
+            Operation::GetVolume,
         ],
     )]
     #[case::what_takes_long_to_make(
-        FaultKind::FailProvisioning, &[Operation::CreateLoadBalancer],
+        FaultKind::FailProvisioning,
+        &[Operation::CreateLoadBalancer, Operation::CreateRoute, Operation::CreateRoutes],
     )]
     fn kinds_strike_where_they_can(#[case] kind: FaultKind, #[case] want: &[Operation]) {
         let mut book = FaultBook::default();

@@ -50,11 +50,11 @@ struct Flags {
     #[arg(long, value_name = "FILE")]
     state_file: Option<PathBuf>,
 
-    /// IDs and names that one describe may carry, and targets that one call may change
+    /// IDs and names that one describe may carry, targets that one call may change, routes it may make
     #[arg(long, default_value_t = 100, value_name = "COUNT")]
     batch_limit: usize,
 
-    /// Instances or pieces of load balancers on one page of a list
+    /// Instances or pieces on one page of a list
     #[arg(long, default_value_t = 100, value_name = "COUNT")]
     page_limit: usize,
 

@@ -168,6 +168,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_from_before_there_were_routes_is_read() {
+        let scratch = Scratch::new("before-routes");
+        save(&scratch.file(), &Cloud::new(1).snapshot()).unwrap();
+        let text = fs::read_to_string(scratch.file()).unwrap();
+        let (before, _) = text.split_once(",\"routes\":").unwrap();
+        fs::write(scratch.file(), format!("{before}}}}}}}")).unwrap();
+
+        let loaded = load(&scratch.file(), 1).unwrap();
+
+        assert_eq!(loaded.pieces.len(crate::api::PieceKind::Route), 0);
+    }
+
+    #[test]
     fn without_a_file_the_cloud_is_new() {
         let scratch = Scratch::new("new");
         assert_eq!(load(&scratch.file(), 1).unwrap().fleet.len(), 0);

@@ -226,7 +226,7 @@ impl Apply<'_> {
                 let update = UpdateListener { target_group: None, settings: None, tags };
                 put(&mut now.listeners, self.update(&id, &update).await?);
             }
-            PieceKind::Firewall => return Err(not_own()),
+            PieceKind::Firewall | PieceKind::Route | PieceKind::Volume => return Err(not_own()),
         }
         Ok(())
     }
@@ -243,7 +243,7 @@ impl Apply<'_> {
                 Some(dying) => put_group(&mut now.groups, dying, None),
             },
             PieceKind::Listener => take(&mut now.listeners, self.go(&id.into()).await?, id),
-            PieceKind::Firewall => return Err(not_own()),
+            PieceKind::Firewall | PieceKind::Route | PieceKind::Volume => return Err(not_own()),
         }
         Ok(())
     }
@@ -333,7 +333,7 @@ fn find_rule(wall: &Wall, rule: &RuleSpec) -> Option<RuleId> {
 }
 
 fn not_own() -> CloudError {
-    CloudError::new(Kind::Internal, "a firewall is no Service's own")
+    CloudError::new(Kind::Internal, "that is no Service's own")
 }
 
 fn balancer<'a>(own: &'a Own, wish: &Balancer) -> Result<&'a LoadBalancer, CloudError> {

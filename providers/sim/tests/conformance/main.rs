@@ -45,6 +45,7 @@ fn process(url: &str, cluster: &str) -> Arc<dyn CloudProvider> {
         config: Some(config),
         cluster_name: ClusterName::from(cluster),
         user_agent: format!("{CALLER}/1"),
+        cluster_cidrs: Vec::new(),
     };
     (registration().build)(&setup).unwrap()
 }

@@ -102,6 +102,7 @@ impl Stage {
             config: Some(ConfigFile { path: "/etc/sim.yaml".into(), bytes: file.into() }),
             cluster_name: ClusterName::from("kubernetes"),
             user_agent: format!("{CALLER}/1"),
+            cluster_cidrs: Vec::new(),
         };
         let provider = (registration().build)(&setup).unwrap();
         let converger = provider.load_balancers().unwrap();

@@ -6,7 +6,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::cloud::{AddressKind, CloudError, Detail, Evidence, Kind, PodCidrs, RunState};
-use crate::cluster::node::{InstanceKnown, Taint, Version};
+use crate::cluster::node::{Condition, Taint, Version};
 use crate::cluster::pairs::Pairs;
 use crate::controllers::known::{INSTANCE_FOUND, INSTANCE_NOT_FOUND};
 
@@ -49,6 +49,8 @@ pub(crate) fn new_node() -> Node {
         system_uuid: None,
         ready: Some(ConditionStatus::True),
         instance_known: None,
+        pod_cidrs: [].into(),
+        network_unavailable: None,
     }
 }
 
@@ -60,6 +62,7 @@ fn decided(node: &Node, observation: &Observation) -> Decision {
         own_label_prefixes: &["test.example"],
         replaced: false,
         announced: false,
+        routed: false,
     };
     decide(node, knowledge)
 }
@@ -78,8 +81,7 @@ fn after(mut node: Node, changes: &Changes) -> Node {
         node.odd_addresses = false;
     }
     if let Some(known) = &changes.status.known {
-        node.instance_known =
-            Some(InstanceKnown { status: known.status, reason: known.reason.into() });
+        node.instance_known = Some(Condition { status: known.status, reason: known.reason.into() });
     }
     let mut labels: BTreeMap<_, _> =
         node.labels.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
@@ -187,7 +189,7 @@ fn a_wish_that_cannot_be_obeyed_keeps_the_taint_and_says_so() {
 
 #[test]
 fn the_write_that_ends_a_wait_says_so() {
-    let waiting = InstanceKnown { status: ConditionStatus::False, reason: "x".into() };
+    let waiting = Condition { status: ConditionStatus::False, reason: "x".into() };
     let node = Node { instance_known: Some(waiting), ..new_node() };
     let known = changes(&node, &Observation::Present(instance())).status.known.unwrap();
     assert_eq!((known.status, known.reason), (ConditionStatus::True, INSTANCE_FOUND));
@@ -200,9 +202,35 @@ fn the_write_that_ends_a_wait_says_so() {
         observation: &observation,
         own_label_prefixes: &[],
         announced: true,
+        routed: false,
     };
     let Decision::Write(changes) = decide(&new_node(), knowledge) else { panic!() };
     assert!(changes.status.known.is_some());
+}
+
+#[test]
+fn pods_do_not_come_before_their_routes() {
+    let unreachable = |node: &Node, routed| {
+        let observation = Observation::Present(instance());
+        let belongs = Belongs::Unsaid;
+        let knowledge = Knowledge {
+            replaced: false,
+            belongs: &belongs,
+            observation: &observation,
+            own_label_prefixes: &[],
+            announced: false,
+            routed,
+        };
+        let Decision::Write(changes) = decide(node, knowledge) else { panic!() };
+        changes.status.unreachable
+    };
+    let node = Node { pod_cidrs: ["10.0.0.0/24".into()].into(), ..new_node() };
+    assert!(unreachable(&node, true));
+    assert!(!unreachable(&node, false), "nobody would take it back");
+    assert!(!unreachable(&new_node(), true), "it may never have ranges");
+    let said = Condition { status: ConditionStatus::False, reason: "RouteCreated".into() };
+    let said = Node { network_unavailable: Some(said), ..node };
+    assert!(!unreachable(&said, true), "who makes routes knows better");
 }
 
 #[test]
@@ -214,6 +242,7 @@ fn a_foreign_node_is_left_alone() {
         observation: &observation,
         own_label_prefixes: &[],
         announced: false,
+        routed: false,
     };
     assert!(matches!(decide(&new_node(), knowledge), Decision::Leave));
 }
@@ -265,7 +294,7 @@ fn any_node() -> impl Strategy<Value = Node> {
         annotations: wish.iter().map(|wish| (keys::PROVIDED_NODE_IP, wish.as_str())).collect(),
         provider_id: id.map(|id| ProviderId::try_from(id).unwrap()),
         instance_known: said
-            .then(|| InstanceKnown { status: ConditionStatus::Unknown, reason: "x".into() }),
+            .then(|| Condition { status: ConditionStatus::Unknown, reason: "x".into() }),
         ..new_node()
     })
 }

@@ -4,7 +4,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::cloud::{Ask, CloudError, Instance, Kind, Observation, RunState};
-use crate::cluster::node::{InstanceKnown, Taint};
+use crate::cluster::node::{Condition, Taint};
 use crate::controllers::known::INSTANCE_FOUND;
 use crate::controllers::node::decide::tests::{instance, new_node};
 use crate::fleet::Sighting;
@@ -35,7 +35,7 @@ fn tainted(node: Node, keys: &[&str]) -> Node {
 }
 
 fn told(node: Node, status: ConditionStatus, reason: &str) -> Node {
-    Node { instance_known: Some(InstanceKnown { status, reason: reason.into() }), ..node }
+    Node { instance_known: Some(Condition { status, reason: reason.into() }), ..node }
 }
 
 /// An answer, some seconds after the start.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::cloud::{CloudError, Evidence, Instance, Kind, RunState};
-use crate::cluster::node::{ConditionStatus, InstanceKnown};
+use crate::cluster::node::{Condition, ConditionStatus};
 use crate::controllers::node::decide::tests::{instance, new_node};
 use crate::controllers::node_lifecycle::decide::DELETION_HELD;
 
@@ -234,8 +234,7 @@ fn nothing_is_decided_before_our_own_write_is_seen() {
     scene.finish(&plan.writes, &Outcome::Done(Some(Version::new("7"))), 40);
     let plan = scene.plan(60);
     assert!(plan.writes.is_empty() && plan.looks.is_empty() && plan.confirms.is_empty());
-    let known =
-        InstanceKnown { status: ConditionStatus::Unknown, reason: "PermissionDenied".into() };
+    let known = Condition { status: ConditionStatus::Unknown, reason: "PermissionDenied".into() };
     let node = Node { version: Version::new("7"), instance_known: Some(known), ..silent(0) };
     scene.put(node, 61);
     assert_eq!(scene.plan(61).confirms.len(), 1);
@@ -322,7 +321,7 @@ fn direct_questions_are_asked_a_few_hundred_at_a_time() {
 
 #[test]
 fn what_was_said_of_a_silent_node_is_not_told_when_it_is_back() {
-    let known = InstanceKnown { status: ConditionStatus::False, reason: DELETION_HELD.into() };
+    let known = Condition { status: ConditionStatus::False, reason: DELETION_HELD.into() };
     let held = Node { instance_known: Some(known), ..silent(0) };
     let mut scene = Scene::of(0, Some(LIMIT));
     scene.put(held.clone(), 0);

@@ -22,11 +22,11 @@ pub struct FaultSpec {
     pub caller: Option<String>,
     /// Strikes only calls about the instance of this name or ID.
     ///
-    /// A list is about every instance, and a change of targets about those in it. `cut_page` then leaves out only this instance.
+    /// A list is about every instance, a change of targets about those in it, and a route to be made or changed about its target. `cut_page` then leaves out only this instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// Strikes only calls about the piece of a load balancer that has this ID, this name, or this
-    /// value of any tag; likewise calls about rules of this owner.
+    /// Strikes only calls about the piece that has this ID, this name, or this value of any tag, or
+    /// the route with this destination; likewise calls about rules of this owner.
     ///
     /// A list that is not narrowed down to others is about every piece. `cut_page` then leaves out
     /// only this one.
@@ -144,8 +144,8 @@ impl FaultKind {
     }
 
     /// Whether the kind can strike this operation: pages are cut only where there are some, only a
-    /// question about one thing can be told that there is none, and only load balancers take so long
-    /// to make that it can fail.
+    /// question about one thing can be told that there is none, and only load balancers and routes
+    /// are made behind the caller's back, where it can fail.
     pub const fn applies_to(self, operation: Operation) -> bool {
         match self {
             Self::CutPage { .. } | Self::EmptyPage => {
@@ -153,7 +153,10 @@ impl FaultKind {
             }
             Self::DropPageToken => matches!(operation.shape(), OperationShape::Page),
             Self::NotFound => matches!(operation.shape(), OperationShape::One),
-            Self::FailProvisioning => matches!(operation, Operation::CreateLoadBalancer),
+            Self::FailProvisioning => matches!(
+                operation,
+                Operation::CreateLoadBalancer | Operation::CreateRoute | Operation::CreateRoutes
+            ),
             Self::Unauthenticated
             | Self::PermissionDenied
             | Self::Throttle { .. }

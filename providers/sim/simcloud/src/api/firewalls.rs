@@ -17,7 +17,7 @@ pub const CLUSTER_TAG: &str = "cluster";
 /// told apart by tags.
 pub const OWNER_TAG: &str = "owner";
 
-/// Which form of a firewall's rules: another with every change of them. To be compared only.
+/// Which form of a thing: another with every change of it. To be compared only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Etag(String);

@@ -92,4 +92,8 @@ ids! {
     FirewallId;
     /// The ID of a rule of a firewall, for example `r-0000000000000001`. Never given again.
     RuleId;
+    /// The ID of a route, for example `rt-0000000000000001`. Never given again.
+    RouteId;
+    /// The ID of a volume, for example `vol-0000000000000001`. Never given again.
+    VolumeId;
 }

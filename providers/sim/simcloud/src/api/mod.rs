@@ -17,10 +17,12 @@ mod load_balancers;
 mod operations;
 mod operator;
 mod pieces;
+mod routes;
 mod settings;
 mod target_groups;
 mod time;
 mod tokens;
+mod volumes;
 
 pub use addresses::{Address, CreateAddress, IpFamily, UpdateAddress};
 pub use calls::{CallCount, CallEntry, CallLog, Calls, Outcome, StruckBy};
@@ -31,7 +33,8 @@ pub use firewalls::{
     RulePage, RuleSpec, UpdateFirewall,
 };
 pub use ids::{
-    AddressId, FirewallId, InstanceId, ListenerId, LoadBalancerId, RuleId, TargetGroupId,
+    AddressId, FirewallId, InstanceId, ListenerId, LoadBalancerId, RouteId, RuleId, TargetGroupId,
+    VolumeId,
 };
 pub use instances::{
     BATCH_CREATE_LIMIT, BatchCreateInstances, CreateInstance, DescribeInstances, FIRST_INCARNATION,
@@ -41,7 +44,10 @@ pub use listeners::{CreateListener, Listener, ListenerSettings, UpdateListener};
 pub use load_balancers::{CreateLoadBalancer, LoadBalancer, UpdateLoadBalancer};
 pub use operations::{Operation, OperationClass, OperationFilter, OperationShape};
 pub use operator::{ChangeRule, ForcedState, SetLoadBalancerState, Snapshot};
-pub use pieces::{ListPieces, NewPiece, Page, Piece, PieceKind, PieceState, Protocol};
+pub use pieces::{Items, ListPieces, NewPiece, Page, Piece, PieceKind, PieceState, Protocol};
+pub use routes::{
+    ChangeRoute, CreateRoute, CreateRoutes, DescribeRoutes, MAIN_TABLE, Route, UpdateRoute,
+};
 pub use settings::{Latency, Quota, RateLimit, Settings, SettingsPatch};
 pub use target_groups::{
     ChangeTargets, CreateTargetGroup, HealthCheck, HealthProtocol, ListTargets, Target,
@@ -49,3 +55,4 @@ pub use target_groups::{
 };
 pub use time::Timestamp;
 pub use tokens::{AddToken, TokenStatus, Tokens};
+pub use volumes::{CreateVolume, DescribeVolumes, UpdateVolume, Volume};

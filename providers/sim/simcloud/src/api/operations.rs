@@ -149,11 +149,41 @@ operations! {
     RemoveRule: Write Change;
     /// `PUT /v1/firewalls/{id}/rules`
     ReplaceRules: Write Change;
+    /// `GET /v1/routes`
+    ListRoutes: Read Page;
+    /// `GET /v1/routes/{id}`
+    GetRoute: Read One;
+    /// `POST /v1/routes`
+    CreateRoute: Write Change;
+    /// `PATCH /v1/routes/{id}`
+    UpdateRoute: Write Change;
+    /// `DELETE /v1/routes/{id}`
+    DeleteRoute: Write Change;
+    /// `POST /v1/routes:describe`
+    DescribeRoutes: Read Many;
+    /// `POST /v1/routes:batchCreate`
+    CreateRoutes: Write Change;
+    /// `GET /v1/volumes`
+    ListVolumes: Read Page;
+    /// `GET /v1/volumes/{id}`
+    GetVolume: Read One;
+    /// `POST /v1/volumes`
+    CreateVolume: Write Change;
+    /// `PATCH /v1/volumes/{id}`
+    UpdateVolume: Write Change;
+    /// `DELETE /v1/volumes/{id}`
+    DeleteVolume: Write Change;
+    /// `POST /v1/volumes:describe`
+    DescribeVolumes: Read Many;
 }
 
 /// Declares one operation for each kind of piece.
 macro_rules! by_kind {
-    ($(#[$doc:meta] $name:ident: $address:ident $group:ident $balancer:ident $listener:ident $firewall:ident;)+) => {
+    ($(
+        #[$doc:meta]
+        $name:ident: $address:ident $group:ident $balancer:ident $listener:ident $firewall:ident
+            $route:ident $volume:ident;
+    )+) => {
         impl Operation {
             $(
                 #[$doc]
@@ -164,6 +194,8 @@ macro_rules! by_kind {
                         PieceKind::LoadBalancer => Self::$balancer,
                         PieceKind::Listener => Self::$listener,
                         PieceKind::Firewall => Self::$firewall,
+                        PieceKind::Route => Self::$route,
+                        PieceKind::Volume => Self::$volume,
                     }
                 }
             )+
@@ -173,15 +205,20 @@ macro_rules! by_kind {
 
 by_kind! {
     /// Lists pieces of a kind.
-    list: ListAddresses ListTargetGroups ListLoadBalancers ListListeners ListFirewalls;
+    list: ListAddresses ListTargetGroups ListLoadBalancers ListListeners ListFirewalls
+        ListRoutes ListVolumes;
     /// Shows a piece of a kind.
-    get: GetAddress GetTargetGroup GetLoadBalancer GetListener GetFirewall;
+    get: GetAddress GetTargetGroup GetLoadBalancer GetListener GetFirewall
+        GetRoute GetVolume;
     /// Makes a piece of a kind.
-    create: CreateAddress CreateTargetGroup CreateLoadBalancer CreateListener CreateFirewall;
+    create: CreateAddress CreateTargetGroup CreateLoadBalancer CreateListener CreateFirewall
+        CreateRoute CreateVolume;
     /// Changes a piece of a kind.
-    update: UpdateAddress UpdateTargetGroup UpdateLoadBalancer UpdateListener UpdateFirewall;
+    update: UpdateAddress UpdateTargetGroup UpdateLoadBalancer UpdateListener UpdateFirewall
+        UpdateRoute UpdateVolume;
     /// Deletes a piece of a kind.
-    delete: DeleteAddress DeleteTargetGroup DeleteLoadBalancer DeleteListener DeleteFirewall;
+    delete: DeleteAddress DeleteTargetGroup DeleteLoadBalancer DeleteListener DeleteFirewall
+        DeleteRoute DeleteVolume;
 }
 
 impl fmt::Display for Operation {

@@ -23,6 +23,16 @@ pub const LOAD_BALANCERS: &str = "/v1/load-balancers";
 pub const LISTENERS: &str = "/v1/listeners";
 /// `GET` lists, `POST` creates.
 pub const FIREWALLS: &str = "/v1/firewalls";
+/// `GET` lists, `POST` creates.
+pub const ROUTES: &str = "/v1/routes";
+/// `POST`: many routes by owner or destination in one call.
+pub const DESCRIBE_ROUTES: &str = "/v1/routes:describe";
+/// `POST`: many new routes in one call.
+pub const BATCH_CREATE_ROUTES: &str = "/v1/routes:batchCreate";
+/// `GET` lists, `POST` creates.
+pub const VOLUMES: &str = "/v1/volumes";
+/// `POST`: many volumes by ID in one call.
+pub const DESCRIBE_VOLUMES: &str = "/v1/volumes:describe";
 /// `GET` lists, `POST` adds, `DELETE` removes all.
 pub const FAULTS: &str = "/control/faults";
 /// `GET` counts, `DELETE` forgets.
@@ -33,7 +43,7 @@ pub const CALL_LOG: &str = "/control/calls/log";
 pub const SETTINGS: &str = "/control/settings";
 /// `GET` lists, `POST` adds.
 pub const TOKENS: &str = "/control/tokens";
-/// `GET`: everything of the load balancers, in lines.
+/// `GET`: every piece, in lines.
 pub const SNAPSHOT: &str = "/control/snapshot";
 /// `GET`, without a token: the process serves.
 pub const HEALTH: &str = "/healthz";
@@ -71,6 +81,8 @@ pub const fn pieces(kind: PieceKind) -> &'static str {
         PieceKind::LoadBalancer => LOAD_BALANCERS,
         PieceKind::Listener => LISTENERS,
         PieceKind::Firewall => FIREWALLS,
+        PieceKind::Route => ROUTES,
+        PieceKind::Volume => VOLUMES,
     }
 }
 
@@ -102,6 +114,11 @@ pub fn forced_piece(id: impl Display) -> String {
 /// `PATCH`: changes a rule by the operator's hand.
 pub fn forced_rule(id: impl Display) -> String {
     format!("/control/rules/{id}")
+}
+
+/// `PATCH`: changes a route by the operator's hand.
+pub fn forced_route(id: impl Display) -> String {
+    format!("/control/routes/{id}")
 }
 
 /// `PUT`: puts a load balancer into another state by the operator's hand.

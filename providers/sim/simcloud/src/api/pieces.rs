@@ -1,14 +1,15 @@
-//! What the pieces of load balancers have in common.
+//! What the pieces of load balancers, routes and volumes have in common.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::LoadBalancerId;
 
-/// The kinds of pieces that load balancers are made of.
+/// The kinds of pieces: those that load balancers are made of, and what stands for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PieceKind {
@@ -22,12 +23,23 @@ pub enum PieceKind {
     Listener,
     /// [`Firewall`](super::Firewall).
     Firewall,
+    /// [`Route`](super::Route).
+    Route,
+    /// [`Volume`](super::Volume).
+    Volume,
 }
 
 impl PieceKind {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Address, Self::TargetGroup, Self::LoadBalancer, Self::Listener, Self::Firewall];
+    pub const ALL: [Self; 7] = [
+        Self::Address,
+        Self::TargetGroup,
+        Self::LoadBalancer,
+        Self::Listener,
+        Self::Firewall,
+        Self::Route,
+        Self::Volume,
+    ];
 
     /// The name on the wire.
     pub const fn as_str(self) -> &'static str {
@@ -37,6 +49,8 @@ impl PieceKind {
             Self::LoadBalancer => "load_balancer",
             Self::Listener => "listener",
             Self::Firewall => "firewall",
+            Self::Route => "route",
+            Self::Volume => "volume",
         }
     }
 
@@ -48,6 +62,8 @@ impl PieceKind {
             Self::LoadBalancer => "load balancer",
             Self::Listener => "listener",
             Self::Firewall => "firewall",
+            Self::Route => "route",
+            Self::Volume => "volume",
         }
     }
 }
@@ -191,6 +207,10 @@ pub struct ListPieces {
     pub tags: BTreeMap<String, String>,
     /// The load balancer that a listener must be of. Only lists of listeners know it.
     pub load_balancer: Option<LoadBalancerId>,
+    /// The table that a route must be in. Only lists of routes know it.
+    pub table: Option<String>,
+    /// The destination that a route must have. Only lists of routes know it.
+    pub destination: Option<IpNet>,
 }
 
 impl ListPieces {
@@ -216,7 +236,9 @@ impl ListPieces {
         let name = self.name.iter().map(|name| ("name", name.clone()));
         let tags = self.tags.iter().map(|(key, value)| ("tag", format!("{key}={value}")));
         let of = self.load_balancer.iter().map(|id| ("load_balancer", id.to_string()));
-        token.chain(size).chain(name).chain(tags).chain(of).collect()
+        let table = self.table.iter().map(|table| ("table", table.clone()));
+        let to = self.destination.iter().map(|to| ("destination", to.to_string()));
+        token.chain(size).chain(name).chain(tags).chain(of).chain(table).chain(to).collect()
     }
 }
 
@@ -228,4 +250,11 @@ pub struct Page<T> {
     /// Where the next page starts; absent on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_page_token: Option<String>,
+}
+
+/// Pieces that were found or made by one call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Items<T> {
+    /// The pieces.
+    pub items: Vec<T>,
 }

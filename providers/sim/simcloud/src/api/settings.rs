@@ -42,6 +42,10 @@ pub enum Quota {
     Listeners,
     /// Firewalls in the cloud.
     Firewalls,
+    /// Volumes in the cloud.
+    Volumes,
+    /// Routes in one table, those that are on their way out included.
+    RoutesOfTable,
     /// Targets in one target group, those that are draining included.
     TargetsOfGroup,
     /// Rules in one firewall.
@@ -57,19 +61,23 @@ impl Quota {
             Self::LoadBalancers => "load_balancers",
             Self::Listeners => "listeners",
             Self::Firewalls => "firewalls",
+            Self::Volumes => "volumes",
+            Self::RoutesOfTable => "routes_of_table",
             Self::TargetsOfGroup => "targets_of_group",
             Self::RulesOfFirewall => "rules_of_firewall",
         }
     }
 
-    /// The one that pieces of this kind count against.
-    pub const fn of(kind: PieceKind) -> Self {
+    /// The one that pieces of this kind count against, wherever they are; routes count by table.
+    pub const fn of(kind: PieceKind) -> Option<Self> {
         match kind {
-            PieceKind::Address => Self::Addresses,
-            PieceKind::TargetGroup => Self::TargetGroups,
-            PieceKind::LoadBalancer => Self::LoadBalancers,
-            PieceKind::Listener => Self::Listeners,
-            PieceKind::Firewall => Self::Firewalls,
+            PieceKind::Address => Some(Self::Addresses),
+            PieceKind::TargetGroup => Some(Self::TargetGroups),
+            PieceKind::LoadBalancer => Some(Self::LoadBalancers),
+            PieceKind::Listener => Some(Self::Listeners),
+            PieceKind::Firewall => Some(Self::Firewalls),
+            PieceKind::Route => None,
+            PieceKind::Volume => Some(Self::Volumes),
         }
     }
 }
@@ -77,7 +85,8 @@ impl Quota {
 /// How the cloud behaves; all of it may be changed while it runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// IDs and names that one describe may carry, and targets that one call may change.
+    /// IDs, names and the like that one describe may carry, targets that one call may change, and
+    /// routes that it may make.
     pub batch_limit: usize,
     /// Instances or pieces on one page of a list.
     pub page_limit: usize,

@@ -1,11 +1,13 @@
-//! A client of the operator's side: makes and breaks instances and load balancers, and works the
-//! controls.
+//! A client of the operator's side: makes and breaks instances, load balancers, routes and volumes,
+//! and works the controls.
 //!
 //! For tests, demos and benches. Its calls of the cloud's API are calls like any other: they are
 //! logged (as `console`), limited, and struck by faults that do not name another caller. A console
 //! with a token of its own is not locked out when another's is revoked.
 
 mod load_balancers;
+mod routes;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

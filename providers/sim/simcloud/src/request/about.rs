@@ -1,9 +1,9 @@
 //! What a call is about: for the log, and for faults that strike only certain things.
 
-use crate::api::{InstanceId, OWNER_TAG, PieceKind};
+use crate::api::{CreateRoute, InstanceId, OWNER_TAG, PieceKind};
 use crate::state::{Cloud, Cx};
 
-use super::{NewOne, PieceRequest, Request};
+use super::{NewOne, PieceRequest, PieceUpdate, Request, Shown};
 
 impl Request {
     /// Instances that it is about; a list is about none in particular.
@@ -86,8 +86,11 @@ impl Request {
 impl PieceRequest {
     /// The instances that are to become targets or to cease.
     fn instances(&self) -> impl Iterator<Item = &InstanceId> {
-        let change = match self {
-            Self::ChangeTargets(_, change) => Some(change),
+        let targets: Vec<_> = match self {
+            Self::ChangeTargets(_, change) => change.add.iter().chain(&change.remove).collect(),
+            Self::Create(NewOne::Route(wanted)) => vec![&wanted.target],
+            Self::CreateRoutes(batch) => batch.routes.iter().map(|one| &one.target).collect(),
+            Self::Update(_, PieceUpdate::Route(update)) => update.target.iter().collect(),
             Self::List(..)
             | Self::Get(..)
             | Self::Create(_)
@@ -97,18 +100,23 @@ impl PieceRequest {
             | Self::ListRules(..)
             | Self::AddRule(..)
             | Self::RemoveRule { .. }
-            | Self::ReplaceRules(..) => None,
+            | Self::ReplaceRules(..)
+            | Self::DescribeRoutes(_)
+            | Self::DescribeVolumes(_) => Vec::new(),
         };
-        change.into_iter().flat_map(|change| change.add.iter().chain(&change.remove))
+        targets.into_iter()
     }
 
     fn resource(&self) -> Option<&str> {
         match self {
-            Self::List(..) => None,
+            Self::List(..)
+            | Self::DescribeRoutes(_)
+            | Self::CreateRoutes(_)
+            | Self::DescribeVolumes(_) => None,
             Self::Create(wanted) => Some(wanted.name()),
             Self::Get(_, id)
             | Self::Update(id, _)
-            | Self::Delete(_, id)
+            | Self::Delete(_, id, _)
             | Self::ListTargets(id, _)
             | Self::ChangeTargets(id, _)
             | Self::ListRules(id, _)
@@ -124,20 +132,25 @@ impl PieceRequest {
         match self {
             Self::List(_, ask) => {
                 let of = ask.load_balancer.as_ref();
-                let is_narrow =
-                    ask.name.is_some() || of.is_some() || ask.tags.contains_key(OWNER_TAG);
+                let to = ask.destination.map(|destination| destination.to_string());
+                let is_narrow = ask.name.is_some()
+                    || of.is_some()
+                    || to.is_some()
+                    || ask.tags.contains_key(OWNER_TAG);
                 !is_narrow
                     || ask.name.as_deref() == Some(word)
                     || ask.tags.values().any(|value| value == word)
                     || of.is_some_and(|id| is(PieceKind::LoadBalancer, id.as_str()))
+                    || to.as_deref() == Some(word)
             }
             Self::Create(wanted) => {
                 wanted.name() == word
                     || wanted.tags().any(|value| value == word)
                     || matches!(wanted, NewOne::Listener(listener)
                         if is(PieceKind::LoadBalancer, listener.load_balancer.as_str()))
+                    || matches!(wanted, NewOne::Route(route) if is_new_route(route, word))
             }
-            Self::Get(kind, id) | Self::Delete(kind, id) => is(*kind, id),
+            Self::Get(kind, id) | Self::Delete(kind, id, _) => is(*kind, id),
             Self::Update(id, update) => is(update.kind(), id),
             Self::ListTargets(id, _) | Self::ChangeTargets(id, _) => is(PieceKind::TargetGroup, id),
             Self::ListRules(id, ask) => match &ask.owner {
@@ -153,8 +166,25 @@ impl PieceRequest {
             Self::ReplaceRules(id, wanted) => {
                 wanted.rules.iter().any(|rule| rule.owner == word) || is(PieceKind::Firewall, id)
             }
+            Self::DescribeRoutes(ask) => {
+                let found = pieces.describe_routes(cx, &cloud.fleet, ask).unwrap_or_default();
+                ask.owners.iter().any(|owner| owner == word)
+                    || ask.destinations.iter().any(|one| one.to_string() == word)
+                    || found.into_iter().any(|route| Shown::Route(route).is_piece(word))
+            }
+            Self::CreateRoutes(batch) => batch.routes.iter().any(|one| is_new_route(one, word)),
+            Self::DescribeVolumes(ask) => {
+                ask.ids.iter().any(|id| is(PieceKind::Volume, id.as_str()))
+            }
         }
     }
+}
+
+/// Whether a route to be made has this name, this destination or this value of a tag.
+fn is_new_route(wanted: &CreateRoute, word: &str) -> bool {
+    wanted.name == word
+        || wanted.destination.to_string() == word
+        || wanted.tags.values().any(|value| value == word)
 }
 
 impl NewOne {
@@ -165,6 +195,8 @@ impl NewOne {
             Self::LoadBalancer(wanted) => &wanted.name,
             Self::Listener(wanted) => &wanted.name,
             Self::Firewall(wanted) => &wanted.name,
+            Self::Route(wanted) => &wanted.name,
+            Self::Volume(wanted) => &wanted.name,
         }
     }
 
@@ -175,6 +207,8 @@ impl NewOne {
             Self::LoadBalancer(wanted) => &wanted.tags,
             Self::Listener(wanted) => &wanted.tags,
             Self::Firewall(wanted) => &wanted.tags,
+            Self::Route(wanted) => &wanted.tags,
+            Self::Volume(wanted) => &wanted.tags,
         };
         tags.values()
     }

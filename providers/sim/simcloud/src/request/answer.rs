@@ -6,7 +6,8 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
 use crate::api::{
-    Address, Etag, Firewall, Instance, Listener, LoadBalancer, Rule, Target, TargetGroup,
+    Address, Etag, Firewall, Instance, Listener, LoadBalancer, Route, Rule, Target, TargetGroup,
+    Volume,
 };
 
 use super::query::token_of;
@@ -34,6 +35,8 @@ pub(crate) enum Shown {
     Firewall(Firewall),
     Target(Target),
     Rule(Rule),
+    Route(Route),
+    Volume(Volume),
 }
 
 /// All that was found, or a page of it.
@@ -87,7 +90,9 @@ impl Shown {
             | Self::LoadBalancer(_)
             | Self::Listener(_)
             | Self::Firewall(_)
-            | Self::Rule(_) => false,
+            | Self::Rule(_)
+            | Self::Route(_)
+            | Self::Volume(_) => false,
         }
     }
 
@@ -104,6 +109,8 @@ impl Shown {
             Self::LoadBalancer(piece) => is(piece, word),
             Self::Listener(piece) => is(piece, word),
             Self::Firewall(piece) => is(piece, word),
+            Self::Route(piece) => is(piece, word) || piece.destination.to_string() == word,
+            Self::Volume(piece) => is(piece, word),
             Self::Rule(rule) => rule.id.as_str() == word || rule.spec.owner == word,
             Self::Instance(_) | Self::Target(_) => false,
         }
@@ -121,6 +128,8 @@ impl Shown {
             Self::LoadBalancer(piece) => of(piece),
             Self::Listener(piece) => of(piece),
             Self::Firewall(piece) => of(piece),
+            Self::Route(piece) => of(piece),
+            Self::Volume(piece) => of(piece),
             Self::Target(target) => ("target", target.instance.to_string()),
             Self::Rule(rule) => ("rule", rule.id.to_string()),
         }

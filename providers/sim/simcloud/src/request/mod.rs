@@ -17,7 +17,9 @@ use crate::state::{Cloud, Cx, PageAsk, Refusal};
 
 pub(crate) use answer::{Answer, List, Shown};
 pub(crate) use pieces::{NewOne, PieceRequest, PieceUpdate};
-pub(crate) use query::{parse_instances, parse_pieces, parse_rules, parse_tags, parse_targets};
+pub(crate) use query::{
+    parse_deletion, parse_instances, parse_pieces, parse_rules, parse_tags, parse_targets,
+};
 pub(crate) use spoil::spoil;
 
 /// A call that made sense so far.

@@ -1,11 +1,13 @@
-//! Requests about the pieces of load balancers.
+//! Requests about pieces.
 
 use crate::api::{
     AddRule, ChangeTargets, CreateAddress, CreateFirewall, CreateListener, CreateLoadBalancer,
-    CreateTargetGroup, ListPieces, ListRules, ListTargets, PieceKind, ReplaceRules, UpdateAddress,
-    UpdateFirewall, UpdateListener, UpdateLoadBalancer, UpdateTargetGroup,
+    CreateRoute, CreateRoutes, CreateTargetGroup, CreateVolume, DescribeRoutes, DescribeVolumes,
+    Etag, ListPieces, ListRules, ListTargets, PieceKind, ReplaceRules, UpdateAddress,
+    UpdateFirewall, UpdateListener, UpdateLoadBalancer, UpdateRoute, UpdateTargetGroup,
+    UpdateVolume,
 };
-use crate::state::{Cloud, Cx, ListAsk, Listed, Made, MemberAsk, Pieces, Refusal};
+use crate::state::{Cloud, Cx, Fleet, ListAsk, Listed, Made, MemberAsk, Pieces, Refusal, RouteAsk};
 
 use super::{Answer, List, Shown, query};
 
@@ -16,13 +18,20 @@ pub(crate) enum PieceRequest {
     Get(PieceKind, String),
     Create(NewOne),
     Update(String, PieceUpdate),
-    Delete(PieceKind, String),
+    /// With the form that it must still have.
+    Delete(PieceKind, String, Option<Etag>),
     ListTargets(String, ListTargets),
     ChangeTargets(String, ChangeTargets),
     ListRules(String, ListRules),
     AddRule(String, AddRule),
-    RemoveRule { firewall: String, rule: String },
+    RemoveRule {
+        firewall: String,
+        rule: String,
+    },
     ReplaceRules(String, ReplaceRules),
+    DescribeRoutes(DescribeRoutes),
+    CreateRoutes(CreateRoutes),
+    DescribeVolumes(DescribeVolumes),
 }
 
 /// A piece to be made.
@@ -33,6 +42,8 @@ pub(crate) enum NewOne {
     LoadBalancer(CreateLoadBalancer),
     Listener(CreateListener),
     Firewall(CreateFirewall),
+    Route(CreateRoute),
+    Volume(CreateVolume),
 }
 
 /// What to change of a piece.
@@ -43,6 +54,8 @@ pub(crate) enum PieceUpdate {
     LoadBalancer(UpdateLoadBalancer),
     Listener(UpdateListener),
     Firewall(UpdateFirewall),
+    Route(UpdateRoute),
+    Volume(UpdateVolume),
 }
 
 impl PieceUpdate {
@@ -53,6 +66,8 @@ impl PieceUpdate {
             Self::LoadBalancer(_) => PieceKind::LoadBalancer,
             Self::Listener(_) => PieceKind::Listener,
             Self::Firewall(_) => PieceKind::Firewall,
+            Self::Route(_) => PieceKind::Route,
+            Self::Volume(_) => PieceKind::Volume,
         }
     }
 }
@@ -63,19 +78,21 @@ pub(super) fn serve(
     request: PieceRequest,
     cx: &Cx<'_>,
 ) -> Result<Answer, Refusal> {
-    let pieces = &mut cloud.pieces;
+    let Cloud { fleet, pieces } = cloud;
     match request {
-        PieceRequest::List(kind, ask) => list(pieces, cx, kind, &ask),
-        PieceRequest::Get(kind, id) => get(pieces, cx, kind, &id).map(Answer::One),
-        PieceRequest::Create(wanted) => create(pieces, cx, wanted),
-        PieceRequest::Update(id, update) => change(pieces, cx, &id, update).map(Answer::One),
-        PieceRequest::Delete(kind, id) => delete(pieces, cx, kind, &id).map(Answer::One),
+        PieceRequest::List(kind, ask) => list(pieces, cx, fleet, kind, &ask),
+        PieceRequest::Get(kind, id) => get(pieces, cx, fleet, kind, &id).map(Answer::One),
+        PieceRequest::Create(wanted) => create(pieces, cx, fleet, wanted),
+        PieceRequest::Update(id, update) => change(pieces, cx, fleet, &id, update).map(Answer::One),
+        PieceRequest::Delete(kind, id, etag) => {
+            delete(pieces, cx, fleet, kind, &id, etag.as_ref()).map(Answer::One)
+        }
         PieceRequest::ListTargets(id, ask) => {
             let ask = member_ask(cx, ask.page_token.as_deref(), ask.page_size)?;
             Ok(listed(pieces.list_targets(cx, &id, &ask)?, Shown::Target))
         }
         PieceRequest::ChangeTargets(id, change) => {
-            let group = pieces.change_targets(cx, &cloud.fleet, &id, &change)?;
+            let group = pieces.change_targets(cx, fleet, &id, &change)?;
             Ok(Answer::One(Shown::TargetGroup(group)))
         }
         PieceRequest::ListRules(id, ask) => {
@@ -93,12 +110,22 @@ pub(super) fn serve(
         PieceRequest::ReplaceRules(id, wanted) => pieces
             .replace_rules(cx, &id, wanted)
             .map(|firewall| Answer::One(Shown::Firewall(firewall))),
+        PieceRequest::DescribeRoutes(ask) => {
+            Ok(all(pieces.describe_routes(cx, fleet, &ask)?, Shown::Route))
+        }
+        PieceRequest::CreateRoutes(batch) => {
+            Ok(all(pieces.create_routes(cx, fleet, batch)?, Shown::Route))
+        }
+        PieceRequest::DescribeVolumes(ask) => {
+            Ok(all(pieces.describe_volumes(cx, &ask)?, Shown::Volume))
+        }
     }
 }
 
 fn list(
     pieces: &Pieces,
     cx: &Cx<'_>,
+    fleet: &Fleet,
     kind: PieceKind,
     ask: &ListPieces,
 ) -> Result<Answer, Refusal> {
@@ -116,20 +143,38 @@ fn list(
             listed(pieces.list_listeners(cx, &list, of), Shown::Listener)
         }
         PieceKind::Firewall => listed(pieces.list_firewalls(cx, &list), Shown::Firewall),
+        PieceKind::Route => {
+            let of = RouteAsk { table: ask.table.as_deref(), destination: ask.destination };
+            listed(pieces.list_routes(cx, fleet, &list, &of), Shown::Route)
+        }
+        PieceKind::Volume => listed(pieces.list_volumes(cx, &list), Shown::Volume),
     })
 }
 
-fn get(pieces: &Pieces, cx: &Cx<'_>, kind: PieceKind, id: &str) -> Result<Shown, Refusal> {
+fn get(
+    pieces: &Pieces,
+    cx: &Cx<'_>,
+    fleet: &Fleet,
+    kind: PieceKind,
+    id: &str,
+) -> Result<Shown, Refusal> {
     match kind {
         PieceKind::Address => pieces.address(cx, id).map(Shown::Address),
         PieceKind::TargetGroup => pieces.target_group(cx, id).map(Shown::TargetGroup),
         PieceKind::LoadBalancer => pieces.load_balancer(cx, id).map(Shown::LoadBalancer),
         PieceKind::Listener => pieces.listener(cx, id).map(Shown::Listener),
         PieceKind::Firewall => pieces.firewall(cx, id).map(Shown::Firewall),
+        PieceKind::Route => pieces.route(cx, fleet, id).map(Shown::Route),
+        PieceKind::Volume => pieces.volume(cx, id).map(Shown::Volume),
     }
 }
 
-fn create(pieces: &mut Pieces, cx: &Cx<'_>, wanted: NewOne) -> Result<Answer, Refusal> {
+fn create(
+    pieces: &mut Pieces,
+    cx: &Cx<'_>,
+    fleet: &Fleet,
+    wanted: NewOne,
+) -> Result<Answer, Refusal> {
     Ok(match wanted {
         NewOne::Address(wanted) => made(pieces.create_address(cx, wanted)?, Shown::Address),
         NewOne::TargetGroup(wanted) => {
@@ -140,12 +185,15 @@ fn create(pieces: &mut Pieces, cx: &Cx<'_>, wanted: NewOne) -> Result<Answer, Re
         }
         NewOne::Listener(wanted) => made(pieces.create_listener(cx, wanted)?, Shown::Listener),
         NewOne::Firewall(wanted) => made(pieces.create_firewall(cx, wanted)?, Shown::Firewall),
+        NewOne::Route(wanted) => made(pieces.create_route(cx, fleet, wanted)?, Shown::Route),
+        NewOne::Volume(wanted) => made(pieces.create_volume(cx, wanted)?, Shown::Volume),
     })
 }
 
 fn change(
     pieces: &mut Pieces,
     cx: &Cx<'_>,
+    fleet: &Fleet,
     id: &str,
     update: PieceUpdate,
 ) -> Result<Shown, Refusal> {
@@ -163,16 +211,27 @@ fn change(
         PieceUpdate::Firewall(update) => {
             pieces.update_firewall(cx, id, update).map(Shown::Firewall)
         }
+        PieceUpdate::Route(update) => pieces.update_route(cx, fleet, id, update).map(Shown::Route),
+        PieceUpdate::Volume(update) => pieces.update_volume(cx, id, update).map(Shown::Volume),
     }
 }
 
-fn delete(pieces: &mut Pieces, cx: &Cx<'_>, kind: PieceKind, id: &str) -> Result<Shown, Refusal> {
+fn delete(
+    pieces: &mut Pieces,
+    cx: &Cx<'_>,
+    fleet: &Fleet,
+    kind: PieceKind,
+    id: &str,
+    etag: Option<&Etag>,
+) -> Result<Shown, Refusal> {
     match kind {
         PieceKind::Address => pieces.delete_address(cx, id).map(Shown::Address),
         PieceKind::TargetGroup => pieces.delete_target_group(cx, id).map(Shown::TargetGroup),
         PieceKind::LoadBalancer => pieces.delete_load_balancer(cx, id).map(Shown::LoadBalancer),
         PieceKind::Listener => pieces.delete_listener(cx, id).map(Shown::Listener),
         PieceKind::Firewall => pieces.delete_firewall(cx, id).map(Shown::Firewall),
+        PieceKind::Route => pieces.delete_route(cx, fleet, id, etag).map(Shown::Route),
+        PieceKind::Volume => pieces.delete_volume(cx, id).map(Shown::Volume),
     }
 }
 
@@ -183,6 +242,10 @@ fn member_ask(cx: &Cx<'_>, token: Option<&str>, size: Option<usize>) -> Result<M
 
 fn listed<T>(page: Listed<T>, shown: fn(T) -> Shown) -> Answer {
     Answer::List(List::of(page.items.into_iter().map(shown), page.next))
+}
+
+fn all<T>(pieces: Vec<T>, shown: fn(T) -> Shown) -> Answer {
+    Answer::List(List::of(pieces.into_iter().map(shown), None))
 }
 
 fn made<T>(made: Made<T>, shown: fn(T) -> Shown) -> Answer {

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{ListInstances, ListPieces, ListRules, ListTargets, LoadBalancerId, PieceKind};
+use ipnet::IpNet;
+
+use crate::api::{
+    Etag, ListInstances, ListPieces, ListRules, ListTargets, LoadBalancerId, PieceKind,
+};
 use crate::state::Refusal;
 
 type Pairs = Vec<(String, String)>;
@@ -16,6 +20,9 @@ struct Query {
     name: Option<String>,
     load_balancer: Option<String>,
     owner: Option<String>,
+    table: Option<String>,
+    destination: Option<IpNet>,
+    etag: Option<String>,
 }
 
 /// Reads the query string of a list of instances.
@@ -28,12 +35,32 @@ pub(crate) fn parse_instances(pairs: Pairs) -> Result<ListInstances, Refusal> {
 /// Reads the query string of a list of pieces.
 pub(crate) fn parse_pieces(kind: PieceKind, pairs: Pairs) -> Result<ListPieces, Refusal> {
     let mut known = vec!["page_token", "page_size", "name", "tag"];
-    if kind == PieceKind::Listener {
-        known.push("load_balancer");
+    match kind {
+        PieceKind::Listener => known.push("load_balancer"),
+        PieceKind::Route => known.extend(["table", "destination"]),
+        PieceKind::Address
+        | PieceKind::TargetGroup
+        | PieceKind::LoadBalancer
+        | PieceKind::Firewall
+        | PieceKind::Volume => {}
     }
-    let Query { page_token, page_size, tags, name, load_balancer, .. } = parse(pairs, &known)?;
+    let query = parse(pairs, &known)?;
+    let Query { page_token, page_size, tags, name, load_balancer, table, destination, .. } = query;
     let load_balancer = load_balancer.map(LoadBalancerId::new);
-    Ok(ListPieces { page_token, page_size, name, tags, load_balancer })
+    Ok(ListPieces { page_token, page_size, name, tags, load_balancer, table, destination })
+}
+
+/// Reads the query string of a deletion: the form that is to be deleted, which only routes have.
+pub(crate) fn parse_deletion(kind: PieceKind, pairs: Pairs) -> Result<Option<Etag>, Refusal> {
+    match kind {
+        PieceKind::Route => Ok(parse(pairs, &["etag"])?.etag.map(Etag::new)),
+        PieceKind::Address
+        | PieceKind::TargetGroup
+        | PieceKind::LoadBalancer
+        | PieceKind::Listener
+        | PieceKind::Firewall
+        | PieceKind::Volume => Ok(None),
+    }
 }
 
 /// Reads the query string of a list of targets.
@@ -69,6 +96,12 @@ fn parse(pairs: Pairs, known: &[&str]) -> Result<Query, Refusal> {
             "name" => query.name = Some(value),
             "load_balancer" => query.load_balancer = Some(value),
             "owner" => query.owner = Some(value),
+            "table" => query.table = Some(value),
+            "etag" => query.etag = Some(value),
+            "destination" => {
+                let why = |_| Refusal::invalid(&*key, format!("must be a range, not {value:?}"));
+                query.destination = Some(value.parse().map_err(why)?);
+            }
             _ => {
                 let Some((key, value)) = value.split_once('=') else {
                     let why = format!("must be key=value, not {value:?}");

@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::api::{Instance, Settings, Timestamp};
 
 pub(crate) use instances::{Fleet, PageAsk};
-pub(crate) use pieces::{Cx, ListAsk, Listed, Made, MemberAsk, Pieces};
+pub(crate) use pieces::{Cx, ListAsk, Listed, Made, MemberAsk, Pieces, RouteAsk};
 use row::Row;
 
 /// Why the cloud does not do what it was asked.
@@ -43,6 +43,17 @@ impl Refusal {
 
     pub(crate) fn invalid(field: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Invalid { field: field.into(), why: why.into() }
+    }
+
+    /// The same of a part of the request.
+    pub(crate) fn within(self, part: &str) -> Self {
+        match self {
+            Self::Conflict(why) => Self::Conflict(format!("{part}.{why}")),
+            Self::Invalid { field, why } => Self::Invalid { field: format!("{part}.{field}"), why },
+            other @ (Self::NotFound { .. }
+            | Self::BatchTooLarge { .. }
+            | Self::QuotaExceeded { .. }) => other,
+        }
     }
 }
 

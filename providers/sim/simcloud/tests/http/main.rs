@@ -8,4 +8,6 @@ mod faults;
 mod instances;
 mod load_balancers;
 mod process;
+mod routes;
 mod support;
+mod volumes;

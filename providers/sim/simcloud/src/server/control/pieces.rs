@@ -1,4 +1,4 @@
-//! The operator's hand on load balancers. What it does is saved, and not counted as a change.
+//! The operator's hand on pieces. What it does is saved, and not counted as a change.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use axum::routing::{delete, get, patch, put};
 use axum::{Json, Router};
 
 use super::{Answer, Body, Operator, name};
-use crate::api::{LoadBalancer, Rule, Snapshot, path};
+use crate::api::{LoadBalancer, Route, Rule, Snapshot, path};
 use crate::request::parse_tags;
 use crate::server::app::App;
 use crate::server::problem::{Problem, json};
 use crate::server::routes::pairs;
-use crate::state::{Cx, Pieces, Refusal};
+use crate::state::{Cloud, Cx, Refusal};
 
 type Name = Result<Path<String>, PathRejection>;
 
@@ -23,6 +23,7 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route(path::SNAPSHOT, get(snapshot))
         .route(&path::forced_piece("{id}"), delete(remove_piece))
         .route(&path::forced_rule("{id}"), patch(change_rule))
+        .route(&path::forced_route("{id}"), patch(change_route))
         .route(&path::forced_state("{id}"), put(set_state))
 }
 
@@ -36,30 +37,37 @@ async fn snapshot(Operator(app): Operator, uri: Uri) -> Answer<Snapshot> {
 
 async fn remove_piece(Operator(app): Operator, id: Name) -> Result<StatusCode, Problem> {
     let id = name(id)?;
-    by_hand(&app, |pieces, cx| pieces.remove(cx, &id)).await?;
+    by_hand(&app, |cloud, cx| cloud.pieces.remove(cx, &id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn change_rule(Operator(app): Operator, id: Name, body: Body) -> Answer<Rule> {
     let (id, change) = (name(id)?, json(body)?);
-    by_hand(&app, |pieces, cx| pieces.change_rule(cx, &id, change)).await.map(Json)
+    by_hand(&app, |cloud, cx| cloud.pieces.change_rule(cx, &id, change)).await.map(Json)
+}
+
+async fn change_route(Operator(app): Operator, id: Name, body: Body) -> Answer<Route> {
+    let (id, change) = (name(id)?, json(body)?);
+    let route =
+        by_hand(&app, |Cloud { fleet, pieces }, cx| pieces.change_route(cx, fleet, &id, &change));
+    route.await.map(Json)
 }
 
 async fn set_state(Operator(app): Operator, id: Name, body: Body) -> Answer<LoadBalancer> {
     let (id, wanted) = (name(id)?, json(body)?);
-    by_hand(&app, |pieces, cx| pieces.set_load_balancer_state(cx, &id, wanted)).await.map(Json)
+    by_hand(&app, |cloud, cx| cloud.pieces.set_load_balancer_state(cx, &id, wanted)).await.map(Json)
 }
 
 /// Changes pieces, and waits until that is on disk.
 async fn by_hand<T>(
     app: &App,
-    change: impl FnOnce(&mut Pieces, &Cx<'_>) -> Result<T, Refusal>,
+    change: impl FnOnce(&mut Cloud, &Cx<'_>) -> Result<T, Refusal>,
 ) -> Result<T, Problem> {
     let (changed, revision) = {
         let mut core = app.core();
         let core = &mut *core;
         let now = core.now();
-        let changed = change(&mut core.cloud.pieces, &Cx::new(now, &core.settings, false))?;
+        let changed = change(&mut core.cloud, &Cx::new(now, &core.settings, false))?;
         core.revision += 1;
         (changed, core.revision)
     };

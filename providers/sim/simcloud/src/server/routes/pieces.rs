@@ -1,4 +1,4 @@
-//! The pieces of load balancers.
+//! Pieces.
 
 use std::sync::Arc;
 
@@ -7,12 +7,13 @@ use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::Uri;
 use axum::response::Response;
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 
 use super::{Body, Id, known, pairs};
 use crate::api::{Operation, PieceKind, path};
 use crate::request::{
-    NewOne, PieceRequest, PieceUpdate, Request, parse_pieces, parse_rules, parse_targets,
+    NewOne, PieceRequest, PieceUpdate, Request, parse_deletion, parse_pieces, parse_rules,
+    parse_targets,
 };
 use crate::server::app::App;
 use crate::server::call::Caller;
@@ -27,6 +28,9 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route(&path::targets("{id}"), get(list_targets).post(change_targets))
         .route(&path::rules("{id}"), get(list_rules).post(add_rule).put(replace_rules))
         .route(&path::rule("{id}", "{rule}"), delete(remove_rule))
+        .route(path::DESCRIBE_ROUTES, post(describe_routes))
+        .route(path::BATCH_CREATE_ROUTES, post(create_routes))
+        .route(path::DESCRIBE_VOLUMES, post(describe_volumes))
 }
 
 /// What is the same for every kind.
@@ -45,8 +49,9 @@ fn of(kind: PieceKind) -> Router<Arc<App>> {
         let request = known(id).and_then(|id| Ok(PieceRequest::Update(id, update(kind, body)?)));
         call(caller, Operation::update(kind), request).await
     })
-    .delete(async move |caller: Caller, id: Id| {
-        let request = known(id).map(|id| PieceRequest::Delete(kind, id));
+    .delete(async move |caller: Caller, id: Id, uri: Uri| {
+        let request = known(id)
+            .and_then(|id| Ok(PieceRequest::Delete(kind, id, parse_deletion(kind, pairs(&uri)?)?)));
         call(caller, Operation::delete(kind), request).await
     });
     Router::new().route(path::pieces(kind), all).route(&path::piece(kind, "{id}"), one)
@@ -59,6 +64,8 @@ fn new(kind: PieceKind, body: Body) -> Result<NewOne, Problem> {
         PieceKind::LoadBalancer => json(body).map(NewOne::LoadBalancer),
         PieceKind::Listener => json(body).map(NewOne::Listener),
         PieceKind::Firewall => json(body).map(NewOne::Firewall),
+        PieceKind::Route => json(body).map(NewOne::Route),
+        PieceKind::Volume => json(body).map(NewOne::Volume),
     }
 }
 
@@ -69,6 +76,8 @@ fn update(kind: PieceKind, body: Body) -> Result<PieceUpdate, Problem> {
         PieceKind::LoadBalancer => json(body).map(PieceUpdate::LoadBalancer),
         PieceKind::Listener => json(body).map(PieceUpdate::Listener),
         PieceKind::Firewall => json(body).map(PieceUpdate::Firewall),
+        PieceKind::Route => json(body).map(PieceUpdate::Route),
+        PieceKind::Volume => json(body).map(PieceUpdate::Volume),
     }
 }
 
@@ -105,6 +114,20 @@ async fn remove_rule(caller: Caller, ids: Pair) -> Response {
         Err(rejection) => Err(Problem::invalid(rejection.body_text())),
     };
     call(caller, Operation::RemoveRule, request).await
+}
+
+async fn describe_routes(caller: Caller, body: Body) -> Response {
+    let request = json(body).map(PieceRequest::DescribeRoutes);
+    call(caller, Operation::DescribeRoutes, request).await
+}
+
+async fn create_routes(caller: Caller, body: Body) -> Response {
+    call(caller, Operation::CreateRoutes, json(body).map(PieceRequest::CreateRoutes)).await
+}
+
+async fn describe_volumes(caller: Caller, body: Body) -> Response {
+    let request = json(body).map(PieceRequest::DescribeVolumes);
+    call(caller, Operation::DescribeVolumes, request).await
 }
 
 async fn call(

@@ -20,7 +20,8 @@ use life::{boot, change, turn};
 const PREFIX: &str = "i";
 
 const DEFAULT_TYPE: &str = "sim.small";
-const DEFAULT_REGION: &str = "sim-1";
+/// The region of what is made without one.
+pub(super) const DEFAULT_REGION: &str = "sim-1";
 
 /// A page of the list.
 #[derive(Debug)]
@@ -111,6 +112,13 @@ impl Fleet {
         number_of(id)
             .and_then(|number| self.instances.get(&number)?.at(now))
             .is_some_and(|one| !matches!(one.state, RunState::Terminating | RunState::Terminated))
+    }
+
+    /// Whether an instance is terminated, or unknown.
+    pub(super) fn is_gone(&self, time: Timestamp, id: &InstanceId) -> bool {
+        number_of(id)
+            .and_then(|number| self.instances.get(&number)?.at(time))
+            .is_none_or(|one| one.state == RunState::Terminated)
     }
 
     /// The name of an instance, be it gone; none when it is forgotten.

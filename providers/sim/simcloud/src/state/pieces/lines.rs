@@ -58,6 +58,15 @@ impl Pieces {
         });
         write_lines(&self.firewalls, now, tags, &mut pieces, |_| String::new());
         self.write_rules(now, tags, &mut pieces);
+        write_lines(&self.routes, now, tags, &mut pieces, |body| {
+            let id = instances::id_of(body.target);
+            let target = fleet.name_of(&id).unwrap_or(id.as_str());
+            let end = if fleet.is_gone(now, &id) { " blackhole" } else { "" };
+            format!("{} {} to {target:?}{end}", body.table, body.destination)
+        });
+        write_lines(&self.volumes, now, tags, &mut pieces, |body| {
+            format!("{}GB in {} [{}]", body.size_gb, body.region, body.zones.join(", "))
+        });
         pieces.sort_unstable();
         Snapshot { pieces }
     }

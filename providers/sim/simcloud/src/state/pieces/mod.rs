@@ -1,4 +1,4 @@
-//! The pieces that load balancers are made of, and the rules between them.
+//! The pieces that load balancers are made of, routes and volumes, and the rules between them.
 
 mod addresses;
 mod firewalls;
@@ -7,10 +7,12 @@ mod listeners;
 mod load_balancers;
 mod operator;
 mod pool;
+mod routes;
 mod table;
 mod target_groups;
 #[cfg(test)]
 mod tests;
+mod volumes;
 
 use std::collections::BTreeMap;
 
@@ -25,8 +27,12 @@ use firewalls::FirewallBody;
 use listeners::ListenerBody;
 use load_balancers::LoadBalancerBody;
 use pool::Pool;
+use routes::RouteBody;
 use table::Table;
 use target_groups::TargetGroupBody;
+use volumes::VolumeBody;
+
+pub(crate) use routes::RouteAsk;
 
 /// What a request about pieces depends on beside them.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +120,8 @@ pub(crate) struct Pieces {
     load_balancers: Table<LoadBalancerBody>,
     listeners: Table<ListenerBody>,
     firewalls: Table<FirewallBody>,
+    routes: Table<RouteBody>,
+    volumes: Table<VolumeBody>,
     pool: Pool,
     /// Number of the newest rule of any firewall.
     newest_rule: u64,
@@ -131,6 +139,12 @@ pub(super) struct Snapshot {
     firewalls: table::Snapshot<FirewallBody>,
     pool: Pool,
     newest_rule: u64,
+    /// Absent in files from before there were routes.
+    #[serde(default)]
+    routes: table::Snapshot<RouteBody>,
+    /// Absent in files from before there were volumes.
+    #[serde(default)]
+    volumes: table::Snapshot<VolumeBody>,
 }
 
 impl Pieces {
@@ -141,6 +155,8 @@ impl Pieces {
             load_balancers: Table::restore(snapshot.load_balancers)?,
             listeners: Table::restore(snapshot.listeners)?,
             firewalls: Table::restore(snapshot.firewalls)?,
+            routes: Table::restore(snapshot.routes)?,
+            volumes: Table::restore(snapshot.volumes)?,
             pool: snapshot.pool,
             newest_rule: snapshot.newest_rule,
             changes: 0,
@@ -156,6 +172,8 @@ impl Pieces {
             firewalls: self.firewalls.snapshot(),
             pool: self.pool,
             newest_rule: self.newest_rule,
+            routes: self.routes.snapshot(),
+            volumes: self.volumes.snapshot(),
         }
     }
 
@@ -165,6 +183,8 @@ impl Pieces {
         self.load_balancers.sweep(moment);
         self.listeners.sweep(moment);
         self.firewalls.sweep(moment);
+        self.routes.sweep(moment);
+        self.volumes.sweep(moment);
     }
 
     /// Counts up with every request that changes something; not with what the operator does.
@@ -180,10 +200,13 @@ impl Pieces {
             PieceKind::LoadBalancer => self.load_balancers.len(),
             PieceKind::Listener => self.listeners.len(),
             PieceKind::Firewall => self.firewalls.len(),
+            PieceKind::Route => self.routes.len(),
+            PieceKind::Volume => self.volumes.len(),
         }
     }
 
-    /// Whether a piece has this name or this value of a tag, whatever readers see of it.
+    /// Whether a piece has this name, this value of a tag or, being a route, this destination,
+    /// whatever readers see of it.
     pub(crate) fn is_known_as(&self, cx: &Cx<'_>, kind: PieceKind, id: &str, word: &str) -> bool {
         match kind {
             PieceKind::Address => self.addresses.is_known_as(cx, id, word),
@@ -191,6 +214,14 @@ impl Pieces {
             PieceKind::LoadBalancer => self.load_balancers.is_known_as(cx, id, word),
             PieceKind::Listener => self.listeners.is_known_as(cx, id, word),
             PieceKind::Firewall => self.firewalls.is_known_as(cx, id, word),
+            PieceKind::Route => {
+                self.routes.is_known_as(cx, id, word)
+                    || self
+                        .routes
+                        .existing(cx, id)
+                        .is_ok_and(|(_, piece)| piece.body.destination.to_string() == word)
+            }
+            PieceKind::Volume => self.volumes.is_known_as(cx, id, word),
         }
     }
 }

@@ -35,6 +35,8 @@ impl Pieces {
         } else {
             vanish_now(&mut self.listeners, cx, id)
                 .or_else(|_| vanish_now(&mut self.firewalls, cx, id))
+                .or_else(|_| vanish_now(&mut self.routes, cx, id))
+                .or_else(|_| vanish_now(&mut self.volumes, cx, id))
                 .map_err(|_| Refusal::not_found("piece", id))?;
         }
         Ok(())

@@ -5,9 +5,9 @@ use std::num::NonZeroU16;
 use super::*;
 use crate::api::{
     AddRule, AddressId, ChangeTargets, CreateAddress, CreateFirewall, CreateInstance,
-    CreateListener, CreateLoadBalancer, CreateTargetGroup, FirewallId, IpFamily, Listener,
-    ListenerSettings, LoadBalancerId, PieceState, Protocol, RuleSpec, TargetGroupId, TargetState,
-    UpdateLoadBalancer,
+    CreateListener, CreateLoadBalancer, CreateRoute, CreateRoutes, CreateTargetGroup, CreateVolume,
+    FirewallId, IpFamily, Listener, ListenerSettings, LoadBalancerId, PieceState, Protocol,
+    RuleSpec, TargetGroupId, TargetState, UpdateLoadBalancer, UpdateRoute,
 };
 use crate::state::{Cloud, Fleet};
 
@@ -308,6 +308,48 @@ fn a_token_makes_a_repetition_harmless_while_the_piece_is_there() {
 }
 
 #[test]
+fn a_route_is_a_blackhole_once_readers_see_its_instance_end() {
+    let settings = Settings { consistency_delay_ms: 50, ..Settings::default() };
+    let mut pieces = Pieces::default();
+    let (mut fleet, ids) = fleet(&at(0, &settings));
+    let wanted = CreateRoute::named("a", "10.1.0.0/24".parse().unwrap(), ids[0].clone());
+    let made = pieces.create_route(&at(0, &settings), &fleet, wanted).unwrap().piece;
+    let seen = |pieces: &Pieces, fleet: &Fleet, millis| {
+        let route = pieces.route(&at(millis, &settings), fleet, made.id.as_str());
+        route.map(|one| (one.blackhole, one.etag)).ok()
+    };
+    assert_eq!(seen(&pieces, &fleet, 49), None);
+    assert_eq!(seen(&pieces, &fleet, 50), Some((false, made.etag.clone())));
+
+    fleet.terminate(at(100, &settings).moment, &ids[0]).unwrap();
+
+    assert_eq!(seen(&pieces, &fleet, 149), Some((false, made.etag.clone())));
+    assert_eq!(seen(&pieces, &fleet, 150), Some((true, made.etag.clone())), "the same form");
+    let update = UpdateRoute { target: Some(ids[1].clone()), ..UpdateRoute::default() };
+    let id = made.id.as_str();
+    let moved = pieces.update_route(&at(200, &settings), &fleet, id, update).unwrap();
+    assert!(!moved.blackhole && moved.etag != made.etag);
+    assert_eq!(seen(&pieces, &fleet, 249), Some((true, made.etag.clone())));
+    assert_eq!(seen(&pieces, &fleet, 250), Some((false, moved.etag)));
+}
+
+#[test]
+fn a_batch_that_is_refused_leaves_nothing() {
+    let settings = Settings::default();
+    let cx = at(0, &settings);
+    let mut pieces = Pieces::default();
+    let (fleet, ids) = fleet(&cx);
+    let route = |range: &str| CreateRoute::named("a", range.parse().unwrap(), ids[0].clone());
+    let routes = vec![route("10.1.0.0/24"), route("10.2.0.0/24"), route("10.1.0.0/24")];
+    let why = message(pieces.create_routes(&cx, &fleet, CreateRoutes { routes }));
+    assert!(why.starts_with("routes[2].destination: "), "{why}");
+    assert_eq!((pieces.len(PieceKind::Route), pieces.changes()), (0, 0));
+    let routes = vec![route("10.1.0.0/24"), route("10.2.0.0/24")];
+    pieces.create_routes(&cx, &fleet, CreateRoutes { routes }).unwrap();
+    assert_eq!(pieces.len(PieceKind::Route), 2);
+}
+
+#[test]
 fn restored_pieces_are_the_same() {
     let settings = Settings {
         creation_delay_ms: delays(50),
@@ -330,6 +372,9 @@ fn restored_pieces_are_the_same() {
     let add = ChangeTargets { add: vec![made[0].id.clone()], remove: vec![] };
     pieces.change_targets(&cx, &cloud.fleet, group.as_str(), &add).unwrap();
     pieces.delete_listener(&at(200, &settings), listener.id.as_str()).unwrap();
+    let route = CreateRoute::named("a", "10.1.0.0/24".parse().unwrap(), made[0].id.clone());
+    pieces.create_route(&cx, &cloud.fleet, route).unwrap();
+    pieces.create_volume(&cx, CreateVolume::named("data", ["sim-1a"])).unwrap();
 
     let text = serde_json::to_string(&cloud.snapshot()).unwrap();
     let mut restored = Cloud::restore(0, serde_json::from_str(&text).unwrap()).unwrap();

@@ -107,13 +107,16 @@ async fn call(console: &Console, web: &Web, operation: Operation) -> Called {
             let wanted = ReplaceRules { etag: web.firewall.etag.clone(), rules: vec![] };
             console.replace_rules(&web.firewall.id, &wanted).await.map(drop)
         }
-        other => unreachable!("{other} is about instances"),
+        other => unreachable!("{other} is about something else"),
     }
 }
 
 /// Every operation about load balancers.
 fn operations() -> impl Iterator<Item = Operation> {
-    Operation::ALL.into_iter().filter(|one| !one.as_str().contains("Instance"))
+    let others = ["Instance", "Route", "Volume"];
+    Operation::ALL
+        .into_iter()
+        .filter(move |one| !others.iter().any(|word| one.as_str().contains(word)))
 }
 
 /// Makes way for the deletion of what is used.

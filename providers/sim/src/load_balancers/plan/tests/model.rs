@@ -315,7 +315,9 @@ impl Cloud {
                 let all = own.listeners.iter_mut().filter(|it| is_it(it.id.as_str()));
                 all.map(|it| &mut it.tags).collect()
             }
-            PieceKind::Firewall => panic!("no Service's own"),
+            PieceKind::Firewall | PieceKind::Route | PieceKind::Volume => {
+                panic!("no Service's own")
+            }
         };
         assert_eq!(all.len(), 1, "{which}");
         for it in all {
@@ -354,7 +356,9 @@ impl Cloud {
                     it.state = PieceState::Deleting;
                 }
             }
-            PieceKind::Firewall => panic!("no Service's own"),
+            PieceKind::Firewall | PieceKind::Route | PieceKind::Volume => {
+                panic!("no Service's own")
+            }
         }
         if !self.is_slow {
             while self.tick() {}

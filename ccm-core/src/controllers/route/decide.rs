@@ -1,0 +1,225 @@
+//! What shall become of a node's routes, and what is said of them on the node. Pure.
+
+use super::ranges::Ranges;
+use crate::cloud::{Belongs, Kind};
+use crate::cluster::events::EventType;
+use crate::cluster::node::{ConditionStatus, Node};
+use crate::converge::{Aim, Progress, Trouble};
+
+/// Reason of `NetworkUnavailable` when pods can be reached; upstream's.
+pub const ROUTE_CREATED: &str = "RouteCreated";
+
+/// Its reason when they cannot; upstream's. The message says why.
+pub const NO_ROUTE_CREATED: &str = "NoRouteCreated";
+
+/// Reason of the event about a route that could not be made; upstream's.
+pub const FAILED: &str = "FailedToCreateRoute";
+
+/// Everything that is decided on.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// The Node as it stands.
+    pub node: &'a Node,
+    /// Whether it is ours.
+    pub belongs: &'a Belongs,
+    /// What of its ranges can be had.
+    pub ranges: &'a Ranges,
+    /// Tells this form of what is wanted from another.
+    pub digest: u64,
+    /// How far it is. `None` where nothing is wanted for it yet.
+    pub known: Option<&'a Progress>,
+    /// What this process said last in the condition.
+    pub told: Option<&'a Told>,
+    /// Whether it is long enough since something that passes by itself was last told.
+    pub may_repeat: bool,
+}
+
+/// What shall become of a node's routes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What is wanted.
+    pub want: Wanted,
+    /// What is written in the condition `NetworkUnavailable`, if anything is.
+    pub tell: Option<Told>,
+}
+
+/// What is wanted for a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// What was wanted.
+    Same,
+    /// Routes to its good ranges.
+    Routes,
+    /// What it has stays.
+    Kept,
+    /// No routes.
+    None,
+    /// Nobody cares any more.
+    Forgotten,
+}
+
+/// What is said in the condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// `status`: true where pods cannot be reached.
+    pub status: ConditionStatus,
+    /// `reason`.
+    pub reason: &'static str,
+    /// `message`.
+    pub message: String,
+    /// Whether it is tried again by itself: then new words for it are not worth a write each.
+    pub passes: bool,
+    /// Under which word the node is counted: the sort of failure.
+    pub state: &'static str,
+    /// Whether an event says it too.
+    pub is_news: bool,
+}
+
+impl Told {
+    /// Of what kind the event is, and its reason.
+    pub fn event(&self) -> Option<(EventType, &'static str)> {
+        self.is_news.then_some((EventType::Warning, FAILED))
+    }
+}
+
+/// What shall become of this node's routes.
+pub fn decide(case: &Case<'_>) -> Decision {
+    let want = wanted(case);
+    let told = match want {
+        Wanted::Routes | Wanted::Kept | Wanted::Same => state(case),
+        Wanted::None | Wanted::Forgotten => None,
+    };
+    Decision { want, tell: told.filter(|told| is_worth_a_write(case, told)) }
+}
+
+fn wanted(case: &Case<'_>) -> Wanted {
+    let Case { node, ranges, known, .. } = case;
+    if let Belongs::Foreign(_) = case.belongs {
+        return if known.is_some() { Wanted::Forgotten } else { Wanted::Same };
+    }
+    if node.pod_cidrs.is_empty() {
+        return match known {
+            None => Wanted::Same,
+            Some(known) if known.aim == Aim::Absent && known.is_gone => Wanted::Forgotten,
+            // It never had any, or its routes were found to be of nobody.
+            Some(_) => Wanted::None,
+        };
+    }
+    // Without a provider ID nobody knows where packets are to go; it has one soon. And where nothing
+    // of its ranges can be had, what others have of them is not to be judged by it.
+    if node.provider_id.is_none() || ranges.good.is_empty() {
+        return Wanted::Kept;
+    }
+    Wanted::Routes
+}
+
+/// What is to be said of the node by what is known. `None`: what is said holds until more is known.
+fn state(case: &Case<'_>) -> Option<Told> {
+    let Case { node, ranges, known, .. } = case;
+    if node.pod_cidrs.is_empty() || matches!(case.belongs, Belongs::Foreign(_)) {
+        return None;
+    }
+    if !ranges.faults.is_empty() {
+        let faults: Vec<_> = ranges.faults.iter().map(ToString::to_string).collect();
+        return Some(unreachable(faults.join("; "), "InvalidPodCIDR", false, true));
+    }
+    let progress = (*known)?;
+    if progress.aim != Aim::Present || progress.digest != case.digest {
+        return None;
+    }
+    if let Some(trouble) = &progress.trouble {
+        return troubled(case.node, progress, trouble);
+    }
+    if progress.is_done {
+        return Some(Told {
+            status: ConditionStatus::False,
+            reason: ROUTE_CREATED,
+            message: "RouteController created a route".to_owned(),
+            passes: false,
+            state: "Reachable",
+            is_news: false,
+        });
+    }
+    if progress.is_under_way {
+        // A repair that is over in a moment is not worth a taint.
+        return None;
+    }
+    let what = progress.waits_for()?;
+    Some(unreachable(format!("no route yet: {what}"), "Waiting", true, false))
+}
+
+fn troubled(node: &Node, progress: &Progress, trouble: &Trouble) -> Option<Told> {
+    let kind = trouble.error.kind();
+    if kind == Kind::Stopped {
+        return None;
+    }
+    // That nobody can look at the routes says nothing against them. Where the look has shown that
+    // they are not there, or are not right, pods cannot be reached.
+    let is_seen = !progress.reports.is_empty() && !trouble.was_done;
+    let said = node.network_unavailable.as_ref();
+    let is_reachable = said.is_some_and(|said| said.status == ConditionStatus::False);
+    if is_reachable && !is_seen {
+        return None;
+    }
+    let message = format!("{}; {}", trouble.error.message(), who_acts(kind));
+    Some(unreachable(message, kind.reason(), passes(kind), true))
+}
+
+fn unreachable(message: String, state: &'static str, passes: bool, is_news: bool) -> Told {
+    let (status, reason) = (ConditionStatus::True, NO_ROUTE_CREATED);
+    Told { status, reason, message, passes, state, is_news }
+}
+
+/// Whether this sort of failure passes by itself.
+fn passes(kind: Kind) -> bool {
+    match kind {
+        Kind::RateLimited { .. } | Kind::Conflict | Kind::Unavailable | Kind::Stopped => true,
+        Kind::NotFound
+        | Kind::InvalidConfiguration
+        | Kind::PermissionDenied
+        | Kind::QuotaExceeded
+        | Kind::Unsupported
+        | Kind::Internal => false,
+    }
+}
+
+fn who_acts(kind: Kind) -> &'static str {
+    match kind {
+        Kind::InvalidConfiguration | Kind::Unsupported => {
+            "it is tried again when the node changes, and now and then"
+        }
+        Kind::PermissionDenied => {
+            "the cloud-controller-manager's credentials need this right; it is tried again"
+        }
+        Kind::QuotaExceeded => {
+            "the quota has to be raised, or something be deleted; it is tried again"
+        }
+        Kind::RateLimited { .. } => "it is tried again when the cloud's rate limit allows",
+        Kind::NotFound | Kind::Conflict | Kind::Unavailable | Kind::Internal | Kind::Stopped => {
+            "it is tried again"
+        }
+    }
+}
+
+/// Whether the node does not say so already. Of what is written there only status and reason are
+/// known; the words are those that this process wrote.
+fn is_worth_a_write(case: &Case<'_>, now: &Told) -> bool {
+    let said = case.node.network_unavailable.as_ref();
+    let is_same = said.is_some_and(|it| it.status == now.status && &*it.reason == now.reason);
+    if !is_same {
+        return true;
+    }
+    if now.status == ConditionStatus::False {
+        return false;
+    }
+    match case.told {
+        Some(told) if told.message == now.message => false,
+        Some(told) if told.passes && now.passes => case.may_repeat,
+        Some(_) => true,
+        // Another process said it, and not in other words if it passes by itself.
+        None => !now.passes,
+    }
+}
+
+#[cfg(test)]
+mod tests;

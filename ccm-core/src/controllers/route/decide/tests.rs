@@ -1,0 +1,246 @@
+use std::sync::Arc;
+
+use rstest::rstest;
+
+use super::super::ranges::Fault;
+use super::*;
+use crate::cloud::{CloudError, ObjectId, Report, Verdict};
+use crate::cluster::node::Condition;
+use crate::controllers::node::decide::tests::new_node;
+use crate::converge::Cause;
+
+const DIGEST: u64 = 7;
+
+fn node() -> Node {
+    Node {
+        provider_id: "sim://i-1".try_into().ok(),
+        pod_cidrs: ["10.0.1.0/24".into()].into(),
+        ..new_node()
+    }
+}
+
+fn said(node: Node, status: ConditionStatus, reason: &str) -> Node {
+    Node { network_unavailable: Some(Condition { status, reason: reason.into() }), ..node }
+}
+
+fn good() -> Ranges {
+    Ranges { good: vec!["10.0.1.0/24".parse().unwrap()], faults: vec![] }
+}
+
+fn faulty() -> Ranges {
+    Ranges { good: vec![], faults: vec![Fault::Unreadable("x".into())] }
+}
+
+fn progress(aim: Aim) -> Progress {
+    Progress {
+        aim,
+        digest: DIGEST,
+        is_done: false,
+        is_gone: false,
+        is_under_way: false,
+        trouble: None,
+        reports: vec![],
+    }
+}
+
+fn id() -> ObjectId {
+    ObjectId { namespace: "".into(), name: "n1".into(), uid: "u1".into() }
+}
+
+fn reported(verdict: Verdict, progress: Progress) -> Progress {
+    let holds = crate::cloud::Holds::Something;
+    Progress { reports: vec![Arc::new(Report::new(&id(), holds, verdict))], ..progress }
+}
+
+fn waiting() -> Progress {
+    reported(Verdict::Progressing("its route is provisioned".to_owned()), progress(Aim::Present))
+}
+
+fn done() -> Progress {
+    Progress { is_done: true, ..reported(Verdict::Done, progress(Aim::Present)) }
+}
+
+fn troubled_by(kind: Kind, was_done: bool, progress: Progress) -> Progress {
+    let error = Arc::new(CloudError::new(kind, "no"));
+    Progress {
+        trouble: Some(Trouble { error, failures: 1, cause: Cause::New, was_done }),
+        ..progress
+    }
+}
+
+fn decided(node: &Node, ranges: &Ranges, known: Option<&Progress>) -> Decision {
+    decided_after(node, ranges, known, None, true)
+}
+
+fn decided_after(
+    node: &Node,
+    ranges: &Ranges,
+    known: Option<&Progress>,
+    told: Option<&Told>,
+    may_repeat: bool,
+) -> Decision {
+    let belongs = if node.provider_id.is_some() { Belongs::Ours } else { Belongs::Unsaid };
+    decide(&Case { node, belongs: &belongs, ranges, digest: DIGEST, known, told, may_repeat })
+}
+
+fn status(decision: &Decision) -> Option<(ConditionStatus, &str)> {
+    decision.tell.as_ref().map(|told| (told.status, told.reason))
+}
+
+const UNREACHABLE: Option<(ConditionStatus, &str)> =
+    Some((ConditionStatus::True, NO_ROUTE_CREATED));
+const REACHABLE: Option<(ConditionStatus, &str)> = Some((ConditionStatus::False, ROUTE_CREATED));
+
+#[test]
+fn what_is_wanted_follows_the_node() {
+    let want =
+        |node: &Node, ranges: &Ranges, known: Option<&Progress>| decided(node, ranges, known).want;
+    assert_eq!(want(&node(), &good(), None), Wanted::Routes);
+    assert_eq!(want(&Node { provider_id: None, ..node() }, &good(), None), Wanted::Kept);
+    assert_eq!(want(&node(), &faulty(), None), Wanted::Kept);
+    assert_eq!(want(&Node { deleting: true, ..node() }, &good(), Some(&done())), Wanted::Routes);
+
+    let bare = Node { pod_cidrs: [].into(), ..node() };
+    let none = Ranges::default();
+    assert_eq!(want(&bare, &none, None), Wanted::Same);
+    assert_eq!(want(&bare, &none, Some(&done())), Wanted::None);
+    let gone = Progress { is_gone: true, ..progress(Aim::Absent) };
+    assert_eq!(want(&bare, &none, Some(&gone)), Wanted::Forgotten);
+    assert_eq!(want(&bare, &none, Some(&progress(Aim::Absent))), Wanted::None);
+    // It got its ranges while what it had was cleared away.
+    assert_eq!(want(&node(), &good(), Some(&gone)), Wanted::Routes);
+}
+
+#[test]
+fn a_foreign_node_is_left_alone() {
+    let node = said(node(), ConditionStatus::True, "TheirReason");
+    let foreign = Belongs::Foreign("theirs".to_owned());
+    for (known, want) in [(None, Wanted::Same), (Some(done()), Wanted::Forgotten)] {
+        let case = Case {
+            node: &node,
+            belongs: &foreign,
+            ranges: &faulty(),
+            digest: DIGEST,
+            known: known.as_ref(),
+            told: None,
+            may_repeat: true,
+        };
+        assert_eq!(decide(&case), Decision { want, tell: None });
+    }
+}
+
+#[test]
+fn a_route_that_is_there_is_told_once_and_taken_over_from_a_network_of_the_cluster() {
+    assert_eq!(status(&decided(&node(), &good(), Some(&done()))), REACHABLE);
+    let calico = said(node(), ConditionStatus::False, "CalicoIsUp");
+    assert_eq!(status(&decided(&calico, &good(), Some(&done()))), REACHABLE);
+    let told = said(node(), ConditionStatus::False, ROUTE_CREATED);
+    assert_eq!(status(&decided(&told, &good(), Some(&done()))), None);
+    let healed = said(node(), ConditionStatus::True, NO_ROUTE_CREATED);
+    assert_eq!(status(&decided(&healed, &good(), Some(&done()))), REACHABLE);
+}
+
+#[test]
+fn what_is_known_of_another_form_says_nothing() {
+    let other = Progress { digest: 8, ..done() };
+    assert_eq!(status(&decided(&node(), &good(), Some(&other))), None);
+    assert_eq!(status(&decided(&node(), &good(), Some(&progress(Aim::Keep)))), None);
+    assert_eq!(status(&decided(&node(), &good(), None)), None);
+}
+
+#[test]
+fn a_route_that_takes_its_time_is_told_and_a_repair_is_not() {
+    let decision = decided(&node(), &good(), Some(&waiting()));
+    assert_eq!(status(&decision), UNREACHABLE);
+    let told = decision.tell.unwrap();
+    assert_eq!(told.message, "no route yet: its route is provisioned");
+    assert_eq!(told.event(), None);
+    let under_way = Progress { is_under_way: true, ..waiting() };
+    assert_eq!(status(&decided(&node(), &good(), Some(&under_way))), None);
+}
+
+#[rstest]
+#[case::new_and_denied(node(), Kind::PermissionDenied, UNREACHABLE)]
+#[case::new_and_away(node(), Kind::Unavailable, UNREACHABLE)]
+#[case::the_process_ends(node(), Kind::Stopped, None)]
+#[case::who_was_reachable_is_not_doubted(
+    said(node(), ConditionStatus::False, ROUTE_CREATED),
+    Kind::Unavailable,
+    None
+)]
+#[case::whoever_said_so(
+    said(node(), ConditionStatus::False, "CalicoIsUp"),
+    Kind::PermissionDenied,
+    None
+)]
+#[case::unreachable_before(
+    said(node(), ConditionStatus::True, "Other"),
+    Kind::Unavailable,
+    UNREACHABLE
+)]
+fn a_look_that_failed_says_nothing_against_routes(
+    #[case] node: Node,
+    #[case] kind: Kind,
+    #[case] want: Option<(ConditionStatus, &str)>,
+) {
+    let unseen = troubled_by(kind, false, progress(Aim::Present));
+    assert_eq!(status(&decided(&node, &good(), Some(&unseen))), want);
+}
+
+#[test]
+fn a_route_that_was_seen_to_be_missing_and_cannot_be_made_is_told() {
+    let reachable = said(node(), ConditionStatus::False, ROUTE_CREATED);
+    let missing = troubled_by(Kind::QuotaExceeded, false, waiting());
+    let decision = decided(&reachable, &good(), Some(&missing));
+    assert_eq!(status(&decision), UNREACHABLE);
+    let told = decision.tell.unwrap();
+    assert!(told.message.starts_with("no; the quota has to be raised"), "{}", told.message);
+    assert_eq!(told.event(), Some((EventType::Warning, FAILED)));
+    let there = troubled_by(Kind::Unavailable, true, done());
+    assert_eq!(status(&decided(&reachable, &good(), Some(&there))), None);
+}
+
+#[test]
+fn ranges_that_cannot_be_had_are_told_whatever_is_known() {
+    for known in [None, Some(done())] {
+        let both = Ranges { faults: faulty().faults, ..good() };
+        let decision = decided(&node(), &both, known.as_ref());
+        assert_eq!((decision.want, status(&decision)), (Wanted::Routes, UNREACHABLE));
+        let told = decision.tell.unwrap();
+        assert_eq!(told.message, "podCIDR \"x\" is no range of addresses");
+        assert_eq!((told.state, told.passes), ("InvalidPodCIDR", false));
+    }
+}
+
+#[test]
+fn what_passes_by_itself_is_not_told_in_all_its_words() {
+    let at = said(node(), ConditionStatus::True, NO_ROUTE_CREATED);
+    let known = troubled_by(Kind::Unavailable, false, waiting());
+    let after = |told: Option<&Told>, may_repeat| {
+        decided_after(&at, &good(), Some(&known), told, may_repeat).tell.is_some()
+    };
+    let same = decided(&node(), &good(), Some(&known)).tell.unwrap();
+    let other = Told { message: "other".to_owned(), ..same.clone() };
+    let lasting = Told { passes: false, ..other.clone() };
+    assert!(!after(None, true), "said by another process");
+    assert!(!after(Some(&same), true));
+    assert!(!after(Some(&other), false));
+    assert!(after(Some(&other), true));
+    assert!(after(Some(&lasting), false));
+    let known = troubled_by(Kind::PermissionDenied, false, waiting());
+    assert!(decided_after(&at, &good(), Some(&known), None, false).tell.is_some());
+}
+
+/// A decision made after it was acted on is empty.
+#[rstest]
+#[case(good(), done())]
+#[case(good(), waiting())]
+#[case(good(), troubled_by(Kind::PermissionDenied, false, waiting()))]
+#[case(good(), troubled_by(Kind::Unavailable, false, progress(Aim::Present)))]
+#[case(faulty(), progress(Aim::Keep))]
+fn what_was_told_is_not_told_again(#[case] ranges: Ranges, #[case] known: Progress) {
+    let told = decided(&node(), &ranges, Some(&known)).tell.unwrap();
+    let after = said(node(), told.status, told.reason);
+    let again = decided_after(&after, &ranges, Some(&known), Some(&told), true);
+    assert_eq!(again.tell, None);
+}
