@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use ccm_envtest::{ControlPlane, Options, ServiceAccountAccess};
+use ccm_envtest::{ControlPlane, Options, ServiceAccountAccess, peer};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Node};
 use kube::Api;
@@ -34,8 +34,8 @@ pub fn run(test: impl Future<Output = ()>) {
 pub(crate) struct Stage {
     pub(crate) control_plane: ControlPlane,
     /// `cloud-controller-manager`, another one with the same rights, to tell two replicas apart, one
-    /// that may not delete Nodes, and one that may only read.
-    pub(crate) accounts: [ServiceAccountAccess; 4],
+    /// that may not delete Nodes, one that may only read, and the Go library's.
+    pub(crate) accounts: [ServiceAccountAccess; 5],
 }
 
 /// Who else may be at work.
@@ -86,6 +86,7 @@ impl Stage {
             account("cloud-controller-manager-2", &rights::least()).await,
             account("cloud-controller-manager-3", &rights::without_deletion()).await,
             account("reader", &rights::reading()).await,
+            account(peer::CALLER, &peer::grants(NAMESPACE)).await,
         ];
         Self { control_plane, accounts }
     }

@@ -14,3 +14,4 @@ mod process;
 mod provided_ip;
 mod race;
 mod services;
+mod swap;
