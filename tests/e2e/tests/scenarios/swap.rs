@@ -12,9 +12,9 @@ use ccm_envtest::kubelet::Kubelet;
 use ccm_envtest::peer;
 use k8s_openapi::api::core::v1::{Node, Service};
 use kube::ResourceExt;
-use kube::api::ListParams;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
-use simcloud::api::{CreateInstance, Nic, Operation};
+use simcloud::api::{CreateInstance, ListPieces, Nic, Operation, Route};
 use tokio::time::{Duration, Instant, sleep};
 
 /// Without a call of a new leader for so long, it has looked at everything.
@@ -257,5 +257,84 @@ fn ours_and_the_go_library_take_over_from_one_another_and_nothing_changes() {
         }
         assert_eq!(world.cloud.lines().await, Vec::<String>::new());
         leader.stop().await;
+    });
+}
+
+/// Who makes routes, one after the other. Ours joins in when its provider has them.
+const ROUTERS: [Side; 2] = [Side::Go, Side::Go];
+
+/// A node joins that is given a range for its pods. Gives its UID.
+async fn join_with_pods(world: &World, name: &str, number: usize) -> String {
+    world.join(name).await;
+    let range = format!("10.244.{number}.0/24");
+    let node = world.patch(name, &json!({"spec": {"podCIDR": range, "podCIDRs": [range]}})).await;
+    node.uid().unwrap()
+}
+
+/// Waits until there are just these routes: names, destinations and machines.
+async fn routes_are(world: &World, wanted: &[(String, String, String)]) {
+    wait_until("routes", SOON * 2, async || {
+        let found = world.cloud.all_pieces::<Route>(ListPieces::default()).await.unwrap();
+        let mut lines = Vec::new();
+        for route in found {
+            let machine = world.cloud.instance(&route.target).await.unwrap();
+            lines.push((route.name, route.destination.to_string(), machine.name));
+        }
+        lines.sort();
+        if lines == wanted { Ok(()) } else { Err(lines) }
+    })
+    .await;
+}
+
+#[test]
+fn routes_are_taken_over_too() {
+    run(async {
+        let world = World::start().await;
+        world.cloud.without_limits().await;
+        let setup = Setup::new()
+            .short_lease()
+            .flag("--route-reconciliation-period=1s")
+            .flag("--cluster-cidr=10.244.0.0/16");
+        let mut wanted = Vec::new();
+        let mut leader: Option<Leader> = None;
+        for (round, side) in ROUTERS.into_iter().enumerate() {
+            let before = rests(&world).await;
+            if let Some(leader) = leader.take() {
+                leader.stop().await;
+                assert_eq!(planned(&world, &setup).await, Vec::<String>::new(), "round {round}");
+            }
+            world.cloud.clear_calls().await.unwrap();
+            let running = leader.insert(side.start(&world, &setup).await);
+            wait_until("a look at routes", SOON * 3, async || {
+                running.process().expect_running();
+                let calls = world.cloud.calls().await.unwrap();
+                let looks = calls.of(Operation::ListRoutes) + calls.of(Operation::DescribeRoutes);
+                if looks > 0 { Ok(()) } else { Err(calls) }
+            })
+            .await;
+            // Several periods.
+            sleep(SILENCE + SILENCE).await;
+            let calls = world.cloud.calls().await.unwrap();
+            assert_eq!(calls.mutations(), 0, "round {round}, {side:?}: {calls:#?}");
+            assert_eq!(Picture::of(&world).await, before, "round {round}, {side:?}");
+
+            // It works: a node gets its route, and one that goes takes its own along.
+            for (name, number) in [("stays", 10 * round), ("goes", 10 * round + 1)] {
+                let name = format!("{name}-{round}");
+                let uid = join_with_pods(&world, &name, number).await;
+                wanted.push((format!("{uid}-ipv4"), format!("10.244.{number}.0/24"), name));
+                wanted.sort();
+                routes_are(&world, &wanted).await;
+            }
+            let going = format!("goes-{round}");
+            world.cloud.terminate(&going).await;
+            world.nodes().delete(&going, &DeleteParams::default()).await.unwrap();
+            wanted.retain(|(_, _, machine)| *machine != going);
+            routes_are(&world, &wanted).await;
+        }
+        assert_eq!(wanted.len(), ROUTERS.len());
+        if let Some(leader) = leader {
+            leader.stop().await;
+        }
     });
 }
