@@ -172,6 +172,8 @@ impl Rig {
     pub(super) fn ccm_args(&self, account: Account) -> Vec<String> {
         vec![
             "--cloud-provider=sim".to_owned(),
+            // Benches of routes say otherwise, behind this.
+            "--configure-cloud-routes=false".to_owned(),
             format!("--cloud-config={}", self.cloud_config.display()),
             format!("--kubeconfig={}", self.account(account).kubeconfig().display()),
             "--secure-port=0".to_owned(),
@@ -180,12 +182,9 @@ impl Rig {
         ]
     }
 
-    /// Arguments of the Go library: what it needs, and else its defaults. HTTPS is off there too.
+    /// Arguments of the Go library: it takes the same ones.
     pub(super) fn peer_args(&self) -> Vec<String> {
-        let mut args = self.ccm_args(Account::Peer);
-        // Its defaults do not start with a provider that has routes unless they say where pods are.
-        args.push("--configure-cloud-routes=false".to_owned());
-        args
+        self.ccm_args(Account::Peer)
     }
 
     /// Arguments of the floor, of which there is one for each benchmark that has one.

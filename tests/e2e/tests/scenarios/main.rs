@@ -13,5 +13,6 @@ mod outage;
 mod process;
 mod provided_ip;
 mod race;
+mod routes;
 mod services;
 mod swap;

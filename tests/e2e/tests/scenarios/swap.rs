@@ -5,16 +5,16 @@
 use std::collections::BTreeMap;
 
 use ccm_e2e::{
-    Account, Ccm, Process, SOON, Seen, SeenService, Setup, Signal, Wanted, World, in_the_cloud,
-    run, wait_until,
+    Account, Ccm, Pods, Process, SOON, Seen, SeenService, Setup, Signal, Wanted, World,
+    in_the_cloud, run, wait_until,
 };
 use ccm_envtest::kubelet::Kubelet;
 use ccm_envtest::peer;
 use k8s_openapi::api::core::v1::{Node, Service};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::ListParams;
 use serde_json::json;
-use simcloud::api::{CreateInstance, ListPieces, Nic, Operation, Route};
+use simcloud::api::{CreateInstance, Nic, Operation};
 use tokio::time::{Duration, Instant, sleep};
 
 /// Without a call of a new leader for so long, it has looked at everything.
@@ -260,28 +260,19 @@ fn ours_and_the_go_library_take_over_from_one_another_and_nothing_changes() {
     });
 }
 
-/// Who makes routes, one after the other. Ours joins in when its provider has them.
-const ROUTERS: [Side; 2] = [Side::Go, Side::Go];
+/// The names, destinations and machines of all routes, sorted.
+type Routes = Vec<(String, String, String)>;
 
-/// A node joins that is given a range for its pods. Gives its UID.
-async fn join_with_pods(world: &World, name: &str, number: usize) -> String {
-    world.join(name).await;
-    let range = format!("10.244.{number}.0/24");
-    let node = world.patch(name, &json!({"spec": {"podCIDR": range, "podCIDRs": [range]}})).await;
-    node.uid().unwrap()
-}
-
-/// Waits until there are just these routes: names, destinations and machines.
-async fn routes_are(world: &World, wanted: &[(String, String, String)]) {
+/// Waits until there are just these routes.
+async fn routes_are(world: &World, wanted: &Routes) {
     wait_until("routes", SOON * 2, async || {
-        let found = world.cloud.all_pieces::<Route>(ListPieces::default()).await.unwrap();
-        let mut lines = Vec::new();
-        for route in found {
+        let mut found = Routes::new();
+        for route in world.cloud.all_routes().await {
             let machine = world.cloud.instance(&route.target).await.unwrap();
-            lines.push((route.name, route.destination.to_string(), machine.name));
+            found.push((route.name, route.destination.to_string(), machine.name));
         }
-        lines.sort();
-        if lines == wanted { Ok(()) } else { Err(lines) }
+        found.sort();
+        if found == *wanted { Ok(()) } else { Err(found) }
     })
     .await;
 }
@@ -294,10 +285,10 @@ fn routes_are_taken_over_too() {
         let setup = Setup::new()
             .short_lease()
             .flag("--route-reconciliation-period=1s")
-            .flag("--cluster-cidr=10.244.0.0/16");
-        let mut wanted = Vec::new();
+            .routes(Pods::CLUSTER);
+        let mut wanted = Routes::new();
         let mut leader: Option<Leader> = None;
-        for (round, side) in ROUTERS.into_iter().enumerate() {
+        for (round, side) in (0..).zip([Side::Go, Side::Ours, Side::Go]) {
             let before = rests(&world).await;
             if let Some(leader) = leader.take() {
                 leader.stop().await;
@@ -321,18 +312,21 @@ fn routes_are_taken_over_too() {
             // It works: a node gets its route, and one that goes takes its own along.
             for (name, number) in [("stays", 10 * round), ("goes", 10 * round + 1)] {
                 let name = format!("{name}-{round}");
-                let uid = join_with_pods(&world, &name, number).await;
-                wanted.push((format!("{uid}-ipv4"), format!("10.244.{number}.0/24"), name));
+                let [v4, v6] = Pods::of(number);
+                world.join_with(&name, &[&v4, &v6]).await;
+                let uid = world.node(&name).await.uid;
+                wanted.push((format!("{uid}-ipv4"), v4, name.clone()));
+                wanted.push((format!("{uid}-ipv6"), v6, name));
                 wanted.sort();
                 routes_are(&world, &wanted).await;
             }
             let going = format!("goes-{round}");
             world.cloud.terminate(&going).await;
-            world.nodes().delete(&going, &DeleteParams::default()).await.unwrap();
+            world.remove(&going).await;
             wanted.retain(|(_, _, machine)| *machine != going);
             routes_are(&world, &wanted).await;
         }
-        assert_eq!(wanted.len(), ROUTERS.len());
+        assert_eq!(wanted.len(), 6, "two families of each node that has stayed");
         if let Some(leader) = leader {
             leader.stop().await;
         }
