@@ -25,8 +25,12 @@ pub enum Account {
     Second,
     /// One that may not delete Nodes.
     Undeleting,
+    /// One that knows nothing of `PersistentVolume`s.
+    Unlabelling,
     /// One that may only read, for plans.
     Reading,
+    /// The Go library's.
+    Peer,
 }
 
 /// How one is started.
@@ -88,8 +92,26 @@ impl Setup {
         Self { account, ..self }
     }
 
+    /// With routes to pods in these ranges.
+    #[must_use]
+    pub fn routes(self, cluster_cidr: &str) -> Self {
+        self.flag(format!("--cluster-cidr={cluster_cidr}"))
+    }
+
     pub(crate) fn who(&self) -> Account {
         self.account
+    }
+
+    /// Where nothing is said of pod ranges, no routes are made.
+    fn flags(&self) -> Vec<String> {
+        let is_said = |flag: &String| {
+            flag.starts_with("--cluster-cidr") || flag.starts_with("--configure-cloud-routes")
+        };
+        let mut flags = self.flags.clone();
+        if !flags.iter().any(is_said) {
+            flags.push("--configure-cloud-routes=false".to_owned());
+        }
+        flags
     }
 }
 
@@ -128,12 +150,7 @@ impl Ccm {
             listener.local_addr().unwrap().port()
         });
         let mut command = Command::new(locate(PROGRAM));
-        command
-            .args(["--cloud-provider=sim", "-v=4"])
-            .arg(flag("--cloud-config", cloud_config))
-            .arg(flag("--kubeconfig", kubeconfig))
-            .arg(format!("--secure-port={}", port.unwrap_or(0)))
-            .args(&setup.flags);
+        flags(&mut command, setup, port, kubeconfig, cloud_config);
         Self { process: Process::start(name, dir, &mut command), port }
     }
 
@@ -172,6 +189,29 @@ impl Ccm {
     }
 }
 
+/// What ours and the Go library are told alike.
+pub(crate) fn flags(
+    command: &mut Command,
+    setup: &Setup,
+    port: Option<u16>,
+    kubeconfig: &Path,
+    cloud_config: &Path,
+) {
+    command
+        .args(["--cloud-provider=sim", "-v=4"])
+        .arg(format!("--secure-port={}", port.unwrap_or(0)))
+        .arg(flag("--cloud-config", cloud_config))
+        .arg(flag("--kubeconfig", kubeconfig))
+        .args(&setup.flags);
+}
+
+/// The lines of a plan about changes in the cloud, in their order.
+pub fn in_the_cloud(plan: &Value) -> Vec<String> {
+    let groups = plan["cloud"].as_array().unwrap().iter();
+    let changes = groups.flat_map(|group| group["changes"].as_array().unwrap());
+    changes.map(|change| change["text"].as_str().unwrap().to_owned()).collect()
+}
+
 fn flag(name: &str, path: &Path) -> String {
     format!("{name}={}", path.display())
 }
@@ -182,7 +222,7 @@ pub(crate) fn plan(setup: &Setup, kubeconfig: &Path, cloud_config: &Path) -> (i3
         .args(["plan", "--output=json", "--cloud-provider=sim"])
         .arg(flag("--cloud-config", cloud_config))
         .arg(flag("--kubeconfig", kubeconfig))
-        .args(&setup.flags)
+        .args(setup.flags())
         .output()
         .unwrap();
     let code = output.status.code().unwrap();

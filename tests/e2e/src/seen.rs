@@ -21,6 +21,10 @@ pub struct Seen {
     pub labels: BTreeMap<String, String>,
     /// The condition `InstanceKnown`: status, reason, message.
     pub known: Option<(String, String, String)>,
+    /// `spec.podCIDRs`.
+    pub pod_cidrs: Vec<String>,
+    /// The condition `NetworkUnavailable`: status, reason, message.
+    pub network: Option<(String, String, String)>,
 }
 
 impl From<&Node> for Seen {
@@ -28,20 +32,24 @@ impl From<&Node> for Seen {
         let spec = node.spec.clone().unwrap_or_default();
         let status = node.status.clone().unwrap_or_default();
         let addresses = status.addresses.unwrap_or_default();
-        let known = instance_known(node).map(|known| {
-            (
-                known.status.clone(),
-                known.reason.clone().unwrap_or_default(),
-                known.message.clone().unwrap_or_default(),
-            )
-        });
+        let said = |kind| {
+            condition(node, kind).map(|said| {
+                (
+                    said.status.clone(),
+                    said.reason.clone().unwrap_or_default(),
+                    said.message.clone().unwrap_or_default(),
+                )
+            })
+        };
         Self {
             uid: node.metadata.uid.clone().unwrap_or_default(),
             addresses: addresses.iter().map(|a| format!("{} {}", a.type_, a.address)).collect(),
             provider_id: spec.provider_id,
             taints: spec.taints.unwrap_or_default().into_iter().map(|taint| taint.key).collect(),
             labels: node.metadata.labels.clone().unwrap_or_default(),
-            known,
+            known: said("InstanceKnown"),
+            pod_cidrs: spec.pod_cidrs.unwrap_or_default(),
+            network: said("NetworkUnavailable"),
         }
     }
 }
@@ -66,10 +74,32 @@ impl Seen {
     pub fn known(&self) -> (&str, &str) {
         self.known.as_ref().map_or(("", ""), |(status, reason, _)| (status, reason))
     }
+
+    /// Status and reason of `NetworkUnavailable`; empty where it is not set.
+    pub fn network(&self) -> (&str, &str) {
+        self.network.as_ref().map_or(("", ""), |(status, reason, _)| (status, reason))
+    }
+
+    /// Whether the route controller says that pods on it can be reached.
+    pub fn is_reachable(&self) -> bool {
+        self.network() == ("False", "RouteCreated")
+    }
+
+    /// Why pods on it cannot be reached; empty where that is not said.
+    pub fn unreachable(&self) -> &str {
+        match &self.network {
+            Some((status, _, message)) if status == "True" => message,
+            _ => "",
+        }
+    }
 }
 
 /// The condition `InstanceKnown`.
 pub fn instance_known(node: &Node) -> Option<&NodeCondition> {
+    condition(node, "InstanceKnown")
+}
+
+fn condition<'a>(node: &'a Node, kind: &str) -> Option<&'a NodeCondition> {
     let conditions = node.status.as_ref()?.conditions.as_ref()?;
-    conditions.iter().find(|condition| condition.type_ == "InstanceKnown")
+    conditions.iter().find(|condition| condition.type_ == kind)
 }

@@ -69,6 +69,7 @@ pub struct Kubelet {
     annotations: BTreeMap<String, String>,
     system_uuid: String,
     provider_id: Option<String>,
+    pod_cidrs: Vec<String>,
     taints: Vec<Taint>,
     ready: bool,
     size: usize,
@@ -97,11 +98,19 @@ impl Kubelet {
             node_ip: None,
             addresses: None,
             provider_id: None,
+            pod_cidrs: Vec::new(),
             taints: vec![taint(UNINITIALIZED_TAINT, Some("true"))],
             ready: true,
             size: 0,
             name,
         }
+    }
+
+    /// The ranges of its pods, as somebody has given them to the node already.
+    #[must_use]
+    pub fn pod_cidrs(mut self, ranges: &[&str]) -> Self {
+        self.pod_cidrs = ranges.iter().map(|range| (*range).to_owned()).collect();
+        self
     }
 
     /// `--node-ip`: one address, or two with a comma between. Sets the annotation and the first addresses.
@@ -196,6 +205,8 @@ impl Kubelet {
             },
             spec: Some(NodeSpec {
                 provider_id: self.provider_id.clone(),
+                pod_cidr: self.pod_cidrs.first().cloned(),
+                pod_cidrs: Some(self.pod_cidrs.clone()).filter(|ranges| !ranges.is_empty()),
                 taints: Some(self.taints.clone()).filter(|taints| !taints.is_empty()),
                 ..Default::default()
             }),

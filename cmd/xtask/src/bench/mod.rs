@@ -2,10 +2,13 @@
 //!
 //! Nothing here passes or fails, with one exception: two leaders that write (`failover`).
 
+mod against;
+mod census;
 mod failover;
 mod idle;
 mod kubelets;
 mod nodes;
+mod picture;
 mod process;
 mod replica;
 mod report;

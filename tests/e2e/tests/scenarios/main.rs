@@ -6,6 +6,7 @@
 mod doubt;
 mod follow;
 mod initialise;
+mod ipam;
 mod lease;
 mod lifecycle;
 mod matrix;
@@ -13,4 +14,7 @@ mod outage;
 mod process;
 mod provided_ip;
 mod race;
+mod routes;
 mod services;
+mod swap;
+mod volumes;
