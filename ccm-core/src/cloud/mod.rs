@@ -15,6 +15,7 @@ mod call;
 mod converge;
 mod erased;
 mod error;
+mod gather;
 mod instance;
 mod load_balancer;
 mod names;
@@ -33,6 +34,7 @@ pub use converge::{
 };
 pub use erased::{AnyChange, AnyObserved, Converger};
 pub use error::{BoxError, CloudError, Kind, Retry};
+pub use gather::Gather;
 pub use instance::{
     AddressKind, Ask, Batching, Belongs, Detail, Evidence, Instance, Instances, NodeAddress,
     NodeIdentity, Observation, PodCidrs, RunState,

@@ -4,6 +4,10 @@
 //! instead of `&Read`, so that no look and no plan can call it.
 
 mod load_balancers;
+mod routes;
+mod volumes;
+
+pub(crate) use volumes::VolumeRecord;
 
 use std::fmt;
 use std::time::Duration;

@@ -12,6 +12,7 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_saphyr::{Error, Spanned};
+use simcloud::api::MAIN_TABLE;
 
 use crate::client::Authorities;
 
@@ -37,6 +38,10 @@ struct RawConfig {
     batch_limit: Option<Spanned<String>>,
     #[serde(rename = "lagSeconds")]
     lag: Option<Spanned<String>>,
+    #[serde(rename = "routeTable")]
+    route_table: Option<Spanned<String>>,
+    #[serde(rename = "legacyVolumeField")]
+    legacy_volume_field: Option<Spanned<String>>,
 }
 
 /// All that the provider is told.
@@ -50,10 +55,14 @@ pub(crate) struct Config {
     pub(crate) authorities: Option<Authorities>,
     /// What tells this cluster's resources from others'.
     pub(crate) cluster_id: Option<String>,
-    /// IDs and names in one `DescribeInstances`.
+    /// IDs, names and the like in one call.
     pub(crate) batch_limit: NonZeroUsize,
     /// How far the cloud's reads lag behind its writes.
     pub(crate) lag: Duration,
+    /// The table that the cluster's routes are in.
+    pub(crate) route_table: String,
+    /// The in-tree volume source that is taken for this cloud's.
+    pub(crate) legacy_volume_field: Option<String>,
 }
 
 impl Config {
@@ -134,7 +143,34 @@ impl RawConfig {
                 }
             },
         };
-        Ok(Config { endpoint, token, authorities, cluster_id, batch_limit, lag })
+        let route_table = match self.route_table {
+            None => MAIN_TABLE.to_owned(),
+            Some(table) if is_word(&table.value) => table.value,
+            Some(table) => {
+                let why = format!("must be the name of a table, not {:?}", table.value);
+                return Err(wrong("routeTable", &table, why));
+            }
+        };
+        let legacy_volume_field = match self.legacy_volume_field {
+            Some(field) if !field.value.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
+                let why = format!(
+                    "must be the name of a field of a PersistentVolume, such as \"cinder\", not {:?}",
+                    field.value
+                );
+                return Err(wrong("legacyVolumeField", &field, why));
+            }
+            field => field.map(|field| field.value).filter(|field| !field.is_empty()),
+        };
+        Ok(Config {
+            endpoint,
+            token,
+            authorities,
+            cluster_id,
+            batch_limit,
+            lag,
+            route_table,
+            legacy_volume_field,
+        })
     }
 }
 
@@ -188,6 +224,11 @@ impl Endpoint {
     pub(crate) fn is_encrypted(&self) -> bool {
         self.0.scheme() == "https"
     }
+}
+
+/// What the cloud takes for a name.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// A header's value is made of these. The token itself is never in a message.

@@ -6,13 +6,15 @@ mod error;
 mod id;
 mod instances;
 mod load_balancers;
+mod routes;
+mod volumes;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ccm_core::cloud::{
     Belongs, CloudProvider, ConfigError, Converger, Instances, LoadBalancerSpec, Needs,
-    NodeIdentity, Policy, Registration, Setup,
+    NodeIdentity, Policy, Registration, RouteSpec, Setup, Volumes,
 };
 
 use self::client::Client;
@@ -20,6 +22,8 @@ use self::config::Config;
 use self::id::SCHEME;
 use self::instances::SimInstances;
 use self::load_balancers::{Marks, ServiceAnnotations, SimLoadBalancers};
+use self::routes::{Scope, SimRoutes};
+use self::volumes::SimVolumes;
 
 /// What `--cloud-provider=sim` stands for.
 pub fn registration() -> Registration {
@@ -40,9 +44,14 @@ fn build(setup: &Setup) -> Result<Arc<dyn CloudProvider>, ConfigError> {
     // What names a cluster that has no ID of its own is the best there is.
     let cluster = config.cluster_id.as_deref().unwrap_or(setup.cluster_name.as_str());
     let marks = Marks::new(cluster);
-    let load_balancers =
-        Converger::new(SimLoadBalancers::new(client, marks, config.batch_limit, config.lag));
-    Ok(Arc::new(Sim { cluster_id: config.cluster_id, instances, load_balancers }))
+    let Config { batch_limit, lag, cluster_id, route_table, legacy_volume_field, .. } = config;
+    let scope =
+        Scope { marks: marks.clone(), table: route_table, ranges: setup.cluster_cidrs.clone() };
+    let routes = Converger::new(SimRoutes::new(Arc::clone(&client), scope, batch_limit, lag));
+    let volumes = SimVolumes::new(Arc::clone(&client), batch_limit, legacy_volume_field);
+    let load_balancers = Converger::new(SimLoadBalancers::new(client, marks, batch_limit, lag));
+    let volumes = Arc::new(volumes);
+    Ok(Arc::new(Sim { cluster_id, instances, load_balancers, routes, volumes }))
 }
 
 /// The simulated cloud, as the framework sees it.
@@ -51,6 +60,8 @@ struct Sim {
     cluster_id: Option<String>,
     instances: Arc<SimInstances>,
     load_balancers: Converger<LoadBalancerSpec>,
+    routes: Converger<RouteSpec>,
+    volumes: Arc<SimVolumes>,
 }
 
 impl CloudProvider for Sim {
@@ -76,5 +87,13 @@ impl CloudProvider for Sim {
 
     fn load_balancers(&self) -> Option<Converger<LoadBalancerSpec>> {
         Some(self.load_balancers.clone())
+    }
+
+    fn routes(&self) -> Option<Converger<RouteSpec>> {
+        Some(self.routes.clone())
+    }
+
+    fn volumes(&self) -> Option<Arc<dyn Volumes>> {
+        Some(Arc::clone(&self.volumes) as _)
     }
 }

@@ -88,8 +88,26 @@ impl Setup {
         Self { account, ..self }
     }
 
+    /// With routes to pods in these ranges.
+    #[must_use]
+    pub fn routes(self, cluster_cidr: &str) -> Self {
+        self.flag(format!("--cluster-cidr={cluster_cidr}"))
+    }
+
     pub(crate) fn who(&self) -> Account {
         self.account
+    }
+
+    /// Where nothing is said of pod ranges, no routes are made.
+    fn flags(&self) -> Vec<String> {
+        let is_said = |flag: &String| {
+            flag.starts_with("--cluster-cidr") || flag.starts_with("--configure-cloud-routes")
+        };
+        let mut flags = self.flags.clone();
+        if !flags.iter().any(is_said) {
+            flags.push("--configure-cloud-routes=false".to_owned());
+        }
+        flags
     }
 }
 
@@ -133,7 +151,7 @@ impl Ccm {
             .arg(flag("--cloud-config", cloud_config))
             .arg(flag("--kubeconfig", kubeconfig))
             .arg(format!("--secure-port={}", port.unwrap_or(0)))
-            .args(&setup.flags);
+            .args(setup.flags());
         Self { process: Process::start(name, dir, &mut command), port }
     }
 
@@ -182,7 +200,7 @@ pub(crate) fn plan(setup: &Setup, kubeconfig: &Path, cloud_config: &Path) -> (i3
         .args(["plan", "--output=json", "--cloud-provider=sim"])
         .arg(flag("--cloud-config", cloud_config))
         .arg(flag("--kubeconfig", kubeconfig))
-        .args(&setup.flags)
+        .args(setup.flags())
         .output()
         .unwrap();
     let code = output.status.code().unwrap();

@@ -21,7 +21,7 @@ pub struct Seen {
     pub labels: BTreeMap<String, String>,
     /// The condition `InstanceKnown`: status, reason, message.
     pub known: Option<(String, String, String)>,
-    /// `spec.podCIDRs`, in order.
+    /// `spec.podCIDRs`.
     pub pod_cidrs: Vec<String>,
     /// The condition `NetworkUnavailable`: status, reason, message.
     pub network: Option<(String, String, String)>,
@@ -32,24 +32,24 @@ impl From<&Node> for Seen {
         let spec = node.spec.clone().unwrap_or_default();
         let status = node.status.clone().unwrap_or_default();
         let addresses = status.addresses.unwrap_or_default();
-        let said = |condition: &NodeCondition| {
-            (
-                condition.status.clone(),
-                condition.reason.clone().unwrap_or_default(),
-                condition.message.clone().unwrap_or_default(),
-            )
+        let said = |kind| {
+            condition(node, kind).map(|said| {
+                (
+                    said.status.clone(),
+                    said.reason.clone().unwrap_or_default(),
+                    said.message.clone().unwrap_or_default(),
+                )
+            })
         };
-        let known = instance_known(node).map(said);
-        let network = condition(node, "NetworkUnavailable").map(said);
         Self {
             uid: node.metadata.uid.clone().unwrap_or_default(),
             addresses: addresses.iter().map(|a| format!("{} {}", a.type_, a.address)).collect(),
             provider_id: spec.provider_id,
             taints: spec.taints.unwrap_or_default().into_iter().map(|taint| taint.key).collect(),
             labels: node.metadata.labels.clone().unwrap_or_default(),
-            known,
+            known: said("InstanceKnown"),
             pod_cidrs: spec.pod_cidrs.unwrap_or_default(),
-            network,
+            network: said("NetworkUnavailable"),
         }
     }
 }
@@ -78,6 +78,19 @@ impl Seen {
     /// Status and reason of `NetworkUnavailable`; empty where it is not set.
     pub fn network(&self) -> (&str, &str) {
         self.network.as_ref().map_or(("", ""), |(status, reason, _)| (status, reason))
+    }
+
+    /// Whether the route controller says that pods on it can be reached.
+    pub fn is_reachable(&self) -> bool {
+        self.network() == ("False", "RouteCreated")
+    }
+
+    /// Why pods on it cannot be reached; empty where that is not said.
+    pub fn unreachable(&self) -> &str {
+        match &self.network {
+            Some((status, _, message)) if status == "True" => message,
+            _ => "",
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use ccm_envtest::{ControlPlane, ServiceAccountAccess};
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Node};
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
@@ -188,6 +188,11 @@ impl World {
     pub async fn uids(&self) -> BTreeMap<String, String> {
         let nodes = self.nodes().list_metadata(&ListParams::default()).await.unwrap();
         nodes.iter().map(|node| (node.name_any(), node.uid().unwrap_or_default())).collect()
+    }
+
+    /// Deletes the Node, as its owner would.
+    pub async fn remove(&self, name: &str) {
+        self.nodes().delete(name, &DeleteParams::default()).await.unwrap();
     }
 
     /// Waits until there is no Node of this name.

@@ -106,6 +106,13 @@ impl Kubelet {
         }
     }
 
+    /// The ranges of its pods, as somebody has given them to the node already.
+    #[must_use]
+    pub fn pod_cidrs(mut self, ranges: &[&str]) -> Self {
+        self.pod_cidrs = ranges.iter().map(|range| (*range).to_owned()).collect();
+        self
+    }
+
     /// `--node-ip`: one address, or two with a comma between. Sets the annotation and the first addresses.
     #[must_use]
     pub fn node_ip(mut self, ip: impl Into<String>) -> Self {
@@ -145,13 +152,6 @@ impl Kubelet {
     #[must_use]
     pub fn provider_id(mut self, id: impl Into<String>) -> Self {
         self.provider_id = Some(id.into());
-        self
-    }
-
-    /// Ranges for pods that the node has from the beginning, as if somebody had given it some before.
-    #[must_use]
-    pub fn pod_cidrs(mut self, ranges: &[&str]) -> Self {
-        self.pod_cidrs = ranges.iter().map(|&range| range.to_owned()).collect();
         self
     }
 

@@ -158,6 +158,8 @@ impl Rig {
     pub(super) fn ccm_args(&self, account: Account) -> Vec<String> {
         vec![
             "--cloud-provider=sim".to_owned(),
+            // Benches of routes say otherwise, behind this.
+            "--configure-cloud-routes=false".to_owned(),
             format!("--cloud-config={}", self.cloud_config.display()),
             format!("--kubeconfig={}", self.account(account).kubeconfig().display()),
             "--secure-port=0".to_owned(),

@@ -141,6 +141,7 @@ impl Stage {
             format!("--cloud-config={}", config.display()),
             format!("--kubeconfig={}", account.kubeconfig().display()),
             format!("--secure-port={port}"),
+            "--configure-cloud-routes=false".to_owned(),
             format!("--node-status-update-frequency={}s", REFRESH.as_secs()),
             format!("--node-deletion-min-age={}s", MIN_AGE.as_secs()),
         ];

@@ -185,7 +185,7 @@ impl Client {
         found(cx.call(REMOVE_RULE, WRITES, send).await).map(|_| ())
     }
 
-    fn query(&self, path: &str, pairs: &[(&'static str, String)]) -> Url {
+    pub(super) fn query(&self, path: &str, pairs: &[(&'static str, String)]) -> Url {
         let mut url = self.endpoint.url(path);
         url.query_pairs_mut().extend_pairs(pairs);
         url
@@ -193,7 +193,7 @@ impl Client {
 }
 
 /// Absence as a value.
-fn found<T>(answer: Result<T, CloudError>) -> Result<Option<T>, CloudError> {
+pub(super) fn found<T>(answer: Result<T, CloudError>) -> Result<Option<T>, CloudError> {
     match answer {
         Ok(it) => Ok(Some(it)),
         Err(err) if err.kind() == Kind::NotFound => Ok(None),

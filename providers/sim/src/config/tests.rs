@@ -56,6 +56,7 @@ fn the_least_that_is_needed() {
     assert!(config.authorities.is_none());
     assert_eq!(config.cluster_id, None);
     assert_eq!(config.batch_limit.get(), 100);
+    assert_eq!((&*config.route_table, config.legacy_volume_field), ("main", None));
 }
 
 #[test]
@@ -193,13 +194,21 @@ fn no_file_is_not_an_empty_file() {
     "endpoint: https://cloud.example\ntoken: t\nbatchLimit: many",
     r#", line 3, key "batchLimit": must be a whole number above 0, not "many""#
 )]
+#[case::no_table(
+    "endpoint: https://cloud.example\ntoken: t\nrouteTable: ''",
+    r#", line 3, key "routeTable": must be the name of a table, not """#
+)]
+#[case::no_field(
+    "endpoint: https://cloud.example\ntoken: t\nlegacyVolumeField: spec.cinder",
+    r#", line 3, key "legacyVolumeField": must be the name of a field of a PersistentVolume, such as "cinder", not "spec.cinder""#
+)]
 #[case::a_typo(
     "endpoint: https://cloud.example\ntokenfile: token",
-    r#", line 2, key "tokenfile": there is no such key; there are endpoint, token, tokenFile, caFile, clusterID, batchLimit, lagSeconds"#,
+    r#", line 2, key "tokenfile": there is no such key; there are endpoint, token, tokenFile, caFile, clusterID, batchLimit, lagSeconds, routeTable, legacyVolumeField"#,
 )]
 #[case::a_forgotten_colon_does_not_show_the_token(
     "{endpoint: https://cloud.example, token-sEcReT-1}",
-    ", line 1: there is no such key; there are endpoint, token, tokenFile, caFile, clusterID, batchLimit, lagSeconds"
+    ", line 1: there is no such key; there are endpoint, token, tokenFile, caFile, clusterID, batchLimit, lagSeconds, routeTable, legacyVolumeField"
 )]
 #[case::twice(
     "endpoint: https://cloud.example\ntoken: t\ntoken: u",

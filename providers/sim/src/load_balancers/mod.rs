@@ -14,7 +14,7 @@ mod plan;
 mod wish;
 
 pub(crate) use self::annotations::ServiceAnnotations;
-pub(crate) use self::marks::Marks;
+pub(crate) use self::marks::{Marks, piece_token};
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

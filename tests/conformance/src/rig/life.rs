@@ -24,6 +24,7 @@ const TIMING: Timing = Timing {
     retry_first: Duration::from_millis(100),
     retry_last: Duration::from_secs(2),
     drift: Duration::from_hours(24),
+    spacing: Duration::ZERO,
 };
 
 /// Who is told what becomes of Services.

@@ -14,4 +14,5 @@ mod outage;
 mod process;
 mod provided_ip;
 mod race;
+mod routes;
 mod services;

@@ -1,9 +1,11 @@
 //! The fault matrix: each fault while a node joins, a machine changes, one stops and one ends, and a
-//! Service is made, changed and deleted, with live nodes and a Service beside them. What is expected
+//! Service is made, changed and deleted, and routes come and go, with live nodes and a Service beside
+//! them. What is expected
 //! stands in one table; what was seen becomes a page of the book.
 //!
 //! `CCM_BLESS=1` writes the page, `CCM_FAULTS=hang` runs only rows with that in their name.
 
+mod routes;
 mod services;
 
 use std::collections::BTreeMap;
@@ -13,7 +15,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::time::Duration;
 
-use ccm_e2e::{Ccm, SOON, Seen, SeenService, Setup, Signal, World, run, wait_until};
+use ccm_e2e::{Ccm, Pods, SOON, Seen, SeenService, Setup, Signal, World, run, wait_until};
 use ccm_envtest::kubelet::Kubelet;
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt, stream};
@@ -38,6 +40,9 @@ const HEALS: Duration = Duration::from_mins(1);
 /// Rows at once.
 const TOGETHER: usize = 2;
 
+/// What a node says without its routes; the message says why.
+const NO_ROUTE: &str = "NoRouteCreated";
+
 /// For the moments at which a process is killed.
 const SEED: u64 = 0x5eed_0004;
 
@@ -54,10 +59,20 @@ enum Activity {
     ServiceCreation,
     ServiceChange,
     ServiceDeletion,
+    RouteCreation,
+    RouteDeletion,
 }
 
 /// How many activities there are.
-const ACTIVITIES: usize = 7;
+const ACTIVITIES: usize = 9;
+
+/// What an activity is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Node,
+    Service,
+    Route,
+}
 
 impl Activity {
     const ALL: [Self; ACTIVITIES] = [
@@ -68,6 +83,8 @@ impl Activity {
         Self::ServiceCreation,
         Self::ServiceChange,
         Self::ServiceDeletion,
+        Self::RouteCreation,
+        Self::RouteDeletion,
     ];
 
     /// The name of its node or Service.
@@ -80,14 +97,17 @@ impl Activity {
             Self::ServiceCreation => "made",
             Self::ServiceChange => "altered",
             Self::ServiceDeletion => "unmade",
+            Self::RouteCreation => "routed",
+            Self::RouteDeletion => "unrouted",
         }
     }
 
-    /// Whether it is about a Service.
-    const fn is_of_service(self) -> bool {
+    /// What it is about.
+    const fn of(self) -> Of {
         match self {
-            Self::Initialisation | Self::Refresh | Self::Shutdown | Self::Deletion => false,
-            Self::ServiceCreation | Self::ServiceChange | Self::ServiceDeletion => true,
+            Self::Initialisation | Self::Refresh | Self::Shutdown | Self::Deletion => Of::Node,
+            Self::ServiceCreation | Self::ServiceChange | Self::ServiceDeletion => Of::Service,
+            Self::RouteCreation | Self::RouteDeletion => Of::Route,
         }
     }
 
@@ -101,9 +121,11 @@ impl Activity {
             }
             Self::Shutdown => node.has_taint(SHUTDOWN),
             Self::Deletion => false,
-            Self::ServiceCreation | Self::ServiceChange | Self::ServiceDeletion => {
-                unreachable!("it is about no node")
-            }
+            Self::ServiceCreation
+            | Self::ServiceChange
+            | Self::ServiceDeletion
+            | Self::RouteCreation
+            | Self::RouteDeletion => unreachable!("it is about something else"),
         }
     }
 }
@@ -165,6 +187,8 @@ const FAULTS: [Fault; 11] = [
             Says("PermissionDenied"),
             Says("PermissionDenied"),
             Says("PermissionDenied"),
+            Says(NO_ROUTE),
+            Waits,
         ],
     },
     Fault {
@@ -173,21 +197,41 @@ const FAULTS: [Fault; 11] = [
               are answered",
         script: Script::Answers(FaultKind::EmptyPage),
         // What the list lacks is asked about directly, one by one: stopped, and terminated.
-        expected: [Says("InstanceNotFound"), Waits, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn],
+        expected: [
+            Says("InstanceNotFound"),
+            Waits,
+            GoesOn,
+            GoesOn,
+            GoesOn,
+            GoesOn,
+            GoesOn,
+            GoesOn,
+            GoesOn,
+        ],
     },
     Fault {
         name: "cut page",
         how: "every list of machines lacks half of them, as if that were all; direct questions are \
               answered",
         script: Script::Answers(FaultKind::CutPage { missing_share: 0.5 }),
-        expected: [Chance, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn],
+        expected: [Chance, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn],
     },
     Fault {
         name: "429 storm",
         how: "every call is answered 429, `Retry-After: 1`",
         script: Script::Answers(FaultKind::Throttle { retry_after_ms: Some(1_000) }),
         // What the cloud lets through belongs to those who have no address yet.
-        expected: [Says("RateLimited"), Waits, Waits, Waits, Says("Throttled"), Waits, Waits],
+        expected: [
+            Says("RateLimited"),
+            Waits,
+            Waits,
+            Waits,
+            Says("Throttled"),
+            Waits,
+            Waits,
+            Says(NO_ROUTE),
+            Waits,
+        ],
     },
     Fault {
         name: "5xx",
@@ -201,6 +245,8 @@ const FAULTS: [Fault; 11] = [
             Says("CloudUnavailable"),
             Says("CloudUnavailable"),
             Says("CloudUnavailable"),
+            Says(NO_ROUTE),
+            Waits,
         ],
     },
     Fault {
@@ -215,6 +261,8 @@ const FAULTS: [Fault; 11] = [
             Says("CloudUnavailable"),
             Says("CloudUnavailable"),
             Says("CloudUnavailable"),
+            Says(NO_ROUTE),
+            Waits,
         ],
     },
     Fault {
@@ -229,6 +277,8 @@ const FAULTS: [Fault; 11] = [
             Says("CloudUnavailable"),
             Says("CloudUnavailable"),
             Says("CloudUnavailable"),
+            Says(NO_ROUTE),
+            Waits,
         ],
     },
     Fault {
@@ -296,6 +346,7 @@ struct Row {
 /// How the nodes beside the action were before.
 struct Bystanders {
     services: services::Bystander,
+    routes: Vec<String>,
     uids: BTreeMap<String, String>,
     taints: BTreeMap<String, Vec<String>>,
     /// Writes so far.
@@ -309,6 +360,8 @@ async fn row(fault: &'static Fault) -> Row {
     let mut world = World::start().await;
     // Whether a leader is there is the matter of other tests.
     let setup = Setup::new().quick().refresh(2).without_election();
+    // Everybody's routes are looked at while a fault stands, too.
+    let setup = setup.routes(Pods::CLUSTER).flag("--route-drift-interval=10s");
     let mut ccm = world.ccm(&setup);
     let bystanders = set_the_stage(&world).await;
 
@@ -365,12 +418,15 @@ async fn act(world: &World, fault: &Fault, begun: Instant) -> [String; ACTIVITIE
 
 /// Live nodes, of which some are ready, and the nodes to which something is going to happen.
 async fn set_the_stage(world: &World) -> Bystanders {
-    let names = ["changes", "stops", "ends"].into_iter().chain(READY).chain(SILENT);
+    let with = [Activity::RouteCreation.name(), Activity::RouteDeletion.name()];
+    let names = ["changes", "stops", "ends"].into_iter().chain(with).chain(READY).chain(SILENT);
     world.cloud.instances_named(names.clone().map(str::to_owned)).await;
     for name in names {
-        world.register(Kubelet::new(name).taint(THEIRS, None)).await;
+        let kubelet = Kubelet::new(name).taint(THEIRS, None);
+        world.register(routes::with_ranges(name, kubelet)).await;
     }
     world.all_initialized(SOON).await;
+    routes::set_the_stage(world).await;
     for name in SILENT {
         world.silence(name).await;
     }
@@ -380,8 +436,10 @@ async fn set_the_stage(world: &World) -> Bystanders {
     }
     let mut uids = world.uids().await;
     uids.remove(Activity::Deletion.name());
+    uids.remove(Activity::RouteDeletion.name());
     let services = services::set_the_stage(world).await;
-    Bystanders { services, uids, taints, writes: writes_to_ready(world).await }
+    let lines = world.cloud.route_lines().await;
+    Bystanders { services, routes: lines, uids, taints, writes: writes_to_ready(world).await }
 }
 
 /// Writes to nodes that are ready and live.
@@ -408,6 +466,7 @@ async fn change_cloud(world: &World) {
 /// What their kubelets and a kube-controller-manager make of it.
 async fn change_cluster(world: &World) {
     services::change(world).await;
+    routes::change(world).await;
     world.register(Kubelet::new("joins")).await;
     for name in ["stops", "ends"] {
         world.silence(name).await;
@@ -440,8 +499,10 @@ async fn kill_often(world: &World, setup: &Setup, ccm: &mut Ccm) {
 
 /// Whether an activity is done, or what its node looks like.
 async fn done(world: &World, activity: Activity) -> Result<(), String> {
-    if activity.is_of_service() {
-        return services::done(world, activity).await;
+    match activity.of() {
+        Of::Service => return services::done(world, activity).await,
+        Of::Route => return routes::done(world, activity).await,
+        Of::Node => {}
     }
     let node = world.nodes().get_opt(activity.name()).await.map_err(|err| err.to_string())?;
     let seen = node.as_ref().map(Seen::from);
@@ -454,14 +515,7 @@ async fn watch(world: &World, fault: &Fault, begun: Instant) -> [String; ACTIVIT
         let what = format!("{}: {activity:?} {during:?}", fault.name);
         match during {
             GoesOn => wait_until(&what, IN_SPITE, async || done(world, activity).await).await,
-            Says(reason) if activity.is_of_service() => {
-                let says = |service: &SeenService| service.ready().1 == reason;
-                world.service_until(activity.name(), &what, IN_SPITE, says).await;
-            }
-            Says(reason) => {
-                let says = |node: &Seen| node.known().1 == reason;
-                world.node_until(activity.name(), &what, IN_SPITE, says).await;
-            }
+            Says(reason) => says(world, activity, &what, reason).await,
             Waits | Chance => {}
         }
     }
@@ -471,7 +525,7 @@ async fn watch(world: &World, fault: &Fault, begun: Instant) -> [String; ACTIVIT
         *cell = match during {
             Chance => expected(during),
             // Whether it says more than that work has begun depends on whose turn it is.
-            Waits if activity.is_of_service() && done(world, activity).await.is_err() => {
+            Waits if activity.of() == Of::Service && done(world, activity).await.is_err() => {
                 expected(during)
             }
             Waits | GoesOn | Says(_) => seen(world, activity).await,
@@ -481,10 +535,31 @@ async fn watch(world: &World, fault: &Fault, begun: Instant) -> [String; ACTIVIT
     cells
 }
 
+/// Waits until the object of an activity says why nothing comes of it.
+async fn says(world: &World, activity: Activity, what: &str, reason: &str) {
+    let name = activity.name();
+    match activity.of() {
+        Of::Service => {
+            let says = |service: &SeenService| service.ready().1 == reason;
+            world.service_until(name, what, IN_SPITE, says).await;
+        }
+        Of::Node => {
+            let says = |node: &Seen| node.known().1 == reason;
+            world.node_until(name, what, IN_SPITE, says).await;
+        }
+        Of::Route => {
+            let says = |node: &Seen| node.network() == ("True", reason);
+            world.node_until(name, what, IN_SPITE, says).await;
+        }
+    }
+}
+
 /// What has come of an activity so far.
 async fn seen(world: &World, activity: Activity) -> String {
-    if activity.is_of_service() {
-        return services::seen(world, activity).await;
+    match activity.of() {
+        Of::Service => return services::seen(world, activity).await,
+        Of::Route => return routes::seen(world, activity).await,
+        Of::Node => {}
     }
     let node = world.nodes().get_opt(activity.name()).await.unwrap();
     let seen = node.as_ref().map(Seen::from);
@@ -534,6 +609,7 @@ async fn settle(world: &World, before: &Bystanders) -> usize {
     assert_eq!(deletions.len(), of_the_dead, "{deletions}");
 
     before.services.settled(world).await;
+    routes::settled(world, &before.routes).await;
     let uids = world.uids().await;
     let deleted = before.uids.iter().filter(|(name, uid)| uids.get(*name) != Some(*uid));
     let deleted: Vec<_> = deleted.collect();
@@ -553,18 +629,21 @@ What was seen when the binary ran against a real control plane and a simulated c
 fault after the other. During each fault a node joins (initialisation), a machine gets another type
 and address (refresh), one is stopped and one is terminated, and the nodes of both stop being ready
 (shutdown, deletion). A Service is made, another gets a port in place of its own, and a third is deleted.
-Beside them are six nodes whose machines run: three that are ready, and three that are not; and a
-Service whose load balancer is as it should be.
+A node gets its pod range, and another one that has a route is deleted. Beside them are six nodes whose machines
+run: three that are ready and have routes, and three that are not; and a Service whose load balancer is as it
+should be.
 
 Each fault stands for at least 12 seconds, and until what goes on in spite of it is done. *Went on*: it
 was done while the fault stood. *Waited*: it was not, and the reason is what the condition
-`InstanceKnown` of the node said, or `ccm.rs/LoadBalancerReady` of the Service. *By chance*: the fault
+`InstanceKnown` of the node said, `ccm.rs/LoadBalancerReady` of the Service, or `NetworkUnavailable` of a node
+without its route. *By chance*: the fault
 strikes or misses it, both are right. *Healed*: it was done within a minute after the end of the fault, by
 itself. In no row was a ready live node written to, or a taint of anybody else changed; in none did the
-load balancer of a Service that stays lose anything, and nothing was left of the one that was deleted.
+load balancer of a Service that stays lose anything, or a node that stays its route, and nothing was left of those
+that were deleted.
 
-| Fault | Node: initialisation | Node: refresh | Node: shutdown | Node: deletion | Service: creation | Service: change | Service: deletion | Live nodes deleted |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| Fault | Node: initialisation | Node: refresh | Node: shutdown | Node: deletion | Service: creation | Service: change | Service: deletion | Route: creation | Route: deletion | Live nodes deleted |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ",
     );
     for Row { fault, cells, live_nodes_deleted } in rows {

@@ -68,6 +68,13 @@ fn a_mistake_in_the_configuration_names_file_line_and_key() {
     assert!(line.contains("batchLimit") && line.contains("many"), "{line}");
     assert!(line.contains("line 3") || line.contains(":3"), "the line: {line}");
     std::fs::remove_file(wrong).unwrap();
+
+    let fine = file("fine.yaml", "endpoint: http://127.0.0.1:1\ntoken: t\nclusterID: c\n");
+    let line = said(&["--cloud-provider=sim", &config_flag(&fine)]);
+    let names_both =
+        line.contains("--cluster-cidr") && line.contains("--configure-cloud-routes=false");
+    assert!(names_both, "routes, and nothing is said of the ranges of pods: {line}");
+    std::fs::remove_file(fine).unwrap();
 }
 
 #[test]
