@@ -1,5 +1,6 @@
 //! What the controllers are made from, and how they are started.
 
+mod node_ipam;
 mod volumes;
 
 use std::sync::Arc;
@@ -35,8 +36,8 @@ use crate::fleet::Fleet;
 use crate::governor::Governor;
 use crate::report::Chain;
 use crate::telemetry::{
-    CloudMetrics, ConvergeMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics, RouteMetrics,
-    ServiceMetrics, VolumeMetrics,
+    CloudMetrics, ConvergeMetrics, IpamMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics,
+    RouteMetrics, ServiceMetrics, VolumeMetrics,
 };
 
 /// How long the provider may take to find its surroundings before it starts over.
@@ -49,6 +50,7 @@ const CONNECT_PAUSE: Duration = Duration::from_secs(30);
 const NODE_SHORT: &str = "cloud-node";
 const LIFECYCLE_SHORT: &str = "cloud-node-lifecycle";
 const SERVICE_SHORT: &str = "service";
+const NODE_IPAM_SHORT: &str = "nodeipam";
 const ROUTE_SHORT: &str = "route";
 const VOLUME_SHORT: &str = "cloud-volume";
 
@@ -62,6 +64,7 @@ pub(super) struct Metrics {
     route: RouteMetrics,
     volume: VolumeMetrics,
     converge: ConvergeMetrics,
+    ipam: IpamMetrics,
 }
 
 impl Metrics {
@@ -79,6 +82,7 @@ impl Metrics {
             route: RouteMetrics::register(registry),
             volume: VolumeMetrics::register(registry),
             converge: ConvergeMetrics::register(registry),
+            ipam: IpamMetrics::register(registry),
         }
     }
 
@@ -89,7 +93,9 @@ impl Metrics {
 
     /// No controller runs yet.
     pub(super) fn nothing_runs(&self) {
-        for name in [NODE_SHORT, LIFECYCLE_SHORT, SERVICE_SHORT, ROUTE_SHORT, VOLUME_SHORT] {
+        for name in
+            [NODE_SHORT, LIFECYCLE_SHORT, SERVICE_SHORT, ROUTE_SHORT, NODE_IPAM_SHORT, VOLUME_SHORT]
+        {
             self.process.runs(name, false);
         }
     }
@@ -118,12 +124,19 @@ impl Controllers<'_> {
         let cloud = Arc::clone(&self.cloud);
         let needs = &self.registration.needs;
         let governor = Governor::new(self.gate.clone(), self.metrics.cloud.clone());
+        let nodes = Arc::new(Nodes::new(needs.node_annotations));
+        let connected = CancellationToken::new();
         let Some(instances) = cloud.instances() else {
             without_instances(&*cloud)?;
-            warn!(provider = cloud.name(), "no instances: no controller runs");
+            if self.start_node_ipam(&nodes, None, connected, tasks, checks)? {
+                warn!(provider = cloud.name(), "no instances: only ranges for pods are seen to");
+                let (client, stop) = (self.cluster.client("shared-informers")?, tasks.stop());
+                tasks.spawn("nodes", async move { nodes.run(client, stop).await });
+            } else {
+                warn!(provider = cloud.name(), "no instances: no controller runs");
+            }
             return Ok(());
         };
-        let nodes = Arc::new(Nodes::new(needs.node_annotations));
         let fleet = Arc::new(Fleet::new(instances, governor.clone()));
         let writer = WriteClient(self.cluster.mutating_client("node-controller", self.gate)?);
         let initialiser = self.initialiser(&nodes, &fleet, writer.clone());
@@ -138,6 +151,7 @@ impl Controllers<'_> {
         let labelling = cloud.volumes().map(|volumes| self.labelling(volumes, &governor));
         let labelling = labelling.transpose()?;
 
+        self.start_node_ipam(&nodes, Some(&fleet), connected.clone(), tasks, checks)?;
         let client = self.cluster.client("shared-informers")?;
         let stop = tasks.stop();
         tasks.spawn("nodes", {
@@ -175,6 +189,7 @@ impl Controllers<'_> {
             if !connect(&*cloud, &governor, &reader, &needs, &stop).await {
                 return;
             }
+            connected.cancel();
             let runs = |name, runs| process.runs(name, runs);
             runs(NODE_SHORT, true);
             runs(LIFECYCLE_SHORT, true);

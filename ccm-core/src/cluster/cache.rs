@@ -169,6 +169,12 @@ impl<T: Cached> Cache<T> {
         *self.listed.borrow()
     }
 
+    /// Says that the first list is in, where a test feeds the cache by hand.
+    #[cfg(test)]
+    pub(crate) fn say_listed(&self) {
+        self.listed.send_replace(true);
+    }
+
     /// Puts an object into the cache, as the watch does.
     pub fn apply(&self, object: T) {
         let new = Arc::new(object);

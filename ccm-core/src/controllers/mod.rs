@@ -5,7 +5,9 @@
 mod known;
 mod label;
 mod memory;
+mod network;
 pub mod node;
+pub mod node_ipam;
 pub mod node_lifecycle;
 mod progress;
 pub mod rehearsal;

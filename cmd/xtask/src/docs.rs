@@ -9,8 +9,8 @@ use ccm_core::app::{NAME, flags};
 use ccm_core::cloud::annotations::reference;
 use ccm_core::cloud::{Bucket, Effect, Kind, Operation};
 use ccm_core::telemetry::{
-    CloudMetrics, ConvergeMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics, RouteMetrics,
-    ServiceMetrics, VolumeMetrics,
+    CloudMetrics, ConvergeMetrics, IpamMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics,
+    RouteMetrics, ServiceMetrics, VolumeMetrics,
 };
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -132,6 +132,15 @@ fn metrics() -> Result<Vec<Metric>, Error> {
     let route = RouteMetrics::register(&mut registry);
     let volume = VolumeMetrics::register(&mut registry);
     let process = ProcessMetrics::register(&mut registry);
+    let ipam = IpamMetrics::register(&mut registry);
+    let range = "10.244.0.0/16".parse()?;
+    ipam.pool(&range, 256.0);
+    ipam.allocated(&range, 1, 0.0);
+    ipam.released(&range, 1, 0.0);
+    ipam.tries(&range, 1);
+    ipam.waiting("exhausted", 1);
+    ipam.write("ranges");
+    ipam.refused("changed");
     cloud.request(Operation("Look"), Duration::ZERO, Err(Kind::Unavailable));
     cloud.waiting(Bucket("reads"), 0);
     cloud.bucket(Bucket("reads"), 8, None);

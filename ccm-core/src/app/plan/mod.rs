@@ -23,7 +23,7 @@ use crate::cluster::events::Recorder;
 use crate::cluster::gate::GateKeeper;
 use crate::cluster::lease;
 use crate::cluster::nodes::Nodes;
-use crate::controllers::{node, node_lifecycle};
+use crate::controllers::{node, node_ipam, node_lifecycle};
 use crate::fleet::Fleet;
 use crate::governor::Governor;
 
@@ -84,6 +84,7 @@ async fn make(
         Some(balancers) => Some(controllers.balancing(balancers, &nodes, &fleet, &governor)?),
         None => None,
     };
+    let ipam = controllers.node_ipam(Some(&fleet))?;
     let routing = controllers.routing(&nodes, &governor)?;
     let labelling = cloud.volumes().map(|volumes| controllers.labelling(volumes, &governor));
     let labelling = labelling.transpose()?;
@@ -123,6 +124,9 @@ async fn make(
         let mut report = Report::default();
         report.in_cluster(node::rehearse(&nodes, &fleet, &*cloud, needs).await);
         report.in_cluster(node_lifecycle::rehearse(&nodes, &fleet, &*cloud, needs).await);
+        if let Some(settings) = &ipam {
+            report.in_cluster(node_ipam::rehearse(&nodes, settings).await);
+        }
         if let Some((_, controller)) = &balancing {
             report.of_services(controller.rehearse().await);
         }

@@ -6,6 +6,7 @@
 mod doubt;
 mod follow;
 mod initialise;
+mod ipam;
 mod lease;
 mod lifecycle;
 mod matrix;
