@@ -195,7 +195,7 @@ fn pools_have_their_mask_sizes(#[case] args: &[&str], #[case] want: &[(&str, u8)
             assert_eq!(pools, want);
             assert!(kept_free.is_empty());
         }
-        NodeIpam::Cloud => panic!("of the cloud"),
+        NodeIpam::Cloud { .. } => panic!("of the cloud"),
     }
 }
 
@@ -210,7 +210,15 @@ fn ranges_of_services_are_kept_free() {
 
 #[test]
 fn the_cloud_may_give_the_ranges() {
-    assert_eq!(ipam(&["--cidr-allocator-type=CloudAllocator"]), Some(NodeIpam::Cloud));
+    let cloud = |pools: &[&str], kept_free: &[&str]| {
+        let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        Some(NodeIpam::Cloud { pools: nets(pools), kept_free: nets(kept_free) })
+    };
+    assert_eq!(ipam(&["--cidr-allocator-type=CloudAllocator"]), cloud(&[], &[]));
+    let given = ["--cidr-allocator-type=CloudAllocator", "--cluster-cidr=fd00::/48,10.0.0.0/8"];
+    let services = ["--service-cluster-ip-range=10.0.0.0/16"];
+    let want = cloud(&["fd00::/48", "10.0.0.0/8"], &["10.0.0.0/16"]);
+    assert_eq!(ipam(&[&given[..], &services].concat()), want);
 }
 
 #[rstest]

@@ -1,5 +1,8 @@
 //! What the controllers are made from, and how they are started.
 
+mod node_ipam;
+mod volumes;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,8 +36,8 @@ use crate::fleet::Fleet;
 use crate::governor::Governor;
 use crate::report::Chain;
 use crate::telemetry::{
-    CloudMetrics, ConvergeMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics, RouteMetrics,
-    ServiceMetrics,
+    CloudMetrics, ConvergeMetrics, IpamMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics,
+    RouteMetrics, ServiceMetrics, VolumeMetrics,
 };
 
 /// How long the provider may take to find its surroundings before it starts over.
@@ -47,7 +50,9 @@ const CONNECT_PAUSE: Duration = Duration::from_secs(30);
 const NODE_SHORT: &str = "cloud-node";
 const LIFECYCLE_SHORT: &str = "cloud-node-lifecycle";
 const SERVICE_SHORT: &str = "service";
+const NODE_IPAM_SHORT: &str = "nodeipam";
 const ROUTE_SHORT: &str = "route";
+const VOLUME_SHORT: &str = "cloud-volume";
 
 /// What is counted.
 pub(super) struct Metrics {
@@ -57,7 +62,9 @@ pub(super) struct Metrics {
     lifecycle: LifecycleMetrics,
     service: ServiceMetrics,
     route: RouteMetrics,
+    volume: VolumeMetrics,
     converge: ConvergeMetrics,
+    ipam: IpamMetrics,
 }
 
 impl Metrics {
@@ -73,7 +80,9 @@ impl Metrics {
             lifecycle: LifecycleMetrics::register(registry),
             service: ServiceMetrics::register(registry),
             route: RouteMetrics::register(registry),
+            volume: VolumeMetrics::register(registry),
             converge: ConvergeMetrics::register(registry),
+            ipam: IpamMetrics::register(registry),
         }
     }
 
@@ -84,7 +93,9 @@ impl Metrics {
 
     /// No controller runs yet.
     pub(super) fn nothing_runs(&self) {
-        for name in [NODE_SHORT, LIFECYCLE_SHORT, SERVICE_SHORT, ROUTE_SHORT] {
+        for name in
+            [NODE_SHORT, LIFECYCLE_SHORT, SERVICE_SHORT, ROUTE_SHORT, NODE_IPAM_SHORT, VOLUME_SHORT]
+        {
             self.process.runs(name, false);
         }
     }
@@ -113,12 +124,19 @@ impl Controllers<'_> {
         let cloud = Arc::clone(&self.cloud);
         let needs = &self.registration.needs;
         let governor = Governor::new(self.gate.clone(), self.metrics.cloud.clone());
+        let nodes = Arc::new(Nodes::new(needs.node_annotations));
+        let connected = CancellationToken::new();
         let Some(instances) = cloud.instances() else {
             without_instances(&*cloud)?;
-            warn!(provider = cloud.name(), "no instances: no controller runs");
+            if self.start_node_ipam(&nodes, None, connected, tasks, checks)? {
+                warn!(provider = cloud.name(), "no instances: only ranges for pods are seen to");
+                let (client, stop) = (self.cluster.client("shared-informers")?, tasks.stop());
+                tasks.spawn("nodes", async move { nodes.run(client, stop).await });
+            } else {
+                warn!(provider = cloud.name(), "no instances: no controller runs");
+            }
             return Ok(());
         };
-        let nodes = Arc::new(Nodes::new(needs.node_annotations));
         let fleet = Arc::new(Fleet::new(instances, governor.clone()));
         let writer = WriteClient(self.cluster.mutating_client("node-controller", self.gate)?);
         let initialiser = self.initialiser(&nodes, &fleet, writer.clone());
@@ -130,7 +148,10 @@ impl Controllers<'_> {
             None
         };
         let routing = self.routing(&nodes, &governor)?;
+        let labelling = cloud.volumes().map(|volumes| self.labelling(volumes, &governor));
+        let labelling = labelling.transpose()?;
 
+        self.start_node_ipam(&nodes, Some(&fleet), connected.clone(), tasks, checks)?;
         let client = self.cluster.client("shared-informers")?;
         let stop = tasks.stop();
         tasks.spawn("nodes", {
@@ -146,7 +167,7 @@ impl Controllers<'_> {
         let balancing = balancing.map(|(services, controller)| {
             let health = Arc::clone(&controller);
             checks.add(controller::SERVICE, Scope::Live, move || health.check());
-            let stop = stop.clone();
+            let (client, stop) = (client.clone(), stop.clone());
             tasks.spawn("services", async move { services.run(client, stop).await });
             controller
         });
@@ -154,6 +175,13 @@ impl Controllers<'_> {
             let health = Arc::clone(routing);
             checks.add(controller::ROUTE, Scope::Live, move || health.check());
         }
+        let labelling = labelling.map(|(volumes, controller)| {
+            let health = Arc::clone(&controller);
+            checks.add(controller::VOLUME, Scope::Live, move || health.check());
+            let stop = stop.clone();
+            tasks.spawn("volumes", async move { volumes.run(client, stop).await });
+            controller
+        });
         let process = self.metrics.process.clone();
         let needs = needs.clone();
         let reader = self.cluster.client("cluster-facts")?;
@@ -161,6 +189,7 @@ impl Controllers<'_> {
             if !connect(&*cloud, &governor, &reader, &needs, &stop).await {
                 return;
             }
+            connected.cancel();
             let runs = |name, runs| process.runs(name, runs);
             runs(NODE_SHORT, true);
             runs(LIFECYCLE_SHORT, true);
@@ -181,7 +210,14 @@ impl Controllers<'_> {
             let nodes = async {
                 futures::join!(initialiser.run(stop.clone()), lifecycle.run(stop.clone()))
             };
-            futures::join!(nodes, balance, route);
+            let label = async {
+                if let Some(labelling) = labelling {
+                    runs(VOLUME_SHORT, true);
+                    labelling.run(stop.clone()).await;
+                    runs(VOLUME_SHORT, false);
+                }
+            };
+            futures::join!(nodes, balance, route, label);
             runs(NODE_SHORT, false);
             runs(LIFECYCLE_SHORT, false);
         });

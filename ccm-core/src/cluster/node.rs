@@ -51,6 +51,8 @@ pub struct Node {
     pub pod_cidrs: Box<[Box<str>]>,
     /// Condition `NetworkUnavailable`.
     pub network_unavailable: Option<Condition>,
+    /// Its message, while its status is true.
+    pub unreachable_because: Box<str>,
 }
 
 /// `metadata.resourceVersion`: compared as a number where both are numbers, as the API promises
@@ -247,6 +249,8 @@ struct WireCondition {
     status: Box<str>,
     #[serde(default)]
     reason: Box<str>,
+    #[serde(default)]
+    message: Box<str>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -275,6 +279,9 @@ impl WireNode {
                 reason: said.reason.clone(),
             })
         };
+        let unreachable_because = condition(keys::NETWORK_UNAVAILABLE)
+            .filter(|said| &*said.status == "True")
+            .map(|said| said.message.clone());
         let created =
             metadata.creation_timestamp.map_or(SystemTime::UNIX_EPOCH, |time| time.0.into());
         Node {
@@ -298,6 +305,7 @@ impl WireNode {
             ready: condition(keys::READY).map(|ready| ConditionStatus::parse(&ready.status)),
             instance_known: stated(keys::INSTANCE_KNOWN),
             network_unavailable: stated(keys::NETWORK_UNAVAILABLE),
+            unreachable_because: unreachable_because.unwrap_or_default(),
             pod_cidrs: spec.pod_cidrs.into(),
         }
     }

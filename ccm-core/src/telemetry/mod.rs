@@ -6,10 +6,12 @@
 mod cloud;
 mod converge;
 mod node;
+mod node_ipam;
 mod node_lifecycle;
 mod process;
 mod route;
 mod service;
+mod volume;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -18,10 +20,12 @@ use prometheus_client::metrics::histogram::Histogram;
 pub use self::cloud::CloudMetrics;
 pub use self::converge::ConvergeMetrics;
 pub use self::node::NodeMetrics;
+pub use self::node_ipam::IpamMetrics;
 pub use self::node_lifecycle::LifecycleMetrics;
 pub use self::process::ProcessMetrics;
 pub use self::route::RouteMetrics;
 pub use self::service::ServiceMetrics;
+pub use self::volume::VolumeMetrics;
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -139,6 +143,36 @@ mod tests {
             r#"ccm_route_writes_refused_total{reason="changed"} 1"#,
             r#"leader_election_master_status{name="cloud-controller-manager"} 1"#,
             r#"running_managed_controllers{name="cloud-node",manager="cloud-controller-manager"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line} not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_ipam_on_the_wire_are_upstreams() {
+        let mut registry = Registry::default();
+        let ipam = IpamMetrics::register(&mut registry);
+        let range = "10.244.0.0/16".parse().unwrap();
+        ipam.pool(&range, 256.0);
+        ipam.allocated(&range, 3, 0.25);
+        ipam.released(&range, 1, 0.125);
+        ipam.tries(&range, 1);
+        ipam.waiting("exhausted", 2);
+        ipam.write("ranges");
+        ipam.refused("changed");
+
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for line in [
+            r#"node_ipam_controller_cidrset_cidrs_allocations_total{clusterCIDR="10.244.0.0/16"} 3"#,
+            r#"node_ipam_controller_cidrset_cidrs_releases_total{clusterCIDR="10.244.0.0/16"} 1"#,
+            r#"node_ipam_controller_cidrset_usage_cidrs{clusterCIDR="10.244.0.0/16"} 0.125"#,
+            r#"node_ipam_controller_cirdset_max_cidrs{clusterCIDR="10.244.0.0/16"} 256.0"#,
+            r#"node_ipam_controller_cidrset_allocation_tries_per_request_bucket{le="1.0",clusterCIDR="10.244.0.0/16"} 1"#,
+            r#"node_ipam_controller_cidrset_allocation_tries_per_request_bucket{le="625.0",clusterCIDR="10.244.0.0/16"} 1"#,
+            r#"ccm_node_ipam_nodes_waiting{reason="exhausted"} 2"#,
+            r#"ccm_node_ipam_writes_total{write="ranges"} 1"#,
+            r#"ccm_node_ipam_writes_refused_total{reason="changed"} 1"#,
         ] {
             assert!(text.contains(line), "{line} not in\n{text}");
         }

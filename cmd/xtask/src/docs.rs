@@ -9,8 +9,8 @@ use ccm_core::app::{NAME, flags};
 use ccm_core::cloud::annotations::reference;
 use ccm_core::cloud::{Bucket, Effect, Kind, Operation};
 use ccm_core::telemetry::{
-    CloudMetrics, ConvergeMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics, RouteMetrics,
-    ServiceMetrics,
+    CloudMetrics, ConvergeMetrics, IpamMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics,
+    RouteMetrics, ServiceMetrics, VolumeMetrics,
 };
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -130,7 +130,17 @@ fn metrics() -> Result<Vec<Metric>, Error> {
     let service = ServiceMetrics::register(&mut registry);
     let converge = ConvergeMetrics::register(&mut registry).of("load_balancer");
     let route = RouteMetrics::register(&mut registry);
+    let volume = VolumeMetrics::register(&mut registry);
     let process = ProcessMetrics::register(&mut registry);
+    let ipam = IpamMetrics::register(&mut registry);
+    let range = "10.244.0.0/16".parse()?;
+    ipam.pool(&range, 256.0);
+    ipam.allocated(&range, 1, 0.0);
+    ipam.released(&range, 1, 0.0);
+    ipam.tries(&range, 1);
+    ipam.waiting("exhausted", 1);
+    ipam.write("ranges");
+    ipam.refused("changed");
     cloud.request(Operation("Look"), Duration::ZERO, Err(Kind::Unavailable));
     cloud.waiting(Bucket("reads"), 0);
     cloud.bucket(Bucket("reads"), 8, None);
@@ -151,6 +161,9 @@ fn metrics() -> Result<Vec<Metric>, Error> {
     route.synced("periodic", "noop");
     route.nodes("Reachable", 1);
     route.refused("forbidden");
+    volume.written("both", Duration::ZERO);
+    volume.waiting("VolumeNotFound", 1);
+    volume.refused("forbidden");
     converge.begun();
     converge.units(0);
     converge.ended("Done", Duration::ZERO);

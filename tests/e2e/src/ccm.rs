@@ -25,6 +25,8 @@ pub enum Account {
     Second,
     /// One that may not delete Nodes.
     Undeleting,
+    /// One that knows nothing of `PersistentVolume`s.
+    Unlabelling,
     /// One that may only read, for plans.
     Reading,
     /// The Go library's.

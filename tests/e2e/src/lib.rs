@@ -24,6 +24,7 @@ mod seen;
 mod services;
 mod stage;
 mod traffic;
+mod volumes;
 mod wait;
 mod world;
 
@@ -37,5 +38,6 @@ pub use seen::{Seen, instance_known};
 pub use services::{SeenService, Wanted, ports};
 pub use stage::run;
 pub use traffic::Traffic;
+pub use volumes::{DRIVER, SeenVolume, WantedVolume};
 pub use wait::{SOON, wait_until};
 pub use world::{Options, World};

@@ -23,6 +23,7 @@ use crate::rights::{LEASE, NAMESPACE};
 use crate::seen::Seen;
 use crate::stage::{Stage, Turn};
 use crate::traffic::Traffic;
+use crate::volumes::LEGACY_FIELD;
 use crate::wait::{SOON, wait_until};
 
 /// What the cluster is called in the cloud.
@@ -70,7 +71,8 @@ impl World {
         std::fs::create_dir(&dir).unwrap();
         let cloud = Cloud::start(&dir).await;
         let config = format!(
-            "endpoint: {}\ntoken: {}\nclusterID: {CLUSTER}\nlagSeconds: {}\n",
+            "endpoint: {}\ntoken: {}\nclusterID: {CLUSTER}\nlagSeconds: {}\n\
+             legacyVolumeField: {LEGACY_FIELD}\n",
             cloud.url(),
             cloud::TOKEN,
             options.lag
@@ -122,11 +124,12 @@ impl World {
     }
 
     fn account(&self, account: Account) -> &ServiceAccountAccess {
-        let [first, second, undeleting, reading, peer] = &self.stage().accounts;
+        let [first, second, undeleting, unlabelling, reading, peer] = &*self.stage().accounts;
         match account {
             Account::First => first,
             Account::Second => second,
             Account::Undeleting => undeleting,
+            Account::Unlabelling => unlabelling,
             Account::Reading => reading,
             Account::Peer => peer,
         }

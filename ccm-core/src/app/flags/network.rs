@@ -39,7 +39,13 @@ pub enum NodeIpam {
         kept_free: Vec<IpNet>,
     },
     /// Nodes have the ranges that the cloud gives to their machines.
-    Cloud,
+    Cloud {
+        /// The cluster's ranges, for a cloud that says only how large a node's range is. Their order
+        /// is that in which ranges stand on the node. Empty where nobody said them.
+        pools: Vec<IpNet>,
+        /// What no node is given out of the cluster's ranges: the ranges of the cluster's Services.
+        kept_free: Vec<IpNet>,
+    },
 }
 
 /// One range, or two of different families; host bits are taken away, as Go does.
@@ -137,7 +143,7 @@ pub(super) fn node_ipam(
     }
     let kept_free = kept_free?;
     match source? {
-        Source::Cloud => Some(Some(NodeIpam::Cloud)),
+        Source::Cloud => Some(Some(NodeIpam::Cloud { pools: cluster?.to_vec(), kept_free })),
         Source::Range => {
             let cluster = cluster?;
             errors.rule(!cluster.is_empty(), || FlagError::NothingToAllocate);

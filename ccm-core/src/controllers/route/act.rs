@@ -2,12 +2,11 @@
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::decide::Told;
-use crate::cluster::keys;
 use crate::cluster::node::{Node, Version};
-use crate::controllers::write::{self, seconds};
+use crate::controllers::{network, write};
 
 /// Writes the condition. Gives the Node's new version.
 pub(super) async fn write(
@@ -20,25 +19,14 @@ pub(super) async fn write(
     write::patch_status(client, write::NODES, node.name.as_str(), patch).await
 }
 
-/// A strategic merge: conditions merge by type, so other writers' stay. The UID is a precondition: a
-/// Node that was made anew answers 422.
 pub(super) fn status_patch(node: &Node, told: &Told, now: Timestamp) -> Value {
-    let mut entry = json!({
-        "type": keys::NETWORK_UNAVAILABLE,
-        "status": told.status.as_str(),
-        "reason": told.reason,
-        "message": told.message,
-        "lastHeartbeatTime": seconds(now),
-    });
-    // The time of the last transition stays where only the words change.
-    if node.network_unavailable.as_ref().is_none_or(|before| before.status != told.status) {
-        entry["lastTransitionTime"] = json!(seconds(now));
-    }
-    json!({"metadata": {"uid": node.uid.as_str()}, "status": {"conditions": [entry]}})
+    network::patch(node, told.status, told.reason, &told.message, now)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::cluster::node::{Condition, ConditionStatus};
     use crate::controllers::node::decide::tests::new_node;

@@ -28,8 +28,6 @@ pub struct Case<'a> {
     pub digest: u64,
     /// How far it is. `None` where nothing is wanted for it yet.
     pub known: Option<&'a Progress>,
-    /// What this process said last in the condition.
-    pub told: Option<&'a Told>,
     /// Whether it is long enough since something that passes by itself was last told.
     pub may_repeat: bool,
 }
@@ -201,24 +199,16 @@ fn who_acts(kind: Kind) -> &'static str {
     }
 }
 
-/// Whether the node does not say so already. Of what is written there only status and reason are
-/// known; the words are those that this process wrote.
+/// Whether the node does not say so already.
 fn is_worth_a_write(case: &Case<'_>, now: &Told) -> bool {
     let said = case.node.network_unavailable.as_ref();
     let is_same = said.is_some_and(|it| it.status == now.status && &*it.reason == now.reason);
     if !is_same {
         return true;
     }
-    if now.status == ConditionStatus::False {
-        return false;
-    }
-    match case.told {
-        Some(told) if told.message == now.message => false,
-        Some(told) if told.passes && now.passes => case.may_repeat,
-        Some(_) => true,
-        // Another process said it, and not in other words if it passes by itself.
-        None => !now.passes,
-    }
+    let has_new_words =
+        now.status == ConditionStatus::True && *case.node.unreachable_because != *now.message;
+    has_new_words && (!now.passes || case.may_repeat)
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::time::Instant;
 
 use super::claims::Claims;
-use super::decide::Told;
 use super::ranges::{Ranges, claimed, holder, ranges};
 use crate::cloud::{Identity, Kind, Needs, NodeName, ObjectId, Urgency};
 use crate::cluster::events::{EventType, Recorder};
@@ -38,9 +37,7 @@ pub(super) struct File {
     pub(super) current: Option<Arc<Identity>>,
     /// Which Nodes bore it before, of whose routes something may be left.
     pub(super) former: Vec<Arc<Identity>>,
-    /// What this process said last in the condition.
-    pub(super) told: Option<Told>,
-    /// When.
+    /// When this process last wrote the condition.
     pub(super) told_at: Option<Instant>,
     /// The version that our last write made.
     pub(super) written: Option<Version>,
@@ -122,6 +119,7 @@ fn is_relevant(old: &Node, new: &Node, needs: &Needs) -> bool {
     !old.is_told_as(new, needs)
         || old.pod_cidrs != new.pod_cidrs
         || old.network_unavailable != new.network_unavailable
+        || old.unreachable_because != new.unreachable_because
 }
 
 /// A node is known by its name, and a stray owner by its UID.

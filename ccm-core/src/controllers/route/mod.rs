@@ -279,7 +279,6 @@ impl RouteController {
             ranges: &look.ranges,
             digest: look.digest,
             known: known.as_ref(),
-            told: file.told.as_ref(),
             may_repeat: file.told_at.is_none_or(|at| at.elapsed() >= REPEAT),
         })
     }
@@ -350,7 +349,6 @@ impl RouteController {
                 file.written = Some(version);
                 file.refused = 0;
                 file.told_at = Some(Instant::now());
-                file.told = Some(told);
             }
             Err(err) if code(&err) == 404 || is_closed(&err) => {
                 debug!(node = %node.name, error = %Reason(&err), "not told");

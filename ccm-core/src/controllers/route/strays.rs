@@ -13,7 +13,7 @@ use crate::cloud::{CloudError, Identity, NodeName, ObjectId, Owned, Uid, Want};
 use crate::report::Chain;
 
 /// After the start: what waits for a route goes first.
-const FIRST: Duration = Duration::from_secs(10);
+const FIRST: Duration = Duration::from_secs(2);
 
 /// Things that one log line names.
 const NAMED: usize = 20;

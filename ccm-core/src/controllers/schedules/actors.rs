@@ -159,6 +159,7 @@ impl World {
             instance_known: None,
             pod_cidrs: [].into(),
             network_unavailable: None,
+            unreachable_because: "".into(),
             name,
         }
     }

@@ -6,6 +6,7 @@
 mod doubt;
 mod follow;
 mod initialise;
+mod ipam;
 mod lease;
 mod lifecycle;
 mod matrix;
@@ -16,3 +17,4 @@ mod race;
 mod routes;
 mod services;
 mod swap;
+mod volumes;

@@ -51,6 +51,7 @@ pub(crate) fn new_node() -> Node {
         instance_known: None,
         pod_cidrs: [].into(),
         network_unavailable: None,
+        unreachable_because: "".into(),
     }
 }
 

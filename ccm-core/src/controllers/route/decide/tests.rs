@@ -69,18 +69,17 @@ fn troubled_by(kind: Kind, was_done: bool, progress: Progress) -> Progress {
 }
 
 fn decided(node: &Node, ranges: &Ranges, known: Option<&Progress>) -> Decision {
-    decided_after(node, ranges, known, None, true)
+    decided_then(node, ranges, known, true)
 }
 
-fn decided_after(
+fn decided_then(
     node: &Node,
     ranges: &Ranges,
     known: Option<&Progress>,
-    told: Option<&Told>,
     may_repeat: bool,
 ) -> Decision {
     let belongs = if node.provider_id.is_some() { Belongs::Ours } else { Belongs::Unsaid };
-    decide(&Case { node, belongs: &belongs, ranges, digest: DIGEST, known, told, may_repeat })
+    decide(&Case { node, belongs: &belongs, ranges, digest: DIGEST, known, may_repeat })
 }
 
 fn status(decision: &Decision) -> Option<(ConditionStatus, &str)> {
@@ -122,7 +121,6 @@ fn a_foreign_node_is_left_alone() {
             ranges: &faulty(),
             digest: DIGEST,
             known: known.as_ref(),
-            told: None,
             may_repeat: true,
         };
         assert_eq!(decide(&case), Decision { want, tell: None });
@@ -214,21 +212,16 @@ fn ranges_that_cannot_be_had_are_told_whatever_is_known() {
 
 #[test]
 fn what_passes_by_itself_is_not_told_in_all_its_words() {
-    let at = said(node(), ConditionStatus::True, NO_ROUTE_CREATED);
-    let known = troubled_by(Kind::Unavailable, false, waiting());
-    let after = |told: Option<&Told>, may_repeat| {
-        decided_after(&at, &good(), Some(&known), told, may_repeat).tell.is_some()
+    let other = said(node(), ConditionStatus::True, NO_ROUTE_CREATED);
+    let other = Node { unreachable_because: "other words".into(), ..other };
+    let passing = troubled_by(Kind::Unavailable, false, waiting());
+    let lasting = troubled_by(Kind::PermissionDenied, false, waiting());
+    let tells = |node: &Node, known: &Progress, may_repeat| {
+        decided_then(node, &good(), Some(known), may_repeat).tell.is_some()
     };
-    let same = decided(&node(), &good(), Some(&known)).tell.unwrap();
-    let other = Told { message: "other".to_owned(), ..same.clone() };
-    let lasting = Told { passes: false, ..other.clone() };
-    assert!(!after(None, true), "said by another process");
-    assert!(!after(Some(&same), true));
-    assert!(!after(Some(&other), false));
-    assert!(after(Some(&other), true));
-    assert!(after(Some(&lasting), false));
-    let known = troubled_by(Kind::PermissionDenied, false, waiting());
-    assert!(decided_after(&at, &good(), Some(&known), None, false).tell.is_some());
+    assert!(!tells(&other, &passing, false));
+    assert!(tells(&other, &passing, true));
+    assert!(tells(&other, &lasting, false));
 }
 
 /// A decision made after it was acted on is empty.
@@ -240,7 +233,8 @@ fn what_passes_by_itself_is_not_told_in_all_its_words() {
 #[case(faulty(), progress(Aim::Keep))]
 fn what_was_told_is_not_told_again(#[case] ranges: Ranges, #[case] known: Progress) {
     let told = decided(&node(), &ranges, Some(&known)).tell.unwrap();
-    let after = said(node(), told.status, told.reason);
-    let again = decided_after(&after, &ranges, Some(&known), Some(&told), true);
+    let unreachable_because = told.message.as_str().into();
+    let after = Node { unreachable_because, ..said(node(), told.status, told.reason) };
+    let again = decided_then(&after, &ranges, Some(&known), true);
     assert_eq!(again.tell, None);
 }

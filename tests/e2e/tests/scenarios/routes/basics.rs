@@ -182,9 +182,7 @@ fn a_plan_says_which_routes_would_be_made_and_makes_none() {
         let instance = world.cloud.instance_named("n1").await;
         let [v4, v6] = Pods::of(1);
         let kubelet = Kubelet::new("n1").pod_cidrs(&[&v4, &v6]).initialized();
-        world
-            .register(kubelet.provider_id(format!("sim:///{}/{}", instance.zone, instance.id)))
-            .await;
+        world.register(kubelet.provider_id(format!("sim://{}", instance.id))).await;
         let (code, plan) = world.plan(&reader).await;
         assert_eq!(code, 2, "{plan:#}");
         let groups = plan["cloud"].as_array().unwrap();

@@ -39,6 +39,21 @@ async fn kill(ccm: &mut Ccm) {
     ccm.end(SOON).await;
 }
 
+/// The names of the nodes of one round: first those that come, then their heirs.
+fn names(point: u64) -> [[String; 2]; 2] {
+    let of = |what: &str| [1, 2].map(|number| format!("{what}{number}-{point}"));
+    [of("n"), of("heir")]
+}
+
+async fn all_reachable(world: &World, names: &[String]) -> bool {
+    for name in names {
+        if !world.node(name).await.is_reachable() {
+            return false;
+        }
+    }
+    true
+}
+
 /// Two nodes of two families come, their ranges go to two others, and those go too: four routes are
 /// made, four are taken over, four are deleted. The process dies at each of these changes.
 async fn sweep(cut: Cut) {
@@ -47,34 +62,32 @@ async fn sweep(cut: Cut) {
     let setup = setup().without_election();
     let mut ccm = world.ccm(&setup);
     let mut struck = [0; 3];
-    for point in 0..6 {
+    for point in 0..5 {
         for (step, count) in struck.iter_mut().enumerate() {
             let fault = strike(&world, cut, point).await;
+            let [first, heirs] = names(point);
+            let remove = async |names: &[String]| {
+                for name in names {
+                    world.remove(name).await;
+                }
+            };
+            let join = async |names: &[String]| {
+                for (name, number) in names.iter().zip(1..) {
+                    let [v4, v6] = Pods::of(number);
+                    world.join_with(name, &[&v4, &v6]).await;
+                }
+            };
             match step {
-                0 => {
-                    for number in 1..=2_u16 {
-                        world.join_numbered(number).await;
-                    }
-                }
+                0 => join(&first).await,
                 1 => {
-                    for number in 1..=2_u16 {
-                        world.remove(&format!("n{number}")).await;
-                        let [v4, v6] = Pods::of(number);
-                        world.join_with(&format!("heir{number}"), &[&v4, &v6]).await;
-                    }
+                    remove(&first).await;
+                    join(&heirs).await;
                 }
-                _ => {
-                    for number in 1..=2_u16 {
-                        world.remove(&format!("heir{number}")).await;
-                    }
-                }
+                _ => remove(&heirs).await,
             }
             let is_done = async || match step {
-                0 => world.node("n1").await.is_reachable() && world.node("n2").await.is_reachable(),
-                1 => {
-                    world.node("heir1").await.is_reachable()
-                        && world.node("heir2").await.is_reachable()
-                }
+                0 => all_reachable(&world, &first).await,
+                1 => all_reachable(&world, &heirs).await,
                 _ => world.cloud.all_routes().await.is_empty(),
             };
             let strikes = wait_until("a change that is struck, or the end", SOON, async || {
@@ -94,11 +107,11 @@ async fn sweep(cut: Cut) {
                 let lines = world.cloud.route_lines().await;
                 let is_right = match step {
                     0 | 1 => {
-                        let name = if step == 0 { "n" } else { "heir" };
+                        let names = if step == 0 { &first } else { &heirs };
                         lines.len() == 4
-                            && (1..=2_u16).all(|number| {
+                            && names.iter().zip(1..).all(|(name, number)| {
                                 Pods::of(number).iter().all(|range| {
-                                    let to = format!("{range} to \"{name}{number}\"");
+                                    let to = format!("{range} to {name:?}");
                                     lines.iter().any(|line| line.contains(&to))
                                 })
                             })
