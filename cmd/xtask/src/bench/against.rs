@@ -129,6 +129,13 @@ pub(super) struct Row {
     pub(super) go_tuned: f64,
 }
 
+impl Row {
+    /// A value with the unit.
+    fn said(&self, value: f64) -> String {
+        format!("{} {}", rounded(value), self.unit).trim_end().to_owned()
+    }
+}
+
 /// The figures of one program, in the order of all others' figures.
 pub(super) type Side = Vec<(&'static str, f64, &'static str, Drawn)>;
 
@@ -172,7 +179,7 @@ impl Comparison {
         let mut table =
             Table::new(&["", ours, Who::Go.name(), "to ours", Who::GoTuned.name(), "to ours"]);
         for row in &self.rows {
-            let value = |value: f64| format!("{} {}", rounded(value), row.unit).trim().to_owned();
+            let value = |value: f64| row.said(value);
             let ratio = |value: f64| ratio(value, row.ours);
             table.row(vec![
                 row.what.to_owned(),
@@ -189,9 +196,7 @@ impl Comparison {
     fn picture(&self) -> Picture {
         let group = |row: &Row| Group {
             what: row.what.to_owned(),
-            bars: [row.ours, row.go, row.go_tuned]
-                .map(|value| (value, format!("{} {}", rounded(value), row.unit)))
-                .to_vec(),
+            bars: [row.ours, row.go, row.go_tuned].map(|value| (value, row.said(value))).to_vec(),
         };
         Picture {
             title: self.title.clone(),
