@@ -1,7 +1,11 @@
 //! The whole controller in virtual time, between a cloud and an API server that are made by hand.
 
+mod schedules;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::convert::Infallible;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -13,6 +17,8 @@ use kube::Client;
 use kube::client::Body;
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::sleep_until;
 use tower::Service;
 
 use super::*;
@@ -21,14 +27,19 @@ use crate::cloud::{
 };
 use crate::cluster::gate::Gate;
 use crate::cluster::keys;
+use crate::cluster::volume::WireVolume;
 use crate::telemetry::CloudMetrics;
 
-/// Names the zone of a volume in its handle, as `z1-vol`; `gone…` is not there. Answers after 50 ms.
+/// Names the zone of a volume in its handle, as `z1-vol`; `gone…` is not there, unless it is restored.
+/// Answers after 50 ms.
 #[derive(Debug, Default)]
 struct Cloud {
     /// How many volumes each call was about.
     calls: Mutex<Vec<usize>>,
     fails: Mutex<Option<Kind>>,
+    restored: AtomicBool,
+    /// A mistake: answers come in another order than the questions.
+    confuses: AtomicBool,
 }
 
 fn handle(volume: &VolumeRef) -> &str {
@@ -37,15 +48,19 @@ fn handle(volume: &VolumeRef) -> &str {
     }
 }
 
-fn seen(volume: &VolumeRef) -> Observation<Topology> {
-    if handle(volume).starts_with("gone") {
-        return Observation::Gone(Evidence::Absent);
+fn place(handle: &str) -> Topology {
+    let zone = handle.split('-').next().unwrap_or_default();
+    Topology { zones: BTreeSet::from([Zone::from(zone)]), region: Some(Region::from("r")) }
+}
+
+impl Cloud {
+    fn seen(&self, volume: &VolumeRef) -> Observation<Topology> {
+        let handle = handle(volume);
+        if handle.starts_with("gone") && !self.restored.load(Relaxed) {
+            return Observation::Gone(Evidence::Absent);
+        }
+        Observation::Present(place(handle))
     }
-    let zone = handle(volume).split('-').next().unwrap_or_default();
-    Observation::Present(Topology {
-        zones: BTreeSet::from([Zone::from(zone)]),
-        region: Some(Region::from("r")),
-    })
 }
 
 #[async_trait]
@@ -66,7 +81,11 @@ impl Volumes for Cloud {
             fails.map_or(Ok(()), |kind| Err(CloudError::new(kind, "no")))
         })
         .await?;
-        Ok(volumes.iter().map(seen).collect())
+        let mut answers: Vec<_> = volumes.iter().map(|volume| self.seen(volume)).collect();
+        if self.confuses.load(Relaxed) {
+            answers.reverse();
+        }
+        Ok(answers)
     }
 }
 
@@ -83,6 +102,13 @@ struct Objects {
     /// Answers to writes before one is carried out, the last first.
     refusals: Vec<u16>,
     events: Vec<(String, String)>,
+    /// How late the watch is, and what it has not told yet.
+    lag: Duration,
+    late: Option<UnboundedSender<(Instant, Event<WireVolume>)>>,
+    /// A mistake: writes are carried out whatever version they were decided on.
+    ignores_versions: bool,
+    /// What was written where it must not have been.
+    broken: Option<String>,
 }
 
 impl Objects {
@@ -91,11 +117,23 @@ impl Objects {
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         self.volumes.insert(name.to_owned(), object.clone());
-        if let Some(cache) = &self.cache {
-            let wire = serde_json::from_value(object.clone()).unwrap();
-            cache.take(Event::Apply(wire), &mut HashSet::default());
-        }
+        self.tell(Event::Apply(serde_json::from_value(object.clone()).unwrap()));
         object
+    }
+
+    fn delete(&mut self, name: &str) {
+        if let Some(object) = self.volumes.remove(name) {
+            self.tell(Event::Delete(serde_json::from_value(object).unwrap()));
+        }
+    }
+
+    /// Lets the watch tell, late where it is.
+    fn tell(&self, event: Event<WireVolume>) {
+        match (&self.cache, &self.late) {
+            (Some(_), Some(late)) => late.send((Instant::now() + self.lag, event)).unwrap(),
+            (Some(cache), None) => cache.take(event, &mut HashSet::default()),
+            (None, _) => {}
+        }
     }
 
     fn answer(&mut self, path: &str, body: &Value) -> (u16, Value) {
@@ -111,15 +149,33 @@ impl Objects {
         }
         let tested = &body["metadata"];
         let metadata = &object["metadata"];
-        if tested["resourceVersion"] != metadata["resourceVersion"]
-            || tested["uid"] != metadata["uid"]
-        {
+        let is_same = |key| tested[key] == metadata[key];
+        let holds = is_same("resourceVersion") && is_same("uid");
+        if !holds && !self.ignores_versions {
             return refusal_of(409);
         }
+        self.judge(&name, &object, body);
         self.patches += 1;
         let mut merged = object.clone();
         json_patch::merge(&mut merged, body);
         (200, self.put(&name, merged))
+    }
+}
+
+impl Objects {
+    /// Nothing that stands there is overwritten, and nothing is written that is others' business.
+    fn judge(&mut self, name: &str, object: &Value, patch: &Value) {
+        let labels = patch["metadata"]["labels"].as_object().into_iter().flatten();
+        let overwritten = labels
+            .map(|(key, _)| key)
+            .find(|key| !object["metadata"]["labels"][key.as_str()].is_null());
+        let has_affinity = !object["spec"]["nodeAffinity"].is_null();
+        let is_made = !object["metadata"]["annotations"][keys::PROVISIONED_BY].is_null();
+        if let Some(key) = overwritten {
+            self.broken = Some(format!("{name}: label {key} is overwritten"));
+        } else if has_affinity || is_made {
+            self.broken = Some(format!("{name} is its driver's and is written to"));
+        }
     }
 }
 
@@ -192,30 +248,15 @@ impl World {
         for (name, handle) in volumes {
             server.make(name, handle);
         }
-        let client = Client::new(server.clone(), "default");
-        let cache = Arc::new(PersistentVolumes::of(Arc::clone(&cloud) as _));
-        let parts = Parts {
-            volumes: Arc::clone(&cache),
-            cloud: Arc::clone(&cloud) as _,
-            governor: Governor::new(Gate::always_open(), CloudMetrics::unread()),
-            client: WriteClient(client.clone()),
-            recorder: Recorder::new(client, "test", "host"),
-            metrics: VolumeMetrics::unread(),
-        };
-        let controller = VolumeController::new(parts, Rules::default());
-        let mut seen = HashSet::default();
-        cache.take(Event::Init, &mut seen);
-        for object in server.objects().volumes.values() {
-            let wire = serde_json::from_value(object.clone()).unwrap();
-            cache.take(Event::InitApply(wire), &mut seen);
-        }
-        cache.take(Event::InitDone, &mut seen);
-        server.objects().cache = Some(cache);
-        let stop = CancellationToken::new();
-        tokio::spawn(controller.run(stop.clone()));
+        let stop = begin(&server, &cloud);
         Self { server, cloud, stop }
     }
 
+    /// The process ends, and another one begins.
+    fn restart(&mut self) {
+        self.stop.cancel();
+        self.stop = begin(&self.server, &self.cloud);
+    }
     fn calls(&self) -> Vec<usize> {
         self.cloud.calls.lock().unwrap().clone()
     }
@@ -223,6 +264,44 @@ impl World {
     fn fail(&self, kind: Option<Kind>) {
         *self.cloud.fails.lock().unwrap() = kind;
     }
+}
+
+/// A process begins: the first list, then the watch.
+fn begin(server: &Server, cloud: &Arc<Cloud>) -> CancellationToken {
+    let client = Client::new(server.clone(), "default");
+    let cache = Arc::new(PersistentVolumes::of(Arc::clone(cloud) as _));
+    let parts = Parts {
+        volumes: Arc::clone(&cache),
+        cloud: Arc::clone(cloud) as _,
+        governor: Governor::new(Gate::always_open(), CloudMetrics::unread()),
+        client: WriteClient(client.clone()),
+        recorder: Recorder::new(client, "test", "host"),
+        metrics: VolumeMetrics::unread(),
+    };
+    let controller = VolumeController::new(parts, Rules::default());
+    let mut seen = HashSet::default();
+    cache.take(Event::Init, &mut seen);
+    for object in server.objects().volumes.values() {
+        let wire = serde_json::from_value(object.clone()).unwrap();
+        cache.take(Event::InitApply(wire), &mut seen);
+    }
+    cache.take(Event::InitDone, &mut seen);
+    let mut objects = server.objects();
+    objects.cache = Some(Arc::clone(&cache));
+    objects.late = (!objects.lag.is_zero()).then(|| {
+        let (late, mut events) = unbounded_channel();
+        tokio::spawn(async move {
+            while let Some((due, event)) = events.recv().await {
+                sleep_until(due).await;
+                cache.take(event, &mut HashSet::default());
+            }
+        });
+        late
+    });
+    drop(objects);
+    let stop = CancellationToken::new();
+    tokio::spawn(controller.run(stop.clone()));
+    stop
 }
 
 impl Drop for World {

@@ -414,6 +414,7 @@ pub(super) fn is_initialized(picture: &Picture, machine: &Instance) -> bool {
     let public = nics.iter().filter_map(|nic| nic.public_ipv4);
     let mut addresses = v4.chain(v6).chain(public.map(|ip| format!("ExternalIP {ip}")));
     !node.uninitialized
+        && node.is_reachable()
         && node.provider_id.as_deref() == Some(&*format!("sim://{}", machine.id))
         && labels.iter().all(|(key, value)| node.labels.get(*key) == Some(value))
         && addresses.all(|address| node.addresses.contains(&address))
