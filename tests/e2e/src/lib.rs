@@ -28,7 +28,7 @@ mod volumes;
 mod wait;
 mod world;
 
-pub use ccm::{Account, Ccm, Setup, refused};
+pub use ccm::{Account, Ccm, Setup, in_the_cloud, refused};
 pub use cloud::Cloud;
 pub use https::{Answer, get};
 pub use process::{Process, Signal};

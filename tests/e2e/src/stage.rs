@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use ccm_envtest::{ControlPlane, Options, ServiceAccountAccess};
+use ccm_envtest::{ControlPlane, Options, ServiceAccountAccess, peer};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Node};
 use kube::Api;
@@ -34,8 +34,9 @@ pub fn run(test: impl Future<Output = ()>) {
 pub(crate) struct Stage {
     pub(crate) control_plane: ControlPlane,
     /// `cloud-controller-manager`, another one with the same rights, to tell two replicas apart, one
-    /// that may not delete Nodes, one that knows nothing of volumes, and one that may only read.
-    pub(crate) accounts: Box<[ServiceAccountAccess; 5]>,
+    /// that may not delete Nodes, one that knows nothing of volumes, one that may only read, and the Go
+    /// library's.
+    pub(crate) accounts: Box<[ServiceAccountAccess; 6]>,
 }
 
 /// Who else may be at work.
@@ -87,6 +88,7 @@ impl Stage {
             account("cloud-controller-manager-3", &rights::without_deletion()).await,
             account("cloud-controller-manager-4", &rights::without_volumes()).await,
             account("reader", &rights::reading()).await,
+            account(peer::CALLER, &peer::grants(NAMESPACE)).await,
         ]);
         Self { control_plane, accounts }
     }

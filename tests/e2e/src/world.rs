@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ccm_envtest::kubelet::{Kubelet, register_many, set_ready, set_unknown};
-use ccm_envtest::{ControlPlane, ServiceAccountAccess};
+use ccm_envtest::{ControlPlane, ServiceAccountAccess, peer};
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Node};
@@ -16,7 +17,7 @@ use serde_json::Value;
 
 use crate::ccm::{self, Account, Ccm, Setup};
 use crate::cloud::{self, Cloud};
-use crate::process::{Signal, signal_process};
+use crate::process::{Process, Signal, signal_process};
 use crate::proxy::Proxy;
 use crate::rights::{LEASE, NAMESPACE};
 use crate::seen::Seen;
@@ -91,6 +92,16 @@ impl World {
         Ccm::start(&name, &self.dir, setup, kubeconfig, &self.dir.join("cloud.yaml"))
     }
 
+    /// Starts the Go library that ours stands in for, on the same cloud.
+    pub async fn peer(&self, setup: &Setup) -> Process {
+        let program = peer::locate().await.unwrap();
+        let name = format!("peer-{}", self.ccms.fetch_add(1, Ordering::Relaxed) + 1);
+        let kubeconfig = self.account(Account::Peer).kubeconfig();
+        let mut command = Command::new(program);
+        ccm::flags(&mut command, setup, None, kubeconfig, &self.dir.join("cloud.yaml"));
+        Process::start(&name, &self.dir, &mut command)
+    }
+
     /// What a cloud-controller-manager would change: the exit code of its plan, and the plan.
     pub async fn plan(&self, setup: &Setup) -> (i32, Value) {
         let kubeconfig = self.account(setup.who()).kubeconfig().to_owned();
@@ -113,13 +124,14 @@ impl World {
     }
 
     fn account(&self, account: Account) -> &ServiceAccountAccess {
-        let [first, second, undeleting, unlabelling, reading] = &*self.stage().accounts;
+        let [first, second, undeleting, unlabelling, reading, peer] = &*self.stage().accounts;
         match account {
             Account::First => first,
             Account::Second => second,
             Account::Undeleting => undeleting,
             Account::Unlabelling => unlabelling,
             Account::Reading => reading,
+            Account::Peer => peer,
         }
     }
 
