@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
+use tokio::time::Instant;
 
 use super::decide::{Cause, Outlook, Wait, refused, remark};
 use super::ledger::{Ledger, Refusal, Sent, Want};
@@ -23,8 +24,11 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause after what failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Failures in a row after which a node's owner is told.
+/// Refusals in a row after which a node's owner is told.
 pub(super) const PATIENT_FAILURES: u32 = 3;
+
+/// A node of which the cloud has said nothing for so long is told so.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is remembered.
 #[derive(Debug)]
@@ -43,6 +47,8 @@ type Place = (SystemTime, NodeName, Uid);
 #[derive(Debug, Default)]
 struct Case {
     waits: Option<Cause>,
+    /// Since when the cloud says nothing of it.
+    doubt: Option<Instant>,
     queued: Option<(Want, Place)>,
     /// What its owner heard of why it waits.
     told: Option<String>,
@@ -58,6 +64,7 @@ impl Case {
             && self.told.is_none()
             && self.remarked.is_empty()
             && self.failures == 0
+            && self.doubt.is_none()
     }
 }
 
@@ -127,7 +134,12 @@ impl Desk {
 
     /// What can be done for this node, which has no ranges: what it is to have is reserved for it, or
     /// it queues. Gives also those for which something became free by that.
-    pub(super) fn claim(&mut self, node: &Node, want: &Want) -> (Outlook, Vec<NodeName>) {
+    pub(super) fn claim(
+        &mut self,
+        node: &Node,
+        want: &Want,
+        now: Instant,
+    ) -> (Outlook, Vec<NodeName>) {
         self.leave_queue(&node.uid);
         let outlook = match self.ledger.reserve(&node.uid, want) {
             Ok((_, Sent::Yes)) => Outlook::Awaited,
@@ -135,7 +147,7 @@ impl Desk {
             Err(refusal) => match refused(&refusal, self.ledger.pools()) {
                 None => return (Outlook::NotOurs, Vec::new()),
                 Some(why) => {
-                    self.waits(node, &why);
+                    self.waits(node, &why, now);
                     self.queue(node, want.clone());
                     Outlook::Refused(why)
                 }
@@ -163,8 +175,9 @@ impl Desk {
         }
     }
 
-    /// The node waits. Gives how long to leave it, where nobody will wake it.
-    pub(super) fn waits(&mut self, node: &Node, wait: &Wait) -> Option<Duration> {
+    /// The node waits; the cloud, if it was asked about it, was asked at `asked`. Gives how long to
+    /// leave it, where nobody will wake it.
+    pub(super) fn waits(&mut self, node: &Node, wait: &Wait, asked: Instant) -> Option<Duration> {
         let case = self.cases.entry(node.uid.clone()).or_default();
         let before = case.waits.replace(wait.cause);
         if before.map(Cause::word) != Some(wait.cause.word()) {
@@ -174,8 +187,12 @@ impl Desk {
             self.metrics.waiting(wait.cause.word(), 1);
         }
         match wait.cause {
-            Cause::Exhausted | Cause::Held | Cause::NotGiven => None,
+            Cause::Exhausted | Cause::Held | Cause::NotGiven => {
+                case.doubt = None;
+                None
+            }
             Cause::Unknown(retry) => {
+                case.doubt.get_or_insert(asked);
                 case.failures = case.failures.saturating_add(1);
                 match retry {
                     Retry::Backoff => Some(pause(case.failures)),
@@ -187,12 +204,9 @@ impl Desk {
     }
 
     /// Whether the owner of this node, which waits, is to hear so now.
-    pub(super) fn is_news(&self, node: &Node, wait: &Wait) -> bool {
+    pub(super) fn is_news(&self, node: &Node, wait: &Wait, now: Instant) -> bool {
         let Some(case) = self.cases.get(&node.uid) else { return false };
-        let is_patient = match wait.cause {
-            Cause::Unknown(_) => case.failures < PATIENT_FAILURES,
-            Cause::Exhausted | Cause::Held | Cause::NotGiven => false,
-        };
+        let is_patient = case.doubt.is_some_and(|since| now < since + PATIENCE);
         !is_patient && case.told.as_ref() != Some(&wait.message)
     }
 
@@ -211,6 +225,7 @@ impl Desk {
             self.metrics.waiting(cause.word(), -1);
         }
         case.told = None;
+        case.doubt = None;
         case.failures = 0;
         if case.is_empty() {
             self.cases.remove(uid);
@@ -280,7 +295,7 @@ mod tests {
     /// What the node is granted; why it waits else.
     fn claim(desk: &mut Desk, node: &Node) -> String {
         let want = usual(desk.pools());
-        match desk.claim(node, &want).0 {
+        match desk.claim(node, &want, Instant::now()).0 {
             Outlook::Granted(ranges) => ranges[0].to_string(),
             Outlook::Refused(why) => why.cause.word().to_owned(),
             Outlook::Awaited => "awaited".to_owned(),
@@ -336,27 +351,30 @@ mod tests {
         assert!(desk.gone(&b.uid).is_empty());
     }
 
-    #[test]
-    fn a_wait_is_told_once_and_a_doubt_after_a_while() {
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_is_told_once_and_a_doubt_after_a_while() {
         let mut desk = desk("10.0.0.0/24");
         let a = node("a", &[]);
         desk.shows(&a);
         let wait = |cause, message: &str| Wait { cause, message: message.to_owned() };
-        let full = wait(Cause::Exhausted, "full");
-        assert_eq!(desk.waits(&a, &full), None);
-        assert!(desk.is_news(&a, &full));
+        let (full, start) = (wait(Cause::Exhausted, "full"), Instant::now());
+        assert_eq!(desk.waits(&a, &full, start), None);
+        assert!(desk.is_news(&a, &full, start));
         desk.told(&a, &full);
-        assert!(!desk.is_news(&a, &full) && desk.is_news(&a, &wait(Cause::Held, "held")));
+        assert!(!desk.is_news(&a, &full, start));
+        assert!(desk.is_news(&a, &wait(Cause::Held, "held"), start));
 
         let doubt = wait(Cause::Unknown(Retry::Backoff), "no answer");
-        let mut pauses = Vec::new();
+        let (mut now, mut pauses) = (start, Vec::new());
         for _ in 0..7 {
-            pauses.push(desk.waits(&a, &doubt).unwrap().as_secs());
-            assert_eq!(desk.is_news(&a, &doubt), pauses.len() >= 3);
+            let pause = desk.waits(&a, &doubt, now).unwrap();
+            pauses.push(pause.as_secs());
+            assert_eq!(desk.is_news(&a, &doubt, now), now >= start + Duration::from_secs(10));
+            now += pause;
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
         let named = wait(Cause::Unknown(Retry::After(Duration::from_secs(77))), "throttled");
-        assert_eq!(desk.waits(&a, &named), Some(Duration::from_secs(77)));
+        assert_eq!(desk.waits(&a, &named, now), Some(Duration::from_secs(77)));
         desk.shows(&node("a", &["10.0.0.0/24"]));
         assert_eq!(desk.remembered(), (0, 0));
     }

@@ -22,7 +22,7 @@ use ipnet::IpNet;
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -262,6 +262,7 @@ impl NodeIpamController {
                 self.say(&node, reason, message);
             }
         }
+        let asked = Instant::now();
         let want = tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -279,7 +280,7 @@ impl NodeIpamController {
         };
         match decide(&node, self.outlook(&node, want), self.settings.network) {
             Decision::Give(ranges) => self.give(&node, &ranges).await,
-            Decision::Tell(why) => self.wait(&node, &why).await,
+            Decision::Tell(why) => self.wait(&node, &why, asked).await,
             Decision::Clear(cleared) if self.is_for_us(&node) => self.clear(&node, cleared).await,
             Decision::Leave | Decision::Clear(_) => {}
         }
@@ -322,7 +323,7 @@ impl NodeIpamController {
             None => Outlook::NotOurs,
             Some(Err(why)) => Outlook::Refused(why),
             Some(Ok(want)) => {
-                let (outlook, served) = self.intake.desk().claim(node, &want);
+                let (outlook, served) = self.intake.desk().claim(node, &want, Instant::now());
                 self.intake.wake(served);
                 outlook
             }
@@ -344,7 +345,7 @@ impl NodeIpamController {
 
     /// Says on the node why it waits, where that is news, and looks at it again when it is due. What
     /// waits for others to go is woken by that.
-    async fn wait(&self, node: &Node, wait: &Wait) {
+    async fn wait(&self, node: &Node, wait: &Wait, asked: Instant) {
         let pause = match wait.cause {
             // Waiting is over when another node goes. But the cloud may change its mind as well.
             Cause::Exhausted | Cause::Held => match &self.settings.source {
@@ -352,15 +353,15 @@ impl NodeIpamController {
                 Source::Cloud { .. } => Some(self.settings.slow),
             },
             Cause::NotGiven => {
-                self.intake.desk().waits(node, wait);
+                self.intake.desk().waits(node, wait, asked);
                 Some(self.settings.slow)
             }
             Cause::Unknown(_) => {
-                let pause = self.intake.desk().waits(node, wait);
+                let pause = self.intake.desk().waits(node, wait, asked);
                 Some(pause.unwrap_or(self.settings.slow))
             }
         };
-        if self.intake.desk().is_news(node, wait) {
+        if self.intake.desk().is_news(node, wait, Instant::now()) {
             self.tell(node, wait).await;
         } else {
             debug!(node = %node.name, why = wait.message, "node waits for its ranges");

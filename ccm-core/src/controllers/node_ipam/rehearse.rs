@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::decide::{Network, by_the_cloud, usual};
 use super::desk::Desk;
 use super::ledger::Want;
@@ -29,7 +31,7 @@ pub async fn rehearse(nodes: &Nodes, settings: &Settings) -> Vec<Intended> {
             continue;
         }
         let outlook = match want {
-            Some(Ok(want)) => desk.claim(node, &want).0,
+            Some(Ok(want)) => desk.claim(node, &want, Instant::now()).0,
             Some(Err(why)) => Outlook::Refused(why),
             None => Outlook::NotOurs,
         };

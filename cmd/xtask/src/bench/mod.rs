@@ -2,10 +2,14 @@
 //!
 //! Nothing here passes or fails, with one exception: two leaders that write (`failover`).
 
+mod against;
+mod census;
 mod failover;
 mod idle;
+mod ipam;
 mod kubelets;
 mod nodes;
+mod picture;
 mod process;
 mod replica;
 mod report;
@@ -33,6 +37,8 @@ enum Case {
     Nodes(nodes::Args),
     /// Give N Services load balancers, have nodes join them, wait, restart; with several N, the curve.
     Services(services::Args),
+    /// Give N nodes the ranges of their pods, then one more and one more; the curve.
+    Ipam(ipam::Args),
     /// The idle process: memory, size, and how soon it leads.
     Idle(idle::Args),
     /// A cluster in which nothing happens but heartbeats: what it costs to watch it.
@@ -48,6 +54,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     match args.case {
         Case::Nodes(args) => nodes::run(args, &binaries).await,
         Case::Services(args) => services::run(args, &binaries).await,
+        Case::Ipam(args) => ipam::run(args, &binaries).await,
         Case::Idle(args) => idle::run(args, &binaries).await,
         Case::Steady(args) => steady::run(args, &binaries).await,
         Case::Failover(args) => failover::run(args, &binaries).await,
