@@ -26,7 +26,8 @@ pub struct Timing {
     /// or less, so that not all are due together.
     pub drift: Duration,
     /// However often what a unit is made from changes, it takes at least this long from the
-    /// beginning of one pass for it to the beginning of the next.
+    /// beginning of one pass for it to the beginning of the next; a second at most while somebody
+    /// waits for the first of something in a unit of its own.
     pub spacing: Duration,
 }
 
@@ -49,6 +50,9 @@ impl Timing {
         self.retry_first.saturating_mul(factor).min(self.retry_last)
     }
 }
+
+/// How long changes of one who waits are collected at most.
+const EAGER: Duration = Duration::from_secs(1);
 
 /// However soon a plan wants to look again: a slip of a provider's must not become a hot loop.
 const SHORTEST_WAIT: Duration = Duration::from_millis(50);
@@ -304,10 +308,20 @@ impl<S: Spec> Book<S> {
         units.iter().filter_map(|unit| self.wake(unit, Cause::Retry, None)).collect()
     }
 
+    /// How far apart passes for changes are. Where somebody waits for the first of something in a unit
+    /// of its own, nobody else's changes are collected with it, and what it still lacks when it is first
+    /// looked at (its addresses) comes in the next moment.
+    fn spacing(&self, unit: &UnitName) -> Duration {
+        let is_awaited = matches!(unit, UnitName::Own(_))
+            && self.urgency(unit, Cause::Changed) == Urgency::Initialize;
+        if is_awaited { self.timing.spacing.min(EAGER) } else { self.timing.spacing }
+    }
+
     /// Begins a pass over a unit.
     pub(super) fn begin(&mut self, unit: &UnitName, now: Instant) -> Turn<S> {
+        let spacing = self.spacing(unit);
         let Some(due) = self.seats.get_mut(unit) else { return Turn::Nothing };
-        let soonest = due.began.map(|began| began + self.timing.spacing);
+        let soonest = due.began.map(|began| began + spacing);
         if let Some(soonest) = soonest.filter(|soonest| now < *soonest)
             && matches!(due.cause, Some(Cause::Changed | Cause::Nodes | Cause::New))
         {

@@ -691,3 +691,21 @@ async fn a_doubt_is_no_reason_to_repeat_what_fails_at_once() {
     let pauses = [1, 2].map(|_| pass(&mut book, "wall", now + lag, Vec::new(), &failed).after);
     assert_eq!(pauses, [5 * SECOND, 10 * SECOND]);
 }
+
+/// One that has its address is looked at as often as all; one that waits, and has a unit of its own, is
+/// looked at again in a moment.
+#[rstest]
+#[case::in_a_unit_of_its_own(UnitName::Own(id("a")), 1)]
+#[case::in_a_table(name("table"), 10)]
+#[tokio::test(start_paused = true)]
+async fn who_waits_in_a_unit_of_its_own_is_not_held_up(#[case] unit: UnitName, #[case] waits: u64) {
+    let now = Instant::now();
+    let timing = Timing { spacing: 10 * SECOND, ..Timing::default() };
+    let mut book = TestBook::new(timing, Duration::ZERO, now);
+    let units = || vec![Unit { name: unit.clone(), ..Unit::own(&id("a")) }];
+    book.want(present("a", &[80]), 1, units());
+    assert!(matches!(book.begin(&unit, now), Turn::Pass(_)));
+    book.want(present("a", &[81]), 2, units());
+    let turn = book.begin(&unit, now);
+    assert!(matches!(turn, Turn::Wait(pause) if pause == Duration::from_secs(waits)), "{turn:?}");
+}

@@ -14,6 +14,7 @@ mod process;
 mod replica;
 mod report;
 mod rig;
+mod routes;
 mod services;
 mod steady;
 mod watched;
@@ -39,6 +40,9 @@ enum Case {
     Services(services::Args),
     /// Give N nodes the ranges of their pods, then one more and one more; the curve.
     Ipam(ipam::Args),
+    /// Routes to N nodes, to one node more, after a restart, and while nodes come and go; with several
+    /// N, the curve.
+    Routes(routes::Args),
     /// The idle process: memory, size, and how soon it leads.
     Idle(idle::Args),
     /// A cluster in which nothing happens but heartbeats: what it costs to watch it.
@@ -55,6 +59,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
         Case::Nodes(args) => nodes::run(args, &binaries).await,
         Case::Services(args) => services::run(args, &binaries).await,
         Case::Ipam(args) => ipam::run(args, &binaries).await,
+        Case::Routes(args) => routes::run(args, &binaries).await,
         Case::Idle(args) => idle::run(args, &binaries).await,
         Case::Steady(args) => steady::run(args, &binaries).await,
         Case::Failover(args) => failover::run(args, &binaries).await,

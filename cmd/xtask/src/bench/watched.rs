@@ -101,6 +101,54 @@ pub(super) async fn addressed(
     Ok((first.unwrap_or_default().as_secs_f64(), start.elapsed().as_secs_f64()))
 }
 
+/// A Node of which nothing is read but what is said of its network.
+type Connected = Object<NotUsed, Conditions>;
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Conditions {
+    conditions: Vec<Condition>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+}
+
+/// Tells of each node, once, that pods on it can be reached.
+pub(super) struct Reachable {
+    events: Pin<Box<dyn Stream<Item = watcher::Result<watcher::Event<Connected>>> + Send>>,
+    seen: HashSet<String>,
+}
+
+impl Reachable {
+    pub(super) fn watch(client: Client) -> Self {
+        let kind = ApiResource::erase::<Node>(&());
+        let nodes = Api::<Connected>::all_with(client, &kind);
+        let events = Box::pin(watcher(nodes, watcher::Config::default()));
+        Self { events, seen: HashSet::new() }
+    }
+
+    /// Waits until so many nodes were reachable at some time.
+    pub(super) async fn wait(&mut self, count: usize) -> Result<(), Error> {
+        while self.seen.len() < count {
+            let event = self.events.next().await.ok_or("the watch ended")?;
+            // It begins anew by itself.
+            let Ok(watcher::Event::Apply(node) | watcher::Event::InitApply(node)) = event else {
+                continue;
+            };
+            let conditions = node.status.unwrap_or_default().conditions;
+            if conditions.iter().any(|it| it.kind == "NetworkUnavailable" && it.status == "False") {
+                self.seen.insert(node.metadata.name.unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Waits until this node is there and initialised.
 pub(super) async fn initialised(client: Client, name: &str) -> Result<(), Error> {
     let mut states = pin!(watch_object(Api::<Node>::all(client), name));
