@@ -1,6 +1,6 @@
 //! Who wants what, which units that makes, and when each is looked at next. Pure: time is handed in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -200,7 +200,8 @@ impl<S: Spec> Book<S> {
         let mut news = News { over: before, ..News::default() };
         news.about.insert(id);
         if let Some(unit) = first {
-            news.wakes.extend(self.wake(&unit, cause));
+            let id = news.about.first().cloned();
+            news.wakes.extend(self.wake(&unit, cause, id.as_ref()));
         }
         news
     }
@@ -235,7 +236,7 @@ impl<S: Spec> Book<S> {
         self.members = members;
         let concerned = self.seats.values().filter(|seat| seat.unit.inputs.nodes);
         let units: Vec<_> = concerned.map(|seat| seat.unit.name.clone()).collect();
-        news.wakes = units.iter().filter_map(|unit| self.wake(unit, Cause::Nodes)).collect();
+        news.wakes = units.iter().filter_map(|unit| self.wake(unit, Cause::Nodes, None)).collect();
         news
     }
 
@@ -249,8 +250,15 @@ impl<S: Spec> Book<S> {
         self.members.len()
     }
 
-    fn wake(&mut self, unit: &UnitName, cause: Cause) -> Option<Wake> {
-        let urgency = self.urgency(unit, cause);
+    /// `of` is the only one of its users of whom something has changed, where that is so.
+    fn wake(&mut self, unit: &UnitName, cause: Cause, of: Option<&ObjectId>) -> Option<Wake> {
+        let is_woken = self.seats.get(unit)?.cause.is_some();
+        let urgency = match of {
+            // The others were asked when it was woken: a table of thousands of users, who all change,
+            // is not gone through for each.
+            Some(id) if is_woken => self.urgency_of(unit, cause, [id]),
+            Some(_) | None => self.urgency(unit, cause),
+        };
         let seat = self.seats.get_mut(unit)?;
         seat.cause = seat.cause.max(Some(cause));
         Some(Wake { unit: unit.clone(), urgency, after: seat.unit.settle })
@@ -258,6 +266,16 @@ impl<S: Spec> Book<S> {
 
     /// Who waits for the first of something goes first, whatever it is that wakes the unit.
     fn urgency(&self, unit: &UnitName, cause: Cause) -> Urgency {
+        let users = self.seats.get(unit).into_iter().flat_map(|seat| &seat.users);
+        self.urgency_of(unit, cause, users)
+    }
+
+    fn urgency_of<'a>(
+        &self,
+        unit: &UnitName,
+        cause: Cause,
+        users: impl IntoIterator<Item = &'a ObjectId>,
+    ) -> Urgency {
         let Some(seat) = self.seats.get(unit) else { return cause.urgency() };
         // One that cannot be had has no address either, for days if need be.
         let waits = |id: &ObjectId| {
@@ -267,7 +285,7 @@ impl<S: Spec> Book<S> {
                     && !entry.is_hopeless()
             })
         };
-        if cause > Cause::Drift && seat.users.iter().any(waits) {
+        if cause > Cause::Drift && users.into_iter().any(waits) {
             Urgency::Initialize
         } else {
             cause.urgency()
@@ -283,7 +301,7 @@ impl<S: Spec> Book<S> {
                 seat.held.remove(id);
             }
         }
-        units.iter().filter_map(|unit| self.wake(unit, Cause::Retry)).collect()
+        units.iter().filter_map(|unit| self.wake(unit, Cause::Retry, None)).collect()
     }
 
     /// Begins a pass over a unit.
@@ -418,7 +436,7 @@ impl<S: Spec> Book<S> {
             if is_news {
                 news.about.insert(id);
             }
-            news.wakes.extend(next.iter().filter_map(|next| self.wake(next, Cause::Changed)));
+            news.wakes.extend(next.iter().filter_map(|next| self.wake(next, Cause::Changed, None)));
         }
         for id in unsaid {
             let entry = self.entries.get_mut(id);
@@ -466,12 +484,16 @@ impl<S: Spec> Book<S> {
                 next.retry(err, seat.failures, &self.timing);
             }
         }
+        let made = made(job, passed);
+        // The first word counts.
+        let refused: HashMap<_, _> =
+            passed.refused.iter().rev().map(|(id, err)| (id, err)).collect();
         for (id, generation) in &job.generations {
             let Some(entry) = self.entries.get_mut(id) else { continue };
-            if makes(job, passed, id) {
+            if made.contains(id) {
                 entry.made(unit, now);
             }
-            let blamed = passed.refused.iter().find(|(other, _)| other == id).map(|(_, err)| err);
+            let blamed = refused.get(id).copied();
             if entry.generation != *generation {
                 entry.ended(unit, None, job.cause);
                 continue;
@@ -487,7 +509,8 @@ impl<S: Spec> Book<S> {
             if !is_as_it_was {
                 news.about.insert(id.clone());
             }
-            if let Some(until) = entry.doubted_until(unit) {
+            // A doubt of an earlier look says nothing of when a failed one is repeated.
+            if let Some(until) = entry.doubted_until(unit).filter(|_| theirs.is_none()) {
                 next.sooner(until.saturating_duration_since(now).max(SHORTEST_WAIT), Cause::Waited);
             }
             let by_plan = entry.refused(unit).map(CloudError::repeat);
@@ -565,15 +588,15 @@ impl Seat {
     }
 }
 
-/// Whether a pass may have made something of this object: it is wanted, and something was changed for
-/// it, or may have been.
-fn makes<S: Spec>(job: &Job<S>, passed: &Passed, id: &ObjectId) -> bool {
-    let is_wanted = |want: &Want<S>| matches!(want, Want::Present(_)) && want.id() == id;
-    let concerns = |change: &Changed| change.wanted_by.is_empty() || change.wanted_by.contains(id);
-    job.world.wants.iter().any(is_wanted)
-        && (passed.changes.iter().any(concerns)
-            || !passed.refused.is_empty()
-            || matches!(passed.end, End::Failed(_)))
+/// Of whom a pass may have made something: they are wanted, and something was changed for them, or may
+/// have been.
+fn made<'a, S: Spec>(job: &'a Job<S>, passed: &'a Passed) -> HashSet<&'a ObjectId> {
+    let is_anybodys = !passed.refused.is_empty()
+        || matches!(passed.end, End::Failed(_))
+        || passed.changes.iter().any(|change| change.wanted_by.is_empty());
+    let named: HashSet<_> = passed.changes.iter().flat_map(|change| &change.wanted_by).collect();
+    let wanted = job.world.wants.iter().filter(|want| matches!(want, Want::Present(_)));
+    wanted.map(Want::id).filter(|id| is_anybodys || named.contains(id)).collect()
 }
 
 /// When a unit is looked at next, and why.

@@ -144,9 +144,8 @@ fn state(case: &Case<'_>) -> Option<Told> {
     if progress.aim != Aim::Present || progress.digest != case.digest {
         return None;
     }
-    if let Some(trouble) = &progress.trouble {
-        return troubled(case.node, progress, trouble);
-    }
+    // What was seen to be there is, whatever else about it could not be done since: clearing away what
+    // is left of an earlier form, or looking again.
     if progress.is_done {
         if node.is_uninitialized() {
             // Its initialisation says that it cannot be reached, and must not have the last word.
@@ -160,6 +159,9 @@ fn state(case: &Case<'_>) -> Option<Told> {
             state: "Reachable",
             is_news: false,
         });
+    }
+    if let Some(trouble) = &progress.trouble {
+        return troubled(case.node, progress, trouble);
     }
     if progress.is_under_way {
         // A repair that is over in a moment is not worth a taint.

@@ -232,7 +232,8 @@ impl RouteController {
                 file.former.push(current);
             }
         }
-        file.former.retain(|former| !self.clear(former));
+        // Whoever looked for strays may have taken it for one while it was seen to.
+        file.former.retain(|former| Some(&former.id.uid) != uid && !self.clear(former));
         if let Some(node) = node {
             self.sync(&node, &mut file, stop).await;
         }

@@ -610,3 +610,84 @@ async fn a_pass_for_the_sake_of_one_is_no_news_of_the_others_that_are_served() {
         assert!(about.contains(&id("a")), "{kind:?}");
     }
 }
+
+/// What is looked at because of changes is looked at once in `spacing`; what is due is not held up, and
+/// nothing is forgotten.
+#[rstest]
+#[case::at_once_where_it_was_not_looked_at_lately(10, None, None)]
+#[case::changes_are_collected(4, None, Some(6))]
+#[case::a_retry_is_due(5, Some(End::Failed(error(Kind::Unavailable))), None)]
+#[case::a_wait_is_over(3, Some(later(3)), None)]
+#[case::a_change_after_a_failure_is_collected_too(
+    4,
+    Some(End::Failed(error(Kind::Unavailable))),
+    Some(6)
+)]
+#[tokio::test(start_paused = true)]
+async fn passes_for_changes_are_kept_apart(
+    #[case] after: u32,
+    #[case] end: Option<End>,
+    #[case] waits: Option<u64>,
+) {
+    let now = Instant::now();
+    let timing = Timing { spacing: 10 * SECOND, ..Timing::default() };
+    let mut book = TestBook::new(timing, Duration::ZERO, now);
+    let table = || vec![shared("table")];
+    book.want(present("a", &[80]), 1, table());
+    let is_due = end.is_some() && waits.is_none();
+    pass(&mut book, "table", now, vec![done("a")], &ending(end.unwrap_or(End::Done), &[]));
+    if !is_due {
+        book.want(present("a", &[81]), 2, table());
+    }
+    let then = now + after * SECOND;
+    match (book.begin(&name("table"), then), waits) {
+        (Turn::Pass(_), None) => {}
+        (Turn::Wait(pause), Some(waits)) => {
+            assert_eq!(pause, Duration::from_secs(waits));
+            let Turn::Pass(job) = book.begin(&name("table"), then + pause) else {
+                panic!("not forgotten");
+            };
+            assert_eq!((seen(&job), job.cause), (vec!["a present".to_owned()], Cause::Changed));
+        }
+        (turn, _) => panic!("{turn:?}"),
+    }
+}
+
+fn later(seconds: u64) -> End {
+    End::Later { again: Duration::from_secs(seconds), waits_for: vec!["something".to_owned()] }
+}
+
+/// Who waits for the first of something makes the unit urgent, though the others are not asked again.
+#[tokio::test(start_paused = true)]
+async fn one_who_waits_makes_a_unit_urgent_that_is_woken_already() {
+    let mut book = book();
+    let urgency = |news: News| news.wakes[0].urgency;
+    let served = |uid: &str| {
+        let hostname = IngressAddress::Hostname("a.example".to_owned());
+        let point = IngressPoint { address: hostname, mode: None, ports: Vec::new() };
+        let identity = crate::cloud::Identity { ingress: vec![point], ..identity(id(uid)) };
+        Want::Present(Arc::new(LoadBalancerSpec {
+            identity: Arc::new(identity),
+            ..spec(id(uid), &[80])
+        }))
+    };
+    let table = || vec![shared("table")];
+    assert_eq!(urgency(book.want(served("a"), 1, table())), Urgency::Refresh);
+    assert_eq!(urgency(book.want(present("b", &[80]), 1, table())), Urgency::Initialize);
+    assert_eq!(urgency(book.want(served("c"), 1, table())), Urgency::Refresh);
+    let job = begin(&mut book, "table", Instant::now()).unwrap();
+    assert_eq!(job.urgency, Urgency::Initialize);
+}
+
+/// A look that was not believed is repeated when it would be; where that fails, as any failure is.
+#[tokio::test(start_paused = true)]
+async fn a_doubt_is_no_reason_to_repeat_what_fails_at_once() {
+    let (lag, now) = (3 * SECOND, Instant::now());
+    let mut book = Book::new(Timing::default(), lag, now);
+    book.want(absent("a"), 0, vec![shared("wall")]);
+    let doubted = pass(&mut book, "wall", now, vec![empty("a")], &ending(End::Done, &[]));
+    assert_eq!(doubted.after, lag);
+    let failed = ending(End::Failed(error(Kind::Unavailable)), &[]);
+    let pauses = [1, 2].map(|_| pass(&mut book, "wall", now + lag, Vec::new(), &failed).after);
+    assert_eq!(pauses, [5 * SECOND, 10 * SECOND]);
+}

@@ -213,6 +213,14 @@ fn a_route_that_was_seen_to_be_missing_and_cannot_be_made_is_told() {
 }
 
 #[test]
+fn a_route_that_is_there_is_told_whatever_else_cannot_be_done() {
+    for said_before in [node(), said(node(), ConditionStatus::True, NO_ROUTE_CREATED)] {
+        let known = troubled_by(Kind::PermissionDenied, true, done());
+        assert_eq!(status(&decided(&said_before, &good(), Some(&known))), REACHABLE);
+    }
+}
+
+#[test]
 fn ranges_that_cannot_be_had_are_told_whatever_is_known() {
     for known in [None, Some(done())] {
         let both = Ranges { faults: faulty().faults, ..good() };

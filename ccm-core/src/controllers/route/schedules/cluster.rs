@@ -112,8 +112,13 @@ impl State {
         node.version = Version::new(&self.version.to_string());
         let (at, version) = (self.now(), node.version.clone());
         self.log.push(Told { at, name: node.name.clone(), node: Some(node.clone()) });
-        self.nodes.insert(node.name.clone(), node);
-        self.reckon();
+        let asks =
+            |node: &Node| (node.uid.clone(), node.pod_cidrs.clone(), node.provider_id.clone());
+        let asked = asks(&node);
+        let before = self.nodes.insert(node.name.clone(), node);
+        if before.is_none_or(|before| asks(&before) != asked) {
+            self.reckon();
+        }
         sim.bell.notify_one();
         version
     }

@@ -18,6 +18,9 @@ pub(super) type Verdict = Result<(), String>;
 /// Writes of one Node in a minute that nothing but a loop exceeds.
 const MOST_WRITES: usize = 20;
 
+/// Passes over a unit in a minute, beside those for changes, that nothing but a loop exceeds.
+const MORE_PASSES: usize = 30;
+
 /// How far what the controller goes by may be behind: the watch, and writes that it waits for.
 fn slack(state: &State) -> Ms {
     let writes = if state.setup.api_faults > 0 { 90_000 } else { 0 };
@@ -63,8 +66,10 @@ pub(super) fn passes_are_kept_apart(
     if !last.is_open && apart < spacing {
         return Err(format!("passes_are_kept_apart: {unit} after {apart} ms"));
     }
-    if apart < 50 {
-        return Err(format!("no_hot_loop: {unit} after {apart} ms"));
+    let spaced = usize::try_from(60_000 / spacing).expect("a few");
+    let lately = last.lately.iter().filter(|at| **at + 60_000 > began).count();
+    if lately > spaced + MORE_PASSES {
+        return Err(format!("no_hot_loop: {unit} {lately} times in a minute"));
     }
     Ok(())
 }
@@ -147,7 +152,7 @@ pub(super) fn what_is_told_is_true(
             let is_harmed = super::cluster::ranges(node).iter().any(|it| state.harmed.contains(it));
             let was_right = state.last_right.get(uid).is_some_and(|last| *last >= since);
             let is_dead = node.provider_id.as_ref().is_some_and(|id| state.dead.contains(id));
-            if was_right || is_harmed || is_dead {
+            if was_right || is_harmed || is_dead || state.was_asked_otherwise(node, since) {
                 Ok(())
             } else {
                 Err(format!("who_is_called_reachable_is_so: {uid}"))
@@ -158,7 +163,7 @@ pub(super) fn what_is_told_is_true(
             let says = node.network_unavailable.as_ref();
             let says_so = says.is_some_and(|it| it.status == ConditionStatus::False);
             let is_whole = state.good(node).len() == node.pod_cidrs.len();
-            if is_reached && says_so && is_whole && !state.harmed_lately(node, since) {
+            if is_reached && says_so && is_whole && !state.was_asked_otherwise(node, since) {
                 Err(format!("who_is_reached_is_not_doubted: {uid}"))
             } else {
                 Ok(())
@@ -181,8 +186,8 @@ pub(super) fn writes_are_few(state: &State, uid: &Uid) -> Verdict {
 }
 
 impl State {
-    /// Whether the claims on the Node's ranges have changed since then.
-    fn harmed_lately(&self, node: &Node, since: Ms) -> bool {
+    /// Whether something else had to be wanted for the Node since then.
+    fn was_asked_otherwise(&self, node: &Node, since: Ms) -> bool {
         self.forms_since(&node.uid, since).count() > 1
     }
 }

@@ -103,8 +103,13 @@ struct Watch {
 impl Watch {
     async fn run(self) {
         if self.setup.is(Mutant::ListedTooEarly) {
-            self.nodes.take(Event::InitDone, &mut HashSet::new());
-            sleep(Duration::from_secs(1)).await;
+            let first = self.sim.lock().nodes.values().next().cloned();
+            let mut seen: HashSet<_> = first.iter().map(|node| node.name.clone()).collect();
+            if let Some(first) = first {
+                self.nodes.apply(self.shown(first));
+            }
+            self.nodes.take(Event::InitDone, &mut seen);
+            sleep(Duration::from_secs(3)).await;
         }
         let mut next = self.list();
         loop {
@@ -159,7 +164,8 @@ impl Watch {
         }
         if self.setup.is(Mutant::NewestHasIt) {
             let age = node.created.duration_since(std::time::UNIX_EPOCH).expect("later");
-            node.created = std::time::UNIX_EPOCH + (Duration::from_hours(1_000_000) - age);
+            node.created =
+                std::time::UNIX_EPOCH + Duration::from_hours(1_000_000).saturating_sub(age);
         }
         node
     }

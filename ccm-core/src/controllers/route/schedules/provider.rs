@@ -21,7 +21,7 @@ use crate::cloud::{
 use crate::converge::PASS_LIMIT;
 
 /// How long a plan waits for a machine that is gone.
-const WAIT: Duration = Duration::from_mins(2);
+const WAIT: Duration = Duration::from_mins(10);
 
 /// Finds and makes routes in the cloud.
 #[derive(Debug)]
@@ -50,6 +50,10 @@ impl Seen {
         let everywhere = setup.is(Mutant::OutsideIsOurs);
         let inside = self.routes.values().filter(move |it| everywhere || is_inside(it.to));
         inside.filter_map(|route| Some((route.owner()?, route)))
+    }
+
+    fn has(&self, uid: &Uid, to: IpNet) -> bool {
+        self.routes.values().any(|route| route.to == to && route.owner() == Some(uid))
     }
 
     /// Who asks for this destination.
@@ -127,18 +131,13 @@ impl Provider {
     fn surplus(&self, seen: &Seen) -> BTreeSet<(IpNet, Uid)> {
         let is_surplus = |(owner, route): &(&Uid, &Route)| {
             let is_wanted_by = |uid: &Uid| matches!(&seen.handed[uid], Form::Routes { to, .. } if to.contains(&route.to));
+            let is_doubled = || seen.asks_for(route.to).is_some_and(|by| seen.has(by, route.to));
             match seen.handed.get(*owner) {
-                Some(Form::Kept) => {
-                    self.setup.is(Mutant::KeepIsAbsent)
-                        || seen.asks_for(route.to).is_some_and(|by| self.has(seen, by, route.to))
-                }
+                Some(Form::Kept) => self.setup.is(Mutant::KeepIsAbsent) || is_doubled(),
                 Some(Form::Routes { .. }) => !is_wanted_by(owner),
-                Some(Form::None) => true,
                 // Another's own, unless it doubles what is asked for here.
-                None if self.setup.style == Style::Own => {
-                    seen.asks_for(route.to).is_some_and(|by| self.has(seen, by, route.to))
-                }
-                None => true,
+                None if self.setup.style == Style::Own => is_doubled(),
+                Some(Form::None) | None => true,
             }
         };
         let mut surplus: BTreeSet<_> = seen
@@ -158,10 +157,6 @@ impl Provider {
         }
         surplus.retain(|_| !self.setup.is(Mutant::SurplusStays));
         surplus
-    }
-
-    fn has(&self, seen: &Seen, uid: &Uid, to: IpNet) -> bool {
-        seen.routes.values().any(|route| route.to == to && route.owner() == Some(uid))
     }
 
     fn stages(
@@ -285,15 +280,19 @@ impl Converge<RouteSpec> for Provider {
                 let is_open = was.as_ref().is_some_and(|was| was.life == self.life && was.is_open)
                     || !handed.values().any(|form| matches!(form, Form::Routes { .. }))
                     || state.setup.lag > 0 && handed.values().any(|form| *form == Form::None);
-                let looks = was.map_or(0, |was| was.looks);
-                let pass = Pass { life: self.life, began, is_open, looks, handed: handed.clone() };
+                state.made += 1;
+                let handed = handed.clone();
+                let mut lately = was.map_or(Vec::new(), |was| was.lately);
+                lately.retain(|at| *at + 60_000 > began);
+                lately.push(began);
+                let pass = Pass { life: self.life, began, is_open, lately, looks: 0, handed };
                 state.passes.insert(unit.clone(), pass);
             }
             let lag = state.setup.lag;
             let pass = state.passes.get_mut(&unit).expect("it is there");
-            pass.looks += u64::from(is_new);
+            pass.looks += 1;
             // What it has changed may not be seen, or may be changed again: that ends a pass.
-            pass.is_open |= !is_new && lag > 0;
+            pass.is_open |= pass.looks > if lag > 0 { 1 } else { 3 };
         }
         let looked = cx.call(Operation("List"), Bucket("reads"), self.sim.look()).await;
         if looked.is_err() {
@@ -324,6 +323,10 @@ impl Converge<RouteSpec> for Provider {
             for (want, it) in world.wants.iter().zip(&judged) {
                 if it.verdict != Verdict::Done {
                     state.say(|| format!("    {}: {:?}", want.id().uid, it.verdict));
+                    // Of a Node that this process has not known nothing but the UID is known.
+                    if *want.id().name == *want.id().uid.as_str() {
+                        state.figures.count("stray taken away");
+                    }
                 }
                 if it.waits {
                     state.figures.count("a machine that is gone is waited for");

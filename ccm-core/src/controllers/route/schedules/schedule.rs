@@ -115,9 +115,9 @@ async fn restart(sim: &Sim, process: Process) -> Process {
 /// Another program has the condition say what it wants, always and at once, until some time after the
 /// last act.
 async fn fight(sim: Sim) {
-    let end = sim.lock().setup.calm + 300_000;
+    let end = sim.lock().setup.calm + 120_000;
     while sim.lock().now() < end {
-        sleep(Duration::from_millis(700)).await;
+        sleep(Duration::from_millis(1500)).await;
         let mut state = sim.lock();
         let is_ours = |node: &&Node| {
             node.network_unavailable.as_ref().is_some_and(|it| &*it.reason != THEIRS)

@@ -25,6 +25,7 @@ pub(super) enum Style {
 
 /// How the schedule's cloud, cluster and process are.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each drawn on its own")]
 pub(super) struct Setup {
     pub(super) mutant: Option<Mutant>,
     pub(super) style: Style,

@@ -35,6 +35,9 @@ pub(super) struct Pass {
     pub(super) began: Ms,
     /// Whether the next one may come sooner than what is collected has it: it failed, or waits.
     pub(super) is_open: bool,
+    /// When this one and those before it began.
+    pub(super) lately: Vec<Ms>,
+    /// Looks in it.
     pub(super) looks: u64,
     pub(super) handed: BTreeMap<Uid, Form>,
 }
@@ -85,6 +88,8 @@ pub(super) struct State {
     /// Which process runs.
     pub(super) life: u32,
     pub(super) passes: BTreeMap<UnitName, Pass>,
+    /// Passes that were ever made.
+    pub(super) made: u64,
 }
 
 impl State {
@@ -207,6 +212,7 @@ impl Sim {
             writes: 0,
             life: 0,
             passes: BTreeMap::new(),
+            made: 0,
         };
         Self { state: Arc::new(Mutex::new(state)), bell: Arc::default() }
     }
