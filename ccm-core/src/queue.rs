@@ -78,6 +78,21 @@ impl<K: Clone + Eq + Ord + Hash> WorkQueue<K> {
         self.changed.notify_one();
     }
 
+    /// Waits until something is due, and takes nothing. One caller at a time.
+    pub async fn due(&self) {
+        loop {
+            let next = {
+                let mut state = self.state();
+                state.wake(Instant::now());
+                if !state.ready.is_empty() {
+                    return;
+                }
+                state.next_due()
+            };
+            self.changed_by(next).await;
+        }
+    }
+
     /// Waits until something is due and takes up to `most` keys, the most urgent first. Each is
     /// worked on until [`done`](Self::done) is called. One caller at a time.
     pub async fn take(&self, most: usize) -> Vec<K> {
@@ -92,13 +107,18 @@ impl<K: Clone + Eq + Ord + Hash> WorkQueue<K> {
                 }
                 state.next_due()
             };
-            match next {
-                None => self.changed.notified().await,
-                Some(due) => tokio::select! {
-                    () = self.changed.notified() => {}
-                    () = sleep_until(due) => {}
-                },
-            }
+            self.changed_by(next).await;
+        }
+    }
+
+    /// Waits until the queue has changed, or until then.
+    async fn changed_by(&self, due: Option<Instant>) {
+        match due {
+            None => self.changed.notified().await,
+            Some(due) => tokio::select! {
+                () = self.changed.notified() => {}
+                () = sleep_until(due) => {}
+            },
         }
     }
 
@@ -263,6 +283,20 @@ mod tests {
         queue.done(&"later");
         assert!(taken(&queue, 9).await.is_empty());
         assert_eq!(queue.take(9).await, ["later"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_due_is_waited_for_and_left_there() {
+        let queue = WorkQueue::default();
+        queue.add_after("a", Urgency::Refresh, SOON);
+        let start = Instant::now();
+        queue.due().await;
+        assert_eq!(start.elapsed(), SOON);
+        queue.due().await;
+        assert_eq!(taken(&queue, 9).await, ["a"]);
+        queue.add("a", Urgency::Refresh);
+        // It is worked on.
+        assert!(tokio::time::timeout(SOON, queue.due()).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]

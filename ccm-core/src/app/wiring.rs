@@ -1,6 +1,7 @@
 //! What the controllers are made from, and how they are started.
 
 mod node_ipam;
+mod volumes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ use crate::governor::Governor;
 use crate::report::Chain;
 use crate::telemetry::{
     CloudMetrics, ConvergeMetrics, IpamMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics,
-    RouteMetrics, ServiceMetrics,
+    RouteMetrics, ServiceMetrics, VolumeMetrics,
 };
 
 /// How long the provider may take to find its surroundings before it starts over.
@@ -51,6 +52,7 @@ const LIFECYCLE_SHORT: &str = "cloud-node-lifecycle";
 const SERVICE_SHORT: &str = "service";
 const NODE_IPAM_SHORT: &str = "nodeipam";
 const ROUTE_SHORT: &str = "route";
+const VOLUME_SHORT: &str = "cloud-volume";
 
 /// What is counted.
 pub(super) struct Metrics {
@@ -60,6 +62,7 @@ pub(super) struct Metrics {
     lifecycle: LifecycleMetrics,
     service: ServiceMetrics,
     route: RouteMetrics,
+    volume: VolumeMetrics,
     converge: ConvergeMetrics,
     ipam: IpamMetrics,
 }
@@ -77,6 +80,7 @@ impl Metrics {
             lifecycle: LifecycleMetrics::register(registry),
             service: ServiceMetrics::register(registry),
             route: RouteMetrics::register(registry),
+            volume: VolumeMetrics::register(registry),
             converge: ConvergeMetrics::register(registry),
             ipam: IpamMetrics::register(registry),
         }
@@ -89,7 +93,9 @@ impl Metrics {
 
     /// No controller runs yet.
     pub(super) fn nothing_runs(&self) {
-        for name in [NODE_SHORT, LIFECYCLE_SHORT, SERVICE_SHORT, ROUTE_SHORT, NODE_IPAM_SHORT] {
+        for name in
+            [NODE_SHORT, LIFECYCLE_SHORT, SERVICE_SHORT, ROUTE_SHORT, NODE_IPAM_SHORT, VOLUME_SHORT]
+        {
             self.process.runs(name, false);
         }
     }
@@ -142,6 +148,8 @@ impl Controllers<'_> {
             None
         };
         let routing = self.routing(&nodes, &governor)?;
+        let labelling = cloud.volumes().map(|volumes| self.labelling(volumes, &governor));
+        let labelling = labelling.transpose()?;
 
         self.start_node_ipam(&nodes, Some(&fleet), connected.clone(), tasks, checks)?;
         let client = self.cluster.client("shared-informers")?;
@@ -159,7 +167,7 @@ impl Controllers<'_> {
         let balancing = balancing.map(|(services, controller)| {
             let health = Arc::clone(&controller);
             checks.add(controller::SERVICE, Scope::Live, move || health.check());
-            let stop = stop.clone();
+            let (client, stop) = (client.clone(), stop.clone());
             tasks.spawn("services", async move { services.run(client, stop).await });
             controller
         });
@@ -167,6 +175,13 @@ impl Controllers<'_> {
             let health = Arc::clone(routing);
             checks.add(controller::ROUTE, Scope::Live, move || health.check());
         }
+        let labelling = labelling.map(|(volumes, controller)| {
+            let health = Arc::clone(&controller);
+            checks.add(controller::VOLUME, Scope::Live, move || health.check());
+            let stop = stop.clone();
+            tasks.spawn("volumes", async move { volumes.run(client, stop).await });
+            controller
+        });
         let process = self.metrics.process.clone();
         let needs = needs.clone();
         let reader = self.cluster.client("cluster-facts")?;
@@ -195,7 +210,14 @@ impl Controllers<'_> {
             let nodes = async {
                 futures::join!(initialiser.run(stop.clone()), lifecycle.run(stop.clone()))
             };
-            futures::join!(nodes, balance, route);
+            let label = async {
+                if let Some(labelling) = labelling {
+                    runs(VOLUME_SHORT, true);
+                    labelling.run(stop.clone()).await;
+                    runs(VOLUME_SHORT, false);
+                }
+            };
+            futures::join!(nodes, balance, route, label);
             runs(NODE_SHORT, false);
             runs(LIFECYCLE_SHORT, false);
         });

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::num::NonZeroUsize;
 
 use async_trait::async_trait;
 
 use super::call::Read;
 use super::error::CloudError;
-use super::instance::Observation;
+use super::instance::{Batching, Observation};
 use super::names::{Region, Uid, Zone};
+
+/// Volumes in one question, where the provider says nothing else.
+const HUNDRED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
 
 /// A `PersistentVolume`'s volume, as its owner named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +37,11 @@ pub enum VolumeSource {
     },
     /// One of the old in-tree sources, e.g. `awsElasticBlockStore`.
     InTree {
-        /// The field's name under `spec`.
+        /// The field's name under `spec`: `awsElasticBlockStore`, `gcePersistentDisk`,
+        /// `azureDisk`, `cinder` or `vsphereVolume`.
         field: &'static str,
-        /// What it names: a volume ID, a disk name, a URI.
+        /// What it names: a volume ID, a disk name, a URI, in each shape in which users ever
+        /// wrote it.
         handle: String,
     },
 }
@@ -52,12 +58,23 @@ pub struct Topology {
 /// Where volumes are.
 #[async_trait]
 pub trait Volumes: fmt::Debug + Send + Sync + 'static {
-    /// Whether this volume is of this cloud. Pure.
+    /// Whether this volume is of this cloud: its CSI driver or its in-tree source is the cloud's
+    /// own. Whether anything is to be said on it is the framework's question. Pure.
     fn owns(&self, volume: &VolumeRef) -> bool;
+
+    /// How many volumes to ask about at once. The framework collects questions accordingly and
+    /// never hands over more. No cloud that we know takes fewer than a hundred IDs.
+    fn batching(&self) -> Batching {
+        Batching::UpTo(HUNDRED)
+    }
 
     /// Zones and region of each volume; as many answers as questions, in their order. The rules
     /// about absence, errors, repetition and cancellation are those of
     /// [`Instances::describe`](super::Instances::describe).
+    ///
+    /// A handle that cannot be a volume's is
+    /// [`Kind::InvalidConfiguration`](super::Kind::InvalidConfiguration), for that volume alone. An
+    /// answer holds for as long as the `PersistentVolume` does: it is not asked for again.
     async fn topology(
         &self,
         cx: &Read,

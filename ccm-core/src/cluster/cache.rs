@@ -13,6 +13,7 @@ use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -32,6 +33,13 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// which is how long new nodes would wait once an API server is back; one request in this time, from
 /// one process, hurts none.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The longest pause where the API server denies the right to look. That is not put right by itself,
+/// and each try is a line in the log.
+const LONGEST_PAUSE_WHEN_DENIED: Duration = Duration::from_secs(30);
+
+/// Denials in a row that may be the API server's own start: its rules are not in yet.
+const EARLY_DENIALS: u32 = 4;
 
 /// A kind of object as we keep it: trimmed to what controllers read.
 pub trait Cached: Send + Sync + Sized + 'static {
@@ -208,6 +216,7 @@ impl<T: Cached> Cache<T> {
         pin_mut!(events);
         let kind = <T::Wire as kube::Resource>::plural(&());
         let mut seen = HashSet::new();
+        let mut denials = 0;
         loop {
             let event = tokio::select! {
                 biased;
@@ -215,15 +224,29 @@ impl<T: Cached> Cache<T> {
                 event = events.next() => event,
             };
             match event {
-                Some(Ok(event)) => self.take(event, &mut seen),
-                Some(Err(err)) => warn!(error = %Chain(&err), "{kind} cannot be watched"),
+                Some(Ok(event)) => {
+                    // A list begins before it is denied.
+                    if !matches!(event, watcher::Event::Init) {
+                        denials = 0;
+                    }
+                    self.take(event, &mut seen);
+                }
+                Some(Err(err)) => {
+                    warn!(error = %Chain(&err), "{kind} cannot be watched");
+                    denials = if is_denied(&err) { denials + 1 } else { 0 };
+                    // Others are watched meanwhile.
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = sleep(pause_after(denials)) => {}
+                    }
+                }
                 None => return,
             }
         }
     }
 
     /// Takes one event. During a list, `seen` collects who is in it; what is not in it is gone.
-    pub(super) fn take(&self, event: watcher::Event<T::Wire>, seen: &mut HashSet<T::Key>) {
+    pub(crate) fn take(&self, event: watcher::Event<T::Wire>, seen: &mut HashSet<T::Key>) {
         match event {
             watcher::Event::Init => seen.clear(),
             watcher::Event::InitApply(wire) => {
@@ -255,6 +278,26 @@ impl<T: Cached> Cache<T> {
                 }
             }
             watcher::Event::Delete(wire) => self.delete(&T::key_of(&wire)),
+        }
+    }
+}
+
+/// Whether we have no right to look.
+fn is_denied(err: &watcher::Error) -> bool {
+    match err {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.code == 403,
+        _ => false,
+    }
+}
+
+/// What is added to the pause of the watch after so many denials in a row.
+fn pause_after(denials: u32) -> Duration {
+    match denials.checked_sub(EARLY_DENIALS) {
+        None => Duration::ZERO,
+        Some(more) => {
+            LONGEST_PAUSE.saturating_mul(2_u32.saturating_pow(more)).min(LONGEST_PAUSE_WHEN_DENIED)
         }
     }
 }
@@ -302,6 +345,17 @@ mod tests {
         }
         nodes.take(watcher::Event::InitDone, &mut seen);
         std::mem::take(&mut *told.lock().unwrap())
+    }
+
+    #[test]
+    fn a_right_that_is_missing_is_asked_for_ever_more_slowly() {
+        let pauses: Vec<_> = (0..10).map(|denials| pause_after(denials).as_secs()).collect();
+        assert_eq!(pauses, [0, 0, 0, 0, 2, 4, 8, 16, 30, 30]);
+        let denied = |code| {
+            let status = kube::core::Status { code, ..kube::core::Status::default() };
+            is_denied(&watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status))))
+        };
+        assert!(denied(403) && !denied(401) && !denied(503));
     }
 
     #[test]

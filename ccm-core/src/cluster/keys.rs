@@ -63,6 +63,9 @@ pub const EXCLUDE_FROM_LB: &str = "node.kubernetes.io/exclude-from-external-load
 /// Taint of a Node that the cluster autoscaler is about to delete.
 pub const TAINT_TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 
+/// Annotation of a `PersistentVolume` that a provisioner made: the provisioner's name.
+pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
+
 /// Controllers by their canonical names, which never change.
 pub mod controller {
     /// Initialises nodes and keeps them up to date.

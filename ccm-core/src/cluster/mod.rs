@@ -15,3 +15,5 @@ pub mod pairs;
 pub mod rights;
 pub mod service;
 pub mod services;
+pub mod volume;
+pub mod volumes;

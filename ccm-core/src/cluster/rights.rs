@@ -15,6 +15,7 @@ pub fn in_cluster(needs: &Needs) -> Vec<PolicyRule> {
         rule("", "services", &["list", "watch"]),
         // Finalizers and annotations go this way too: no right to change what users ask for.
         rule("", "services/status", &["patch"]),
+        rule("", "persistentvolumes", &["list", "watch", "patch"]),
         rule("", "events", &["create", "patch"]),
     ];
     if needs.kube_system_uid {

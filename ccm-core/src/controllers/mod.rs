@@ -3,6 +3,8 @@
 //! the module itself (queue, wiring).
 
 mod known;
+mod label;
+mod memory;
 mod network;
 pub mod node;
 pub mod node_ipam;
@@ -13,6 +15,8 @@ pub mod route;
 #[cfg(test)]
 mod schedules;
 pub mod service;
+pub mod volume;
+mod waiting;
 mod write;
 
 pub use write::WriteClient;

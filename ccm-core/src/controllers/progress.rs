@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// Nothing that a group waits for takes as long: every request has a deadline of seconds.
 const TOO_LONG: Duration = Duration::from_mins(10);
 
-/// When a group of nodes was last begun or finished, while there is one under way.
+/// When a group of objects was last begun or finished, while there is one under way.
 #[derive(Debug, Default)]
 pub(super) struct Progress(Mutex<Option<Instant>>);
 
@@ -24,7 +24,7 @@ impl Progress {
         let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match since.map(|since| since.elapsed()) {
             Some(stuck) if stuck > TOO_LONG => {
-                Err(format!("no group of nodes was finished for {} s", stuck.as_secs()))
+                Err(format!("no group of objects was finished for {} s", stuck.as_secs()))
             }
             _ => Ok(()),
         }

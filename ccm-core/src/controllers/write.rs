@@ -44,6 +44,19 @@ pub(super) async fn patch_status(
     version(client, request).await
 }
 
+/// Sends a merge of the main resource of an object in this collection. Gives its new version.
+pub(super) async fn patch_merge(
+    client: &Client,
+    collection: &str,
+    name: &str,
+    patch: Value,
+) -> kube::Result<Version> {
+    let request = Request::new(collection)
+        .patch(name, &params(), &Patch::Merge(patch))
+        .map_err(kube::Error::BuildRequest)?;
+    version(client, request).await
+}
+
 /// Sends a JSON Patch of a Node's main resource. Gives the Node's new version.
 pub(super) async fn patch_main(
     client: &Client,

@@ -22,7 +22,8 @@ const MOST_STAGES: usize = 100;
 const MOST_CONFLICTS: u32 = 5;
 
 /// Pauses before looks that still show what was there before a change: clouds answer reads from copies
-/// that lag behind. After the last of them the plan itself is at fault.
+/// that lag behind. After the last of them, and the time that the provider says, the plan itself is at
+/// fault.
 const LAGS: [Duration; 4] = [
     Duration::from_millis(250),
     Duration::from_millis(500),
@@ -169,7 +170,8 @@ impl<S: Spec> Attempt<'_, S> {
         let mut sent: HashSet<AnyChange> = HashSet::new();
         let mut tolerated: HashSet<AnyChange> = HashSet::new();
         let mut conflicts = 0;
-        let mut lags = LAGS.into_iter();
+        let rest = self.converger.lag().saturating_sub(LAGS.iter().sum());
+        let mut lags = LAGS.into_iter().chain((!rest.is_zero()).then_some(rest));
         let mut known: Option<AnyObserved> = None;
         for _ in 0..MOST_STAGES {
             let cx = self.around.leave();

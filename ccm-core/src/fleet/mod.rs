@@ -388,10 +388,10 @@ impl Answer {
 }
 
 /// One observation for each question, or an error.
-fn as_asked(
-    answer: Result<Vec<Observation>, CloudError>,
+pub(crate) fn as_asked<T>(
+    answer: Result<Vec<Observation<T>>, CloudError>,
     questions: usize,
-) -> Result<Vec<Observation>, CloudError> {
+) -> Result<Vec<Observation<T>>, CloudError> {
     let observations = answer?;
     if observations.len() == questions {
         return Ok(observations);

@@ -171,7 +171,7 @@ async fn while_nodes_join_one_by_one_calls_are_shared() {
 
 #[test]
 fn an_answer_of_the_wrong_length_is_doubt() {
-    let err = as_asked(Ok(vec![Observation::Gone(Evidence::Absent)]), 2).unwrap_err();
+    let err = as_asked(Ok(vec![Observation::<Instance>::Gone(Evidence::Absent)]), 2).unwrap_err();
     assert_eq!(err.kind(), Kind::Internal);
 }
 

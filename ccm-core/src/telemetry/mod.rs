@@ -11,6 +11,7 @@ mod node_lifecycle;
 mod process;
 mod route;
 mod service;
+mod volume;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -24,6 +25,7 @@ pub use self::node_lifecycle::LifecycleMetrics;
 pub use self::process::ProcessMetrics;
 pub use self::route::RouteMetrics;
 pub use self::service::ServiceMetrics;
+pub use self::volume::VolumeMetrics;
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 

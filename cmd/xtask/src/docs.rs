@@ -10,7 +10,7 @@ use ccm_core::cloud::annotations::reference;
 use ccm_core::cloud::{Bucket, Effect, Kind, Operation};
 use ccm_core::telemetry::{
     CloudMetrics, ConvergeMetrics, IpamMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics,
-    RouteMetrics, ServiceMetrics,
+    RouteMetrics, ServiceMetrics, VolumeMetrics,
 };
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -130,6 +130,7 @@ fn metrics() -> Result<Vec<Metric>, Error> {
     let service = ServiceMetrics::register(&mut registry);
     let converge = ConvergeMetrics::register(&mut registry).of("load_balancer");
     let route = RouteMetrics::register(&mut registry);
+    let volume = VolumeMetrics::register(&mut registry);
     let process = ProcessMetrics::register(&mut registry);
     let ipam = IpamMetrics::register(&mut registry);
     let range = "10.244.0.0/16".parse()?;
@@ -160,6 +161,9 @@ fn metrics() -> Result<Vec<Metric>, Error> {
     route.synced("periodic", "noop");
     route.nodes("Reachable", 1);
     route.refused("forbidden");
+    volume.written("both", Duration::ZERO);
+    volume.waiting("VolumeNotFound", 1);
+    volume.refused("forbidden");
     converge.begun();
     converge.units(0);
     converge.ended("Done", Duration::ZERO);

@@ -285,7 +285,11 @@ fn pod_cidrs(record: &api::Instance) -> Result<PodCidrs, CloudError> {
             format!("the cloud gives {} more than one pod range of one family", record.id);
         return Err(CloudError::new(Kind::Internal, message));
     }
-    Ok(if ranges.is_empty() { PodCidrs::Unsaid } else { PodCidrs::Ranges(ranges.clone()) })
+    if ranges.is_empty() {
+        return Ok(PodCidrs::Unsaid);
+    }
+    // The cloud keeps them as they were written; a Node takes none with host bits.
+    Ok(PodCidrs::Ranges(ranges.iter().map(IpNet::trunc).collect()))
 }
 
 /// What cannot be the value of a label is left out: the API server would refuse the node with it,

@@ -163,8 +163,22 @@ pub async fn a_running_instance_fits_into_a_node(harness: &impl Harness) {
         PodCidrs::Ranges(ranges) => {
             let v4 = ranges.iter().filter(|range| matches!(range, IpNet::V4(_))).count();
             assert!(v4 <= 1 && ranges.len() - v4 <= 1, "two ranges of one family: {ranges:?}");
+            let are_canonical = ranges.iter().all(|range| *range == range.trunc());
+            assert!(are_canonical, "a range with host bits: {ranges:?}");
         }
         PodCidrs::Unsaid | PodCidrs::MaskSizes { .. } => {}
+    }
+}
+
+/// A node's range is written once and stays: a second answer must not be another.
+pub async fn pod_ranges_are_the_same_each_way(harness: &impl Harness) {
+    let (node, instance) = joined(harness).await;
+    if instance.pod_cidrs == PodCidrs::Unsaid {
+        not_offered("to give pod ranges to instances");
+    }
+    for how in BOTH {
+        let got = present(harness, how, &node).await.pod_cidrs;
+        assert_eq!(got, instance.pod_cidrs, "{how:?}: other pod ranges");
     }
 }
 

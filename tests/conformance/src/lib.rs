@@ -9,17 +9,24 @@ pub mod load_balancers;
 mod outcome;
 mod report;
 mod rig;
+pub mod routes;
+mod routing;
 mod run;
 mod service;
+pub mod volumes;
 
 pub use ask::leave;
 pub use balancing::{Cluster, LoadBalancerHarness, WriteFault};
 pub use harness::{Fault, Harness, Unsupported};
 pub use outcome::{Outcome, not_offered};
-pub use report::{Behaviour, Line, Report, of_instances, of_load_balancers, publish};
-pub use rig::{Cut, Rig};
+pub use report::{
+    Behaviour, Line, Report, of_instances, of_load_balancers, of_routes, of_volumes, publish,
+};
+pub use rig::{Cut, Rig, RouteRig, RoutedNode};
+pub use routing::{Path, Placed, ReadFault, RouteHarness, RouteMark};
 pub use run::{TIME_LIMIT, run};
 pub use service::{Mistake, Service, Variant, tcp};
+pub use volumes::VolumeHarness;
 
 /// Makes one test of each behaviour of a capability, in a module of the capability's name.
 ///

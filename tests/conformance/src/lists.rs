@@ -13,6 +13,7 @@ macro_rules! __list {
             a_question_that_is_dropped_does_no_harm
             a_running_instance_is_present
             a_running_instance_fits_into_a_node
+            pod_ranges_are_the_same_each_way
             asking_by_provider_id_finds_the_same_instance
             a_provider_id_outweighs_the_name
             a_malformed_provider_id_is_unknown_alone
@@ -74,6 +75,63 @@ macro_rules! __list {
             a_process_that_dies_at_every_change_gets_there
         }
     };
+    (routes, { $($to:tt)+ } { $($given:tt)* }) => {
+        $($to)+! { $($given)*
+            a_new_node_is_routed
+            a_node_of_two_families_gets_both
+            nothing_is_sent_when_nothing_differs
+            a_restart_sends_nothing
+            a_node_that_goes_leaves_nothing
+            taking_away_what_was_never_made_sends_nothing
+            a_node_can_come_back
+            another_range_is_followed
+            a_node_without_ranges_has_no_routes
+            another_machine_is_followed
+            a_route_to_a_lost_machine_is_repaired
+            a_route_to_a_lost_machine_goes_with_its_node
+            a_range_passes_to_another_node
+            many_nodes_are_routed
+            plans_do_not_depend_on_the_order
+            what_is_planned_is_what_is_sent
+            a_change_is_one_request_at_most
+            what_another_program_left_is_taken_over
+            what_leads_elsewhere_is_set_right
+            what_is_kept_loses_nothing
+            routes_of_others_are_left_alone
+            a_foreign_route_in_the_way_stops_that_node_alone
+            routes_outside_the_clusters_ranges_are_left_alone
+            another_clusters_routes_are_left_alone
+            the_inventory_is_complete_and_only_ours
+            routes_of_unknown_nodes_go_when_they_are_to_go
+            a_failing_node_stops_nobody_else
+            a_denied_change_says_so_and_heals
+            an_exhausted_quota_says_so_and_heals
+            an_outage_says_so_and_heals
+            throttled_changes_say_how_long_to_wait
+            a_lost_answer_does_no_harm
+            denied_looks_change_nothing
+            short_answers_change_nothing
+            a_short_answer_hides_nothing_that_is_to_go
+            what_somebody_else_changed_is_put_right
+            a_crash_while_making_leaves_no_trace
+            a_crash_while_changing_leaves_no_trace
+            a_crash_while_taking_away_leaves_no_trace
+        }
+    };
+    (volumes, { $($to:tt)+ } { $($given:tt)* }) => {
+        $($to)+! { $($given)*
+            volumes_are_answered_in_the_order_of_the_questions
+            no_volume_makes_no_call
+            many_volumes_are_answered
+            a_volume_says_from_where_it_is_reached
+            an_unknown_volume_is_absent
+            a_deleted_volume_is_gone
+            a_malformed_volume_is_unknown_alone
+            volumes_of_others_are_not_owned
+            denied_credentials_hide_no_volume
+            throttled_looks_at_volumes_say_the_wait
+        }
+    };
 }
 
 #[cfg(test)]
@@ -90,6 +148,12 @@ mod tests {
             include_str!("load_balancers/plans.rs"),
             include_str!("load_balancers/sharing.rs"),
             include_str!("load_balancers/targets.rs"),
+            include_str!("routes/crashes.rs"),
+            include_str!("routes/faults.rs"),
+            include_str!("routes/lifecycle.rs"),
+            include_str!("routes/ownership.rs"),
+            include_str!("routes/plans.rs"),
+            include_str!("volumes.rs"),
         ];
         let listed = include_str!("lists.rs");
         let names = written

@@ -10,7 +10,9 @@ use tokio::time::Instant;
 use crate::balancing::LoadBalancerHarness;
 use crate::harness::Harness;
 use crate::outcome::{Outcome, outcome_of};
+use crate::routing::RouteHarness;
 use crate::run::runtime;
+use crate::volumes::VolumeHarness;
 
 /// Behaviours that run at once, each against a harness of its own.
 const AT_ONCE: usize = 4;
@@ -48,6 +50,16 @@ pub fn of_instances<H: Harness>() -> Vec<Behaviour<H>> {
 /// All behaviours of load balancers.
 pub fn of_load_balancers<H: LoadBalancerHarness>() -> Vec<Behaviour<H>> {
     crate::__list! { load_balancers, { behaviours } { load_balancers } }
+}
+
+/// All behaviours of routes.
+pub fn of_routes<H: RouteHarness>() -> Vec<Behaviour<H>> {
+    crate::__list! { routes, { behaviours } { routes } }
+}
+
+/// All behaviours of volumes.
+pub fn of_volumes<H: VolumeHarness>() -> Vec<Behaviour<H>> {
+    crate::__list! { volumes, { behaviours } { volumes } }
 }
 
 /// What became of each behaviour. `Display` is for people, [`json`](Self::json) for programs.
@@ -140,14 +152,26 @@ pub fn publish(report: &Report) {
 /// capabilities and prints what became of each; see the crate's documentation.
 #[macro_export]
 macro_rules! report {
-    ($harness:expr, instances $(,)?) => {
-        $crate::__report! { $harness, $crate::of_instances() }
+    ($harness:expr, $($capability:ident),+ $(,)?) => {
+        $crate::__report! { $harness, $($crate::__of!($capability)),+ }
     };
-    ($harness:expr, load_balancers $(,)?) => {
-        $crate::__report! { $harness, $crate::of_load_balancers() }
+}
+
+/// Part of [`report!`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __of {
+    (instances) => {
+        $crate::of_instances()
     };
-    ($harness:expr, instances, load_balancers $(,)?) => {
-        $crate::__report! { $harness, $crate::of_instances(), $crate::of_load_balancers() }
+    (load_balancers) => {
+        $crate::of_load_balancers()
+    };
+    (routes) => {
+        $crate::of_routes()
+    };
+    (volumes) => {
+        $crate::of_volumes()
     };
 }
 

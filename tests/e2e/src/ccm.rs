@@ -25,8 +25,12 @@ pub enum Account {
     Second,
     /// One that may not delete Nodes.
     Undeleting,
+    /// One that knows nothing of `PersistentVolume`s.
+    Unlabelling,
     /// One that may only read, for plans.
     Reading,
+    /// The Go library's.
+    Peer,
 }
 
 /// How one is started.
@@ -146,12 +150,7 @@ impl Ccm {
             listener.local_addr().unwrap().port()
         });
         let mut command = Command::new(locate(PROGRAM));
-        command
-            .args(["--cloud-provider=sim", "-v=4"])
-            .arg(flag("--cloud-config", cloud_config))
-            .arg(flag("--kubeconfig", kubeconfig))
-            .arg(format!("--secure-port={}", port.unwrap_or(0)))
-            .args(setup.flags());
+        flags(&mut command, setup, port, kubeconfig, cloud_config);
         Self { process: Process::start(name, dir, &mut command), port }
     }
 
@@ -188,6 +187,29 @@ impl Ccm {
             .lines()
             .any(|line| line.starts_with("leader_election_master_status{") && line.ends_with(" 1"))
     }
+}
+
+/// What ours and the Go library are told alike.
+pub(crate) fn flags(
+    command: &mut Command,
+    setup: &Setup,
+    port: Option<u16>,
+    kubeconfig: &Path,
+    cloud_config: &Path,
+) {
+    command
+        .args(["--cloud-provider=sim", "-v=4"])
+        .arg(format!("--secure-port={}", port.unwrap_or(0)))
+        .arg(flag("--cloud-config", cloud_config))
+        .arg(flag("--kubeconfig", kubeconfig))
+        .args(&setup.flags);
+}
+
+/// The lines of a plan about changes in the cloud, in their order.
+pub fn in_the_cloud(plan: &Value) -> Vec<String> {
+    let groups = plan["cloud"].as_array().unwrap().iter();
+    let changes = groups.flat_map(|group| group["changes"].as_array().unwrap());
+    changes.map(|change| change["text"].as_str().unwrap().to_owned()).collect()
 }
 
 fn flag(name: &str, path: &Path) -> String {

@@ -28,6 +28,15 @@ pub(crate) fn without_deletion() -> [Grant; 2] {
     [Grant::ClusterRules(rules), for_lease]
 }
 
+/// All rights but those to `PersistentVolume`s, as a role from before there was a volume controller.
+pub(crate) fn without_volumes() -> [Grant; 2] {
+    let [in_cluster, for_lease] = least();
+    let Grant::ClusterRules(mut rules) = in_cluster else { return [in_cluster, for_lease] };
+    let is_of_volumes = |resource: &String| resource == "persistentvolumes";
+    rules.retain(|rule| !rule.resources.iter().flatten().any(is_of_volumes));
+    [Grant::ClusterRules(rules), for_lease]
+}
+
 /// Rights to read what the program reads, and no other: those that a plan needs.
 pub(crate) fn reading() -> [Grant; 1] {
     let mut rules = rights::in_cluster(&Needs::default());

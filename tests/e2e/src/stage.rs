@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use ccm_envtest::{ControlPlane, Options, ServiceAccountAccess};
+use ccm_envtest::{ControlPlane, Options, ServiceAccountAccess, peer};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Node};
 use kube::Api;
@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::rights::{self, NAMESPACE};
-use crate::services;
+use crate::{services, volumes};
 
 /// Clients live as long as the runtime in which they were made, so there is one for all tests.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
@@ -34,8 +34,9 @@ pub fn run(test: impl Future<Output = ()>) {
 pub(crate) struct Stage {
     pub(crate) control_plane: ControlPlane,
     /// `cloud-controller-manager`, another one with the same rights, to tell two replicas apart, one
-    /// that may not delete Nodes, and one that may only read.
-    pub(crate) accounts: [ServiceAccountAccess; 4],
+    /// that may not delete Nodes, one that knows nothing of volumes, one that may only read, and the Go
+    /// library's.
+    pub(crate) accounts: Box<[ServiceAccountAccess; 6]>,
 }
 
 /// Who else may be at work.
@@ -81,12 +82,14 @@ impl Stage {
         let account = async |name, grants: &[_]| {
             control_plane.service_account(NAMESPACE, name, grants).await.unwrap()
         };
-        let accounts = [
+        let accounts = Box::new([
             account("cloud-controller-manager", &rights::least()).await,
             account("cloud-controller-manager-2", &rights::least()).await,
             account("cloud-controller-manager-3", &rights::without_deletion()).await,
+            account("cloud-controller-manager-4", &rights::without_volumes()).await,
             account("reader", &rights::reading()).await,
-        ];
+            account(peer::CALLER, &peer::grants(NAMESPACE)).await,
+        ]);
         Self { control_plane, accounts }
     }
 
@@ -95,6 +98,7 @@ impl Stage {
         let (delete, all) = (DeleteParams::default(), ListParams::default());
         Api::<Node>::all(client.clone()).delete_collection(&delete, &all).await.unwrap();
         services::clear(client.clone()).await;
+        volumes::clear(client.clone()).await;
         for namespace in ["default", NAMESPACE] {
             let events = Api::<Event>::namespaced(client.clone(), namespace);
             events.delete_collection(&delete, &all).await.unwrap();

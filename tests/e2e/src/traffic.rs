@@ -62,6 +62,21 @@ impl Traffic {
         self.mutations().keep(|event| event.resource == "services" && event.name == name)
     }
 
+    /// Mutations of `PersistentVolume`s.
+    #[must_use]
+    pub fn volume_writes(&self) -> Self {
+        self.mutations().keep(|event| event.resource == "persistentvolumes")
+    }
+
+    /// Looks at `PersistentVolume`s: one, all, or from now on.
+    #[must_use]
+    pub fn volume_reads(&self) -> Self {
+        self.keep(|event| {
+            event.resource == "persistentvolumes"
+                && matches!(&*event.verb, "get" | "list" | "watch")
+        })
+    }
+
     /// Those with this answer.
     #[must_use]
     pub fn answered(&self, code: u16) -> Self {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ccm_envtest::kubelet::{Kubelet, register_many, set_ready, set_unknown};
-use ccm_envtest::{ControlPlane, ServiceAccountAccess};
+use ccm_envtest::{ControlPlane, ServiceAccountAccess, peer};
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Node};
@@ -16,12 +17,13 @@ use serde_json::Value;
 
 use crate::ccm::{self, Account, Ccm, Setup};
 use crate::cloud::{self, Cloud};
-use crate::process::{Signal, signal_process};
+use crate::process::{Process, Signal, signal_process};
 use crate::proxy::Proxy;
 use crate::rights::{LEASE, NAMESPACE};
 use crate::seen::Seen;
 use crate::stage::{Stage, Turn};
 use crate::traffic::Traffic;
+use crate::volumes::LEGACY_FIELD;
 use crate::wait::{SOON, wait_until};
 
 /// What the cluster is called in the cloud.
@@ -69,7 +71,8 @@ impl World {
         std::fs::create_dir(&dir).unwrap();
         let cloud = Cloud::start(&dir).await;
         let config = format!(
-            "endpoint: {}\ntoken: {}\nclusterID: {CLUSTER}\nlagSeconds: {}\n",
+            "endpoint: {}\ntoken: {}\nclusterID: {CLUSTER}\nlagSeconds: {}\n\
+             legacyVolumeField: {LEGACY_FIELD}\n",
             cloud.url(),
             cloud::TOKEN,
             options.lag
@@ -87,6 +90,16 @@ impl World {
     fn ccm_with(&self, setup: &Setup, kubeconfig: &Path) -> Ccm {
         let name = format!("ccm-{}", self.ccms.fetch_add(1, Ordering::Relaxed) + 1);
         Ccm::start(&name, &self.dir, setup, kubeconfig, &self.dir.join("cloud.yaml"))
+    }
+
+    /// Starts the Go library that ours stands in for, on the same cloud.
+    pub async fn peer(&self, setup: &Setup) -> Process {
+        let program = peer::locate().await.unwrap();
+        let name = format!("peer-{}", self.ccms.fetch_add(1, Ordering::Relaxed) + 1);
+        let kubeconfig = self.account(Account::Peer).kubeconfig();
+        let mut command = Command::new(program);
+        ccm::flags(&mut command, setup, None, kubeconfig, &self.dir.join("cloud.yaml"));
+        Process::start(&name, &self.dir, &mut command)
     }
 
     /// What a cloud-controller-manager would change: the exit code of its plan, and the plan.
@@ -111,12 +124,14 @@ impl World {
     }
 
     fn account(&self, account: Account) -> &ServiceAccountAccess {
-        let [first, second, undeleting, reading] = &self.stage().accounts;
+        let [first, second, undeleting, unlabelling, reading, peer] = &*self.stage().accounts;
         match account {
             Account::First => first,
             Account::Second => second,
             Account::Undeleting => undeleting,
+            Account::Unlabelling => unlabelling,
             Account::Reading => reading,
+            Account::Peer => peer,
         }
     }
 

@@ -13,7 +13,16 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{error::Error, toolchain::Toolchain};
+use crate::{
+    error::Error,
+    toolchain::{Recipe, Toolchain},
+};
+
+/// The module that pins what is built.
+const MODULE: [(&str, &str); 2] = [
+    ("go.mod", include_str!("../binaries/go.mod")),
+    ("go.sum", include_str!("../binaries/go.sum")),
+];
 
 /// The Kubernetes that is built. `binaries/go.mod` says the same, and a test holds them together.
 pub const KUBERNETES_VERSION: &str = "1.36.3";
@@ -56,7 +65,7 @@ impl Binary {
     }
 
     /// The Go package to build.
-    pub(crate) fn package(self) -> &'static str {
+    fn package(self) -> &'static str {
         match self {
             Self::Etcd => "go.etcd.io/etcd/server/v3",
             Self::KubeApiserver => "k8s.io/kubernetes/cmd/kube-apiserver",
@@ -66,13 +75,25 @@ impl Binary {
     }
 
     /// How long a build takes on two cores with nothing cached but the modules. Measured.
-    pub(crate) fn build_time(self) -> Duration {
+    fn build_time(self) -> Duration {
         Duration::from_secs(match self {
             Self::Etcd => 70,
             Self::KubeApiserver => 300,
             Self::Kubectl => 40,
             Self::KubeControllerManager => 90,
         })
+    }
+
+    fn recipe(self) -> Recipe {
+        let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+        Recipe {
+            name: self.name(),
+            folder: format!("kubernetes-{KUBERNETES_VERSION}-etcd-{ETCD_VERSION}-{os}-{arch}"),
+            files: &MODULE,
+            package: self.package(),
+            build_time: self.build_time(),
+            missing: |program, reason| Error::Missing { program, reason },
+        }
     }
 
     /// The program's path, links resolved.
@@ -97,7 +118,8 @@ impl Binary {
         {
             return Ok(path);
         }
-        Toolchain::of_this_user(self)?.built(self)
+        let recipe = self.recipe();
+        Toolchain::of_this_user(&recipe)?.built(&recipe)
     }
 
     /// `None` for what other projects do without: it is looked for as if the variable were not set.
@@ -202,5 +224,29 @@ mod tests {
         assert!(text.contains("/nonexistent, which has no kube-apiserver"), "{text}");
         let found = Binary::KubeControllerManager.in_assets(Path::new("/nonexistent")).unwrap();
         assert_eq!(found, None);
+    }
+
+    #[test]
+    fn another_version_is_another_folder() {
+        let key = Binary::Etcd.recipe().folder;
+        for part in [KUBERNETES_VERSION, ETCD_VERSION, std::env::consts::ARCH] {
+            assert!(key.contains(part), "{part} not in {key}");
+        }
+    }
+
+    #[test]
+    fn the_module_file_pins_the_versions_that_we_say() {
+        let go_mod = MODULE[0].1;
+        for line in [
+            format!("\tk8s.io/kubernetes v{KUBERNETES_VERSION} // indirect\n"),
+            format!("\tgo.etcd.io/etcd/server/v3 v{ETCD_VERSION} // indirect\n"),
+            format!("\ngo {GO_MINIMUM}.0\n"),
+        ] {
+            assert!(go_mod.contains(&line), "{line:?} is not in go.mod");
+        }
+        for binary in Binary::ALL {
+            let line = format!("\t{}\n", binary.package());
+            assert!(go_mod.contains(&line), "{binary} is no tool of go.mod");
+        }
     }
 }

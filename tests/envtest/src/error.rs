@@ -22,6 +22,18 @@ pub enum Error {
         reason: String,
     },
 
+    /// A program that can only be built, and is not.
+    #[error(
+        "no {program}: {reason}. Install Go {go} or newer (it is built once, then cached)",
+        go = crate::binaries::GO_MINIMUM
+    )]
+    MissingPeer {
+        /// The file's name.
+        program: &'static str,
+        /// What stands in the way.
+        reason: String,
+    },
+
     /// `KUBEBUILDER_ASSETS` is set to a folder that lacks a program which has to be there.
     #[error(
         "KUBEBUILDER_ASSETS is {folder}, which has no {program}: put it there, or unset the variable to have it built",

@@ -35,6 +35,7 @@ mod grant;
 mod guardian;
 mod instance;
 pub mod kubelet;
+pub mod peer;
 mod ports;
 mod process;
 mod record;

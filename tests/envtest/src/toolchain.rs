@@ -1,6 +1,6 @@
 //! Builds programs with Go, once for all checkouts and processes of a user.
 //!
-//! The module file is compiled in and written beside the result, so that a build needs no checkout and happens in a
+//! The module's files are compiled in and written beside the result, so that a build needs no checkout and happens in a
 //! folder without other Go files or a workspace around it.
 
 use std::{
@@ -14,13 +14,10 @@ use std::{
 };
 
 use crate::{
-    binaries::{Binary, ETCD_VERSION, GO_MINIMUM, KUBERNETES_VERSION},
+    binaries::{GO_MINIMUM, KUBERNETES_VERSION},
     error::{Context, Error},
     process::{POLL, command_line, tail},
 };
-
-const GO_MOD: &str = include_str!("../binaries/go.mod");
-const GO_SUM: &str = include_str!("../binaries/go.sum");
 
 /// Pause between two lines that say that a build still runs.
 const PROGRESS: Duration = Duration::from_secs(15);
@@ -30,6 +27,23 @@ const UNFINISHED: &str = ".unfinished";
 
 /// Lines of Go's output in an error.
 const TAIL_LINES: usize = 20;
+
+/// A program, and what it is built from.
+#[derive(Clone, Debug)]
+pub(crate) struct Recipe {
+    /// The file's name.
+    pub(crate) name: &'static str,
+    /// The folder in the cache. It names what is in it, so that another version is another folder.
+    pub(crate) folder: String,
+    /// Names and texts of the module's files.
+    pub(crate) files: &'static [(&'static str, &'static str)],
+    /// The Go package to build.
+    pub(crate) package: &'static str,
+    /// How long a build takes on two cores with nothing cached but the modules. Measured.
+    pub(crate) build_time: Duration,
+    /// What is to be said to somebody without Go.
+    pub(crate) missing: fn(program: &'static str, reason: String) -> Error,
+}
 
 /// Go, and where what it builds is kept.
 pub(crate) struct Toolchain {
@@ -41,27 +55,27 @@ pub(crate) struct Toolchain {
 }
 
 impl Toolchain {
-    /// Go from `PATH` and the user's cache folder; `binary` is what it is wanted for.
-    pub(crate) fn of_this_user(binary: Binary) -> Result<Self, Error> {
+    /// Go from `PATH` and the user's cache folder; the recipe is what it is wanted for.
+    pub(crate) fn of_this_user(recipe: &Recipe) -> Result<Self, Error> {
         let cache = cache_folder(|name| std::env::var_os(name))
-            .map_err(|reason| Error::Missing { program: binary.name(), reason })?;
+            .map_err(|reason| (recipe.missing)(recipe.name, reason))?;
         Ok(Self { go: "go".into(), script: None, cache })
     }
 
     /// The program from the cache; builds it if it is not there.
-    pub(crate) fn built(&self, binary: Binary) -> Result<PathBuf, Error> {
-        let folder = self.cache.join(cache_key());
-        let path = folder.join(binary.name());
+    pub(crate) fn built(&self, recipe: &Recipe) -> Result<PathBuf, Error> {
+        let folder = self.cache.join(&recipe.folder);
+        let path = folder.join(recipe.name);
         if path.is_file() {
             return Ok(path);
         }
-        self.check().map_err(|reason| Error::Missing { program: binary.name(), reason })?;
+        self.check().map_err(|reason| (recipe.missing)(recipe.name, reason))?;
 
         std::fs::create_dir_all(&folder).context(|| format!("creating {}", folder.display()))?;
-        let _lock = lock(&folder, binary)?;
+        let _lock = lock(&folder, recipe.name)?;
         // Somebody else may have built it while we waited.
         if !path.is_file() {
-            self.build(binary, &folder, &path)?;
+            self.build(recipe, &folder, &path)?;
         }
         Ok(path)
     }
@@ -97,22 +111,23 @@ impl Toolchain {
         if is_new_enough(&version) { Ok(()) } else { Err(format!("Go is {version:?}")) }
     }
 
-    fn build(&self, binary: Binary, folder: &Path, path: &Path) -> Result<(), Error> {
+    fn build(&self, recipe: &Recipe, folder: &Path, path: &Path) -> Result<(), Error> {
+        let name = recipe.name;
         let module = folder.join("module");
+        let write = |(name, text): &(&str, &str)| std::fs::write(module.join(name), text);
         std::fs::create_dir_all(&module)
-            .and_then(|()| std::fs::write(module.join("go.mod"), GO_MOD))
-            .and_then(|()| std::fs::write(module.join("go.sum"), GO_SUM))
+            .and_then(|()| recipe.files.iter().try_for_each(write))
             .context(|| format!("writing into {}", module.display()))?;
         // Under another name until it is whole: a build that is cut off leaves nothing that looks like a program.
         // We hold the lock, so what is there under such a name is from a build that was cut off.
         remove_unfinished(folder);
-        let unfinished = folder.join(format!("{binary}.{}{UNFINISHED}", std::process::id()));
-        let log = folder.join(format!("{binary}.log"));
-        let args = arguments(binary, &unfinished);
+        let unfinished = folder.join(format!("{name}.{}{UNFINISHED}", std::process::id()));
+        let log = folder.join(format!("{name}.log"));
+        let args = arguments(recipe.package, &unfinished);
 
         say(format_args!(
-            "building {binary} with Go, once, about {} on two cores, and as much again if modules have to be fetched",
-            Rough(binary.build_time())
+            "building {name} with Go, once, about {} on two cores, and as much again if modules have to be fetched",
+            Rough(recipe.build_time)
         ));
         let since = Instant::now();
         let out = File::create(&log).context(|| format!("creating {}", log.display()))?;
@@ -131,21 +146,21 @@ impl Toolchain {
             }
             if said.elapsed() >= PROGRESS {
                 said = Instant::now();
-                say(format_args!("building {binary}: {}", Rough(since.elapsed())));
+                say(format_args!("building {name}: {}", Rough(since.elapsed())));
             }
             wait_a_little();
         };
         if !status.success() {
             std::fs::remove_file(&unfinished).ok();
             return Err(Error::Build {
-                program: binary.name(),
+                program: name,
                 status: status.to_string(),
                 command: command_line(Path::new("go"), &args),
                 output: tail(&log, TAIL_LINES),
             });
         }
         std::fs::rename(&unfinished, path).context(|| format!("creating {}", path.display()))?;
-        say(format_args!("built {binary} in {}: {}", Rough(since.elapsed()), path.display()));
+        say(format_args!("built {name} in {}: {}", Rough(since.elapsed()), path.display()));
         Ok(())
     }
 }
@@ -157,12 +172,6 @@ fn cache_folder(var: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, Strin
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
         .ok_or("neither XDG_CACHE_HOME nor HOME says where to keep it")?;
     Ok(cache.join("ccm-rs").join("envtest"))
-}
-
-/// Names what is in the folder, so that another version is another folder.
-fn cache_key() -> String {
-    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-    format!("kubernetes-{KUBERNETES_VERSION}-etcd-{ETCD_VERSION}-{os}-{arch}")
 }
 
 /// `go1.26.8` and `go1.27rc1` are; `go1.25.9` and `devel` are not.
@@ -177,7 +186,7 @@ fn is_new_enough(version: &str) -> bool {
 }
 
 /// One build at a time. The system lets go of the lock when we end, however we do.
-fn lock(folder: &Path, binary: Binary) -> Result<File, Error> {
+fn lock(folder: &Path, name: &str) -> Result<File, Error> {
     let path = folder.join("lock");
     let what = || format!("locking {}", path.display());
     let file =
@@ -185,7 +194,7 @@ fn lock(folder: &Path, binary: Binary) -> Result<File, Error> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            say(format_args!("waiting for {binary}: another process is building"));
+            say(format_args!("waiting for {name}: another process is building"));
             file.lock().context(what)?;
         }
         Err(TryLockError::Error(err)) => return Err(err).context(what),
@@ -202,7 +211,7 @@ fn remove_unfinished(folder: &Path) {
 }
 
 /// Without the version flags `/version` says v0.0.0-master, and clients complain.
-fn arguments(binary: Binary, output: &Path) -> Vec<String> {
+fn arguments(package: &str, output: &Path) -> Vec<String> {
     const PACKAGE: &str = "k8s.io/component-base/version";
     let mut parts = KUBERNETES_VERSION.split('.');
     let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -217,7 +226,7 @@ fn arguments(binary: Binary, output: &Path) -> Vec<String> {
         ),
         "-o".to_owned(),
         output.display().to_string(),
-        binary.package().to_owned(),
+        package.to_owned(),
     ]
 }
 
@@ -284,28 +293,14 @@ mod tests {
         assert_eq!(found.ok().as_deref(), want.map(Path::new));
     }
 
-    #[test]
-    fn another_version_is_another_folder() {
-        let key = cache_key();
-        for part in [KUBERNETES_VERSION, ETCD_VERSION, std::env::consts::ARCH] {
-            assert!(key.contains(part), "{part} not in {key}");
-        }
-    }
-
-    #[test]
-    fn the_module_file_pins_the_versions_that_we_say() {
-        for line in [
-            format!("\tk8s.io/kubernetes v{KUBERNETES_VERSION} // indirect\n"),
-            format!("\tgo.etcd.io/etcd/server/v3 v{ETCD_VERSION} // indirect\n"),
-            format!("\ngo {GO_MINIMUM}.0\n"),
-        ] {
-            assert!(GO_MOD.contains(&line), "{line:?} is not in go.mod");
-        }
-        for binary in Binary::ALL {
-            let line = format!("\t{}\n", binary.package());
-            assert!(GO_MOD.contains(&line), "{binary} is no tool of go.mod");
-        }
-    }
+    const RECIPE: Recipe = Recipe {
+        name: "program",
+        folder: String::new(),
+        files: &[("go.mod", "module x\n")],
+        package: "example.org/program",
+        build_time: Duration::from_secs(1),
+        missing: |program, reason| Error::Missing { program, reason },
+    };
 
     /// A Go that notes each call and takes a while.
     fn fake(name: &str, version: &str, build: &str) -> (Toolchain, PathBuf) {
@@ -327,19 +322,21 @@ mod tests {
     fn two_who_need_it_at_once_build_it_once() {
         let (toolchain, folder) = fake("once", "go1.26.8", "echo program >\"$2\"");
         let paths = std::thread::scope(|scope| {
-            let build = || toolchain.built(Binary::Etcd).unwrap();
+            let build = || toolchain.built(&RECIPE).unwrap();
             let running = [scope.spawn(build), scope.spawn(build), scope.spawn(build)];
             running.map(|thread| thread.join().unwrap())
         });
         assert!(paths.iter().all(|path| std::fs::read_to_string(path).unwrap() == "program\n"));
         let calls = std::fs::read_to_string(folder.join("calls")).unwrap();
         assert_eq!(calls.lines().count(), 1, "{calls}");
-        assert!(calls.ends_with(" go.etcd.io/etcd/server/v3\n"), "{calls}");
+        assert!(calls.ends_with(" example.org/program\n"), "{calls}");
 
         let left = std::fs::read_dir(paths[0].parent().unwrap()).unwrap().flatten();
         let mut left: Vec<_> = left.map(|entry| entry.file_name()).collect();
         left.sort();
-        assert_eq!(left, ["etcd", "etcd.log", "lock", "module"]);
+        assert_eq!(left, ["lock", "module", "program", "program.log"]);
+        let module = paths[0].with_file_name("module").join("go.mod");
+        assert_eq!(std::fs::read_to_string(module).unwrap(), "module x\n");
         std::fs::remove_dir_all(folder).unwrap();
     }
 
@@ -347,34 +344,34 @@ mod tests {
     fn a_build_that_fails_leaves_no_program_and_says_what_go_said() {
         let (toolchain, folder) =
             fake("fails", "go1.26.8", "echo half >\"$2\"; echo no space >&2; exit 1");
-        let err = toolchain.built(Binary::Etcd).unwrap_err();
+        let err = toolchain.built(&RECIPE).unwrap_err();
         let Error::Build { output, command, .. } = &err else { panic!("{err}") };
         assert_eq!(output, "no space");
         assert!(command.starts_with("go build -mod=readonly -trimpath "), "{command}");
-        let kept = std::fs::read_dir(toolchain.cache.join(cache_key())).unwrap().flatten();
+        let kept = std::fs::read_dir(&toolchain.cache).unwrap().flatten();
         let names: Vec<_> = kept.map(|entry| entry.file_name()).collect();
         assert!(names.iter().all(|name| !name.to_string_lossy().ends_with(UNFINISHED)));
-        assert!(!names.iter().any(|name| name == "etcd"), "{names:?}");
+        assert!(!names.iter().any(|name| name == "program"), "{names:?}");
         std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
     fn without_a_fit_go_the_error_says_what_is_needed() {
         let (old, folder) = fake("old", "go1.25.9", "exit 1");
-        let err = old.built(Binary::Etcd).unwrap_err();
+        let err = old.built(&RECIPE).unwrap_err();
         assert!(
             matches!(&err, Error::Missing { reason, .. } if reason.contains("go1.25.9")),
             "{err}"
         );
         let none = Toolchain { go: folder.join("nothing").into(), script: None, ..old };
-        let err = none.built(Binary::Etcd).unwrap_err();
+        let err = none.built(&RECIPE).unwrap_err();
         assert!(err.to_string().contains("there is no go on PATH. Install Go 1.26"), "{err}");
         std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
     fn the_build_sets_the_version() {
-        let args = arguments(Binary::KubeApiserver, Path::new("/out"));
+        let args = arguments("k8s.io/kubernetes/cmd/kube-apiserver", Path::new("/out"));
         let flags = args.iter().find(|arg| arg.contains("-X")).unwrap();
         assert!(flags.contains("version.gitVersion=v1.36.3"), "{flags}");
         assert!(flags.contains("version.gitMajor=1") && flags.contains("version.gitMinor=36"));

@@ -27,7 +27,7 @@ use crate::controllers::{node, node_ipam, node_lifecycle};
 use crate::fleet::Fleet;
 use crate::governor::Governor;
 
-/// How long the lists of Nodes and Services may take.
+/// How long the lists of Nodes and Services may take, and after them that of volumes.
 const LISTS: Duration = Duration::from_mins(1);
 
 /// Makes the plan and prints it on stdout. Gives the exit code.
@@ -37,7 +37,7 @@ pub(super) async fn run(
     registration: &Registration,
     cloud: Arc<dyn CloudProvider>,
 ) -> Result<u8, BoxError> {
-    let report = make(options, registration, cloud).await?;
+    let report = Box::pin(make(options, registration, cloud)).await?;
     let text = match plan.output {
         Output::Text => report.text(plan.colors),
         Output::Json => report.json(),
@@ -86,19 +86,27 @@ async fn make(
     };
     let ipam = controllers.node_ipam(Some(&fleet))?;
     let routing = controllers.routing(&nodes, &governor)?;
+    let labelling = cloud.volumes().map(|volumes| controllers.labelling(volumes, &governor));
+    let labelling = labelling.transpose()?;
 
     let client = cluster.client("plan")?;
     let stop = CancellationToken::new();
     let watch = {
         let (nodes, client, stop) = (Arc::clone(&nodes), client.clone(), stop.clone());
         let services = balancing.as_ref().map(|(services, _)| Arc::clone(services));
+        let volumes = labelling.as_ref().map(|(volumes, _)| Arc::clone(volumes));
         async move {
             let of_services = async {
                 if let Some(services) = services {
                     services.run(client.clone(), stop.clone()).await;
                 }
             };
-            futures::join!(nodes.run(client.clone(), stop.clone()), of_services);
+            let of_volumes = async {
+                if let Some(volumes) = volumes {
+                    volumes.run(client.clone(), stop.clone()).await;
+                }
+            };
+            futures::join!(nodes.run(client.clone(), stop.clone()), of_services, of_volumes);
         }
     };
     let work = async {
@@ -124,6 +132,13 @@ async fn make(
         }
         if let Some(controller) = &routing {
             report.of_routes(controller.rehearse().await);
+        }
+        if let Some((volumes, controller)) = &labelling {
+            if timeout(LISTS, volumes.listed()).await.is_ok() {
+                report.in_cluster(controller.rehearse().await);
+            } else {
+                report.not_listed("PersistentVolumes");
+            }
         }
         Ok(report)
     };

@@ -143,6 +143,12 @@ impl Report {
         }
     }
 
+    /// Nothing can be said of a whole kind of objects.
+    pub fn not_listed(&mut self, kind: &str) {
+        let message = "the API server does not list them; the log says why".to_owned();
+        self.failures.push(Failure { name: kind.to_owned(), message });
+    }
+
     fn groups(&self) -> impl Iterator<Item = &Group> {
         self.cloud.iter().chain(&self.cluster)
     }

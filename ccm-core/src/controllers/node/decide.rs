@@ -8,6 +8,8 @@ use crate::cloud::{Belongs, Instance, NodeAddress, Observation, ProviderId, Retr
 use crate::cluster::keys;
 use crate::cluster::node::{ConditionStatus, Node};
 use crate::controllers::known::{Known, is_end, is_settled, looked_up_by};
+use crate::controllers::memory::Note;
+use crate::controllers::waiting::Awaited;
 
 /// `reason` when the annotation with the kubelet's address cannot be obeyed.
 pub(in crate::controllers) const INVALID_PROVIDED_IP: &str = "InvalidProvidedNodeIP";
@@ -33,6 +35,16 @@ pub(in crate::controllers) struct Wait {
     pub known: Known,
     /// When to look again.
     pub retry: Retry,
+}
+
+impl Awaited for Wait {
+    fn reason(&self) -> &'static str {
+        self.known.reason
+    }
+
+    fn retry(&self) -> Retry {
+        self.retry
+    }
 }
 
 /// The writes that make a Node right, at most one of each.
@@ -92,21 +104,6 @@ impl MainChange {
     /// Whether nothing is to be written.
     pub(in crate::controllers) fn is_empty(&self) -> bool {
         self.labels.is_empty() && self.provider_id.is_none() && self.remove_taints.is_empty()
-    }
-}
-
-/// Something that the node's owner should hear. It stops nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::controllers) struct Note {
-    /// The event's reason, one word.
-    pub reason: &'static str,
-    /// A sentence.
-    pub message: String,
-}
-
-impl Note {
-    pub(in crate::controllers) fn new(reason: &'static str, message: String) -> Self {
-        Self { reason, message }
     }
 }
 

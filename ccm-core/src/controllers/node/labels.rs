@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::decide::Note;
 use crate::cloud::{Instance, InstanceType, Region, Zone};
 use crate::cluster::keys;
 use crate::cluster::pairs::Pairs;
+use crate::controllers::label::{is_label_key, is_label_value};
+use crate::controllers::memory::Note;
 
 /// A label that the cloud decides, under its present and its old key.
 struct Topic {
@@ -133,32 +134,6 @@ fn is_reserved(prefix: &str) -> bool {
     ["kubernetes.io", "k8s.io"].into_iter().any(|domain| {
         prefix.strip_suffix(domain).is_some_and(|front| front.is_empty() || front.ends_with('.'))
     })
-}
-
-/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
-fn is_label_value(value: &str) -> bool {
-    value.is_empty() || is_label_name(value)
-}
-
-fn is_label_name(name: &str) -> bool {
-    let inner = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    name.len() <= 63
-        && name.chars().all(inner)
-        && end(name.chars().next())
-        && end(name.chars().next_back())
-}
-
-fn is_label_key(key: &str) -> bool {
-    let Some((prefix, name)) = key.split_once('/') else { return is_label_name(key) };
-    let part = |part: &str| {
-        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        !part.is_empty()
-            && part.chars().all(inner)
-            && !part.starts_with('-')
-            && !part.ends_with('-')
-    };
-    prefix.len() <= 253 && prefix.split('.').all(part) && is_label_name(name)
 }
 
 #[cfg(test)]

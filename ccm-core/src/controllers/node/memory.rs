@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::decide::{Note, Wait};
-use super::waiting::{Memory, Next, Pace, Waiting};
+use super::decide::Wait;
 use crate::cloud::NodeName;
 use crate::cluster::node::{Node, Version};
+use crate::controllers::memory::{Memory, Note};
+use crate::controllers::waiting::{Next, Pace, Waiting};
 use crate::telemetry::NodeMetrics;
 
 /// What to do with a node before the cloud is asked.
@@ -40,7 +41,7 @@ pub(in crate::controllers) struct Memories {
 
 #[derive(Debug)]
 struct State {
-    nodes: HashMap<NodeName, Memory>,
+    nodes: HashMap<NodeName, Memory<Wait>>,
     pace: Pace,
 }
 
@@ -55,7 +56,7 @@ impl Memories {
     }
 
     /// Remembers something about a node; forgets it when nothing is left.
-    fn with<T>(&self, node: &Node, change: impl FnOnce(&mut Memory, &mut Pace) -> T) -> T {
+    fn with<T>(&self, node: &Node, change: impl FnOnce(&mut Memory<Wait>, &mut Pace) -> T) -> T {
         let mut state = self.state();
         let State { nodes, pace } = &mut *state;
         let memory =
@@ -71,7 +72,7 @@ impl Memories {
         result
     }
 
-    fn count(&self, memory: &Memory, change: i64) {
+    fn count(&self, memory: &Memory<Wait>, change: i64) {
         if let Some(waiting) = &memory.waits {
             self.metrics.waiting(waiting.wait.known.reason, change);
         }
@@ -204,7 +205,7 @@ impl Memories {
         });
     }
 
-    fn settle(&self, memory: &mut Memory, notes: Vec<Note>) -> Vec<Note> {
+    fn settle(&self, memory: &mut Memory<Wait>, notes: Vec<Note>) -> Vec<Note> {
         self.count(memory, -1);
         memory.waits = None;
         memory.failures = 0;

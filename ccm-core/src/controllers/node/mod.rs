@@ -11,7 +11,6 @@ pub(super) mod decide;
 mod labels;
 pub(super) mod memory;
 mod rehearse;
-mod waiting;
 
 use std::num::NonZeroU16;
 use std::sync::Arc;

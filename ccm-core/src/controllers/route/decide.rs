@@ -1,5 +1,7 @@
 //! What shall become of a node's routes, and what is said of them on the node. Pure.
 
+use std::time::Duration;
+
 use super::ranges::Ranges;
 use crate::cloud::{Belongs, Kind};
 use crate::cluster::events::EventType;
@@ -15,6 +17,14 @@ pub const NO_ROUTE_CREATED: &str = "NoRouteCreated";
 /// Reason of the event about a route that could not be made; upstream's.
 pub const FAILED: &str = "FailedToCreateRoute";
 
+/// How long it takes until another sort of failure that passes by itself is worth a write, or what
+/// somebody else has overwritten.
+pub const REPEAT: Duration = Duration::from_mins(1);
+
+/// How long it takes until other words for the same sort of failure are: they may name the seconds that
+/// are left, and so be others each time.
+const REWORD: Duration = Duration::from_mins(10);
+
 /// Everything that is decided on.
 #[derive(Debug)]
 pub struct Case<'a> {
@@ -28,8 +38,10 @@ pub struct Case<'a> {
     pub digest: u64,
     /// How far it is. `None` where nothing is wanted for it yet.
     pub known: Option<&'a Progress>,
-    /// Whether it is long enough since something that passes by itself was last told.
-    pub may_repeat: bool,
+    /// What this process said last in the condition.
+    pub told: Option<&'a Told>,
+    /// How long ago this process said something, or began.
+    pub since: Duration,
 }
 
 /// What shall become of a node's routes.
@@ -39,6 +51,8 @@ pub struct Decision {
     pub want: Wanted,
     /// What is written in the condition `NetworkUnavailable`, if anything is.
     pub tell: Option<Told>,
+    /// It is to be written, and not yet: somebody else had the last word just now.
+    pub is_held: bool,
 }
 
 /// What is wanted for a node.
@@ -87,7 +101,9 @@ pub fn decide(case: &Case<'_>) -> Decision {
         Wanted::Routes | Wanted::Kept | Wanted::Same => state(case),
         Wanted::None | Wanted::Forgotten => None,
     };
-    Decision { want, tell: told.filter(|told| is_worth_a_write(case, told)) }
+    let told = told.filter(|told| is_worth_a_write(case, told));
+    let is_held = told.as_ref().is_some_and(|told| is_a_last_word(case, told));
+    Decision { want, tell: told.filter(|_| !is_held), is_held }
 }
 
 fn wanted(case: &Case<'_>) -> Wanted {
@@ -201,14 +217,26 @@ fn who_acts(kind: Kind) -> &'static str {
 
 /// Whether the node does not say so already.
 fn is_worth_a_write(case: &Case<'_>, now: &Told) -> bool {
-    let said = case.node.network_unavailable.as_ref();
-    let is_same = said.is_some_and(|it| it.status == now.status && &*it.reason == now.reason);
-    if !is_same {
+    if !says(case.node, now) {
         return true;
     }
     let has_new_words =
         now.status == ConditionStatus::True && *case.node.unreachable_because != *now.message;
-    has_new_words && (!now.passes || case.may_repeat)
+    let is_same_sort = case.told.is_some_and(|told| told.state == now.state);
+    let pause = if is_same_sort { REWORD } else { REPEAT };
+    has_new_words && (!now.passes || case.since >= pause)
+}
+
+/// Whether this was written just now, and somebody else has written something else since. Where another
+/// program of the cluster (a network's operator) wants the last word too, it is not to be a race.
+fn is_a_last_word(case: &Case<'_>, now: &Told) -> bool {
+    let was_told = case.told.is_some_and(|it| (it.status, it.reason) == (now.status, now.reason));
+    was_told && !says(case.node, now) && case.since < REPEAT
+}
+
+fn says(node: &Node, told: &Told) -> bool {
+    let said = node.network_unavailable.as_ref();
+    said.is_some_and(|it| it.status == told.status && &*it.reason == told.reason)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::time::Instant;
 
 use super::claims::Claims;
+use super::decide::Told;
 use super::ranges::{Ranges, claimed, holder, ranges};
 use crate::cloud::{Identity, Kind, Needs, NodeName, ObjectId, Urgency};
 use crate::cluster::events::{EventType, Recorder};
@@ -37,7 +38,9 @@ pub(super) struct File {
     pub(super) current: Option<Arc<Identity>>,
     /// Which Nodes bore it before, of whose routes something may be left.
     pub(super) former: Vec<Arc<Identity>>,
-    /// When this process last wrote the condition.
+    /// What this process said last in the condition.
+    pub(super) told: Option<Told>,
+    /// When.
     pub(super) told_at: Option<Instant>,
     /// The version that our last write made.
     pub(super) written: Option<Version>,

@@ -10,6 +10,8 @@ pub mod decide;
 mod desk;
 pub mod ranges;
 pub mod rehearse;
+#[cfg(test)]
+mod schedules;
 mod strays;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -25,7 +27,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::decide::{Case, Decision, ROUTE_CREATED, Told, Wanted, decide};
+use self::decide::{Case, Decision, REPEAT, ROUTE_CREATED, Told, Wanted, decide};
 use self::desk::{Desk, File};
 use self::ranges::Ranges;
 use self::strays::identity_of;
@@ -45,9 +47,6 @@ use crate::telemetry::{ConvergeMetrics, RouteMetrics};
 
 /// Nodes seen to at once; most of the time they wait for a write.
 const AT_ONCE: usize = 64;
-
-/// How long it takes until new words for a failure that passes by itself are worth a write.
-const REPEAT: Duration = Duration::from_mins(1);
 
 /// The pause after a write that was refused, doubled with each further one up to [`LAST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -105,6 +104,7 @@ pub struct RouteController {
     desk: Arc<Desk>,
     writers: Semaphore,
     health: Health,
+    began: Instant,
 }
 
 /// A node, with what is made of it.
@@ -143,6 +143,7 @@ impl RouteController {
             desk,
             writers,
             health: Health::default(),
+            began: Instant::now(),
         })
     }
 
@@ -173,7 +174,10 @@ impl RouteController {
     /// not an empty cluster, and where routes share a table, who is not known yet must not lose his.
     async fn prepare(&self) {
         self.nodes.listed().await;
-        for node in self.nodes.all() {
+        let mut nodes = self.nodes.all();
+        // The same each time: the first of a table's wants wakes it.
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        for node in nodes {
             let look = self.look(&node);
             let decision = self.decide(&node, &look, &File::default());
             let current = Some(Arc::clone(&look.identity));
@@ -279,7 +283,8 @@ impl RouteController {
             ranges: &look.ranges,
             digest: look.digest,
             known: known.as_ref(),
-            may_repeat: file.told_at.is_none_or(|at| at.elapsed() >= REPEAT),
+            told: file.told.as_ref(),
+            since: file.told_at.unwrap_or(self.began).elapsed(),
         })
     }
 
@@ -305,9 +310,13 @@ impl RouteController {
             return;
         }
         let look = self.look(node);
-        let Decision { want, tell } = self.decide(node, &look, file);
+        let Decision { want, tell, is_held } = self.decide(node, &look, file);
         file.current = Some(Arc::clone(&look.identity));
         self.hand(look, want);
+        if let Some(told_at) = file.told_at.filter(|_| is_held) {
+            let pause = REPEAT.saturating_sub(told_at.elapsed());
+            self.desk.queue.add_after(node.name.clone(), Urgency::Refresh, pause);
+        }
         match tell {
             Some(told) => self.tell(node, file, told, stop).await,
             None if file.counted.is_none() && is_reachable(node) => {
@@ -349,6 +358,7 @@ impl RouteController {
                 file.written = Some(version);
                 file.refused = 0;
                 file.told_at = Some(Instant::now());
+                file.told = Some(told);
             }
             Err(err) if code(&err) == 404 || is_closed(&err) => {
                 debug!(node = %node.name, error = %Reason(&err), "not told");

@@ -2,11 +2,14 @@
 //!
 //! Nothing here passes or fails, with one exception: two leaders that write (`failover`).
 
+mod against;
+mod census;
 mod failover;
 mod idle;
 mod ipam;
 mod kubelets;
 mod nodes;
+mod picture;
 mod process;
 mod replica;
 mod report;

@@ -1,7 +1,8 @@
 //! `cargo xtask bench nodes`: how long, with what effort, until N new nodes are initialised.
 //!
 //! Ours and the floor run one after the other, each on a fresh control plane, in pairs whose order
-//! alternates; the medians are printed. With several N there is a curve, and what bounds it.
+//! alternates; the medians are printed. With several N there is a curve, and what bounds it. Beside
+//! the Go library there is no floor.
 
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use ccm_envtest::audit::{Counts, Event};
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::against::{Against, Comparison, Drawn, Side, Who as Subject};
+use super::census::Census;
 use super::process::{cores, load, memory_mib, reset_peak};
 use super::report::{Figure, Output, Table, grouped, median, say, say_figures};
 use super::rig::{Account, Binaries, Rig, patience, while_running};
@@ -35,6 +38,11 @@ pub(super) struct Args {
     /// Writes under way at once.
     #[arg(long, default_value_t = 16)]
     concurrency: usize,
+    /// Looks and changes a second that the cloud takes, each; 0 for any number.
+    #[arg(long, default_value_t = 100)]
+    rate: u32,
+    #[command(flatten)]
+    against: Against,
     #[command(flatten)]
     output: Output,
 }
@@ -44,6 +52,8 @@ pub(super) struct Args {
 enum Who {
     Ours,
     Floor,
+    /// The Go library.
+    Peer(Subject),
 }
 
 /// One run of one program.
@@ -54,7 +64,11 @@ struct Run {
     writes_per_node: f64,
     reads_per_node: f64,
     throttled: f64,
+    /// Of all kinds, until two seconds after the last node, without the election.
+    api_reads: f64,
+    api_writes: f64,
     cloud_calls: f64,
+    cloud_reads: f64,
     cpu_s: f64,
     rss_mib: f64,
     peak_rss_mib: f64,
@@ -117,6 +131,10 @@ struct Floor {
 }
 
 pub(super) async fn run(args: Args, binaries: &Binaries) -> Result<(), Error> {
+    if args.against.against.is_some() {
+        let binaries = binaries.with_peer().await?;
+        return compare(&args, &binaries).await;
+    }
     let mut curve = Vec::new();
     for &count in &args.count {
         let (mut ours, mut floors) = (Vec::new(), Vec::new());
@@ -138,6 +156,50 @@ pub(super) async fn run(args: Args, binaries: &Binaries) -> Result<(), Error> {
     largest.map_or(Ok(()), |figures| say(bounded_by(figures.nodes, figures.cores_busy)))
 }
 
+/// Ours and the Go library, one after the other.
+async fn compare(args: &Args, binaries: &Binaries) -> Result<(), Error> {
+    for &count in &args.count {
+        let mut runs: [Vec<Run>; 3] = Default::default();
+        let [ours, go, tuned] = &mut runs;
+        for subject in Subject::rounds(args.pairs) {
+            let (who, runs) = match subject {
+                Subject::Ours => (Who::Ours, &mut *ours),
+                Subject::Go => (Who::Peer(subject), &mut *go),
+                Subject::GoTuned => (Who::Peer(subject), &mut *tuned),
+            };
+            let run = measure(args, count, binaries, who).await?;
+            say(format_args!("{} {count} {run:?}", subject.name()))?;
+            runs.push(run);
+        }
+        let title = format!("{} new nodes of {} kB", grouped(count), args.node_kb);
+        Comparison::new(title, side(ours), &side(go), &side(tuned))
+            .show(&args.against, &args.output)?;
+    }
+    Ok(())
+}
+
+/// Medians, as they are compared.
+fn side(runs: &[Run]) -> Side {
+    let of = |figure: fn(&Run) -> f64| median(runs.iter().map(figure));
+    vec![
+        ("first node initialised", of(|run| run.first_s), "s", Drawn::No),
+        ("last node initialised", of(|run| run.last_s), "s", Drawn::Yes),
+        ("CPU", of(|run| run.cpu_s), "s", Drawn::Yes),
+        ("memory at its peak", of(|run| run.peak_rss_mib), "MiB", Drawn::Yes),
+        ("reads from the API server", of(|run| run.api_reads), "", Drawn::No),
+        ("writes to the API server", of(|run| run.api_writes), "", Drawn::Yes),
+        ("writes about nodes, per node", of(|run| run.writes_per_node), "", Drawn::No),
+        ("answers 429 of the API server", of(|run| run.throttled), "", Drawn::No),
+        ("looks at the cloud", of(|run| run.cloud_reads), "", Drawn::Yes),
+        ("changes in the cloud", of(|run| run.cloud_calls - run.cloud_reads), "", Drawn::No),
+        ("CPU of the API server", of(|run| run.apiserver_cpu_s), "s", Drawn::Yes),
+        ("CPU of etcd", of(|run| run.etcd_cpu_s), "s", Drawn::No),
+    ]
+}
+
+/// The Go library's defaults may write twenty times a second, and it writes twice for a node.
+const SLOWEST: u32 = 10;
+
 /// Who runs when: whoever comes second may find the machine warmer.
 fn order(pairs: usize, no_floor: bool) -> Vec<Who> {
     if pairs == 0 || no_floor {
@@ -149,7 +211,8 @@ fn order(pairs: usize, no_floor: bool) -> Vec<Who> {
 
 async fn measure(args: &Args, count: u32, binaries: &Binaries, who: Who) -> Result<Run, Error> {
     let nodes = usize::try_from(count)?;
-    let mut rig = Rig::start(binaries).await?;
+    let rate = format!("--rate={}", args.rate);
+    let mut rig = Rig::start_with(binaries, &["--latency=20ms".to_owned(), rate]).await?;
     rig.register(nodes, args.node_kb * 1000).await?;
     let initialised = Initialised::watch(rig.plane.admin_client()).await?;
     // What registration left behind has settled by then.
@@ -162,14 +225,19 @@ async fn measure(args: &Args, count: u32, binaries: &Binaries, who: Who) -> Resu
             ("cloud-controller-manager", &binaries.ccm, ccm_args)
         }
         Who::Floor => ("bench-floor", &binaries.floor, rig.floor_args("nodes", args.concurrency)),
+        Who::Peer(subject) => (subject.caller(), subject.program(binaries)?, subject.args(&rig)),
     };
+    let (user, caller) = match who {
+        Who::Ours | Who::Floor => (Account::First, name),
+        Who::Peer(subject) => (subject.account(), name),
+    };
+    let patience = patience(nodes)? + Duration::from_secs((2 * count / SLOWEST).into());
     let before = rig.cpu(None)?;
     let start = Instant::now();
     let mut process = Program::start(name, program, &program_args, rig.log())?;
     let pid = process.pid();
     let waiting = initialised.wait(nodes, start);
-    let (first_s, last_s) =
-        while_running(&mut process, "all nodes", patience(nodes)?, waiting).await?;
+    let (first_s, last_s) = while_running(&mut process, "all nodes", patience, waiting).await?;
     let until_last = rig.cpu(Some(pid))? - before;
     // Whatever is still to be done for them, the last events included.
     sleep(Duration::from_secs(2)).await;
@@ -196,13 +264,13 @@ async fn measure(args: &Args, count: u32, binaries: &Binaries, who: Who) -> Resu
         load_before,
         ..Run::default()
     };
-    count_requests(&rig, count, &mut run).await?;
+    count_requests(&rig, user, caller, count, &mut run).await?;
     if who == Who::Ours {
         reset_peak(pid)?;
         relist(&mut rig, nodes).await?;
         run.relist_peak_rss_mib = memory_mib(pid)?.1;
     }
-    // The floor knows no better end than the signal.
+    // The floor and the Go library know no better end than the signal.
     let stopped = process.stop().await;
     if who == Who::Ours {
         stopped?;
@@ -213,8 +281,14 @@ async fn measure(args: &Args, count: u32, binaries: &Binaries, who: Who) -> Resu
 
 /// Requests, from the API server's audit log, and calls, from the cloud's own.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-async fn count_requests(rig: &Rig, nodes: u32, run: &mut Run) -> Result<(), Error> {
-    let user = rig.user(Account::First);
+async fn count_requests(
+    rig: &Rig,
+    account: Account,
+    caller: &'static str,
+    nodes: u32,
+    run: &mut Run,
+) -> Result<(), Error> {
+    let user = rig.user(account);
     let events = rig.plane.audit_events().await?;
     let counts = Counts::of(&events, |event| event.user == user);
     let about_nodes = |verbs: &'static [&str]| {
@@ -230,8 +304,11 @@ async fn count_requests(rig: &Rig, nodes: u32, run: &mut Run) -> Result<(), Erro
     let beyond_opening = pages - pages / (lists.total() as f64).max(1.0);
     run.reads_per_node = (about_nodes(&["get"]) + beyond_opening) / f64::from(nodes);
     run.throttled = counts.sum(|request| request.code == 429) as f64;
-    let calls = rig.console.calls().await?;
-    run.cloud_calls = calls.total as f64;
+    let counted = Census::new(rig, account, caller).so_far().await?;
+    run.api_reads = counted.reads() as f64;
+    run.api_writes = counted.writes() as f64;
+    run.cloud_calls = counted.calls() as f64;
+    run.cloud_reads = counted.cloud_reads() as f64;
     Ok(())
 }
 
@@ -439,6 +516,8 @@ mod tests {
             pairs: 0,
             no_floor: false,
             concurrency: 16,
+            rate: 100,
+            against: Against::default(),
             output: Output::default(),
         };
         let run = Run { last_s: 2.0, ..Run::default() };

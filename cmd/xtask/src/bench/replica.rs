@@ -39,6 +39,7 @@ impl Replica {
         let name = match account {
             Account::First => "first",
             Account::Second => "second",
+            Account::Peer => return Err("no replica of ours".into()),
         };
         let dir = rig.plane.dir().join(name);
         std::fs::create_dir(&dir)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ccm_envtest::kubelet::{Kubelet, register_many};
-use ccm_envtest::{ControlPlane, Options, ServiceAccountAccess};
+use ccm_envtest::{ControlPlane, Options, ServiceAccountAccess, peer};
 use simcloud::api::{CreateInstance, Instance};
 use simcloud::console::Console;
 use tokio::time::{Instant, sleep, timeout};
@@ -31,6 +31,8 @@ pub(super) enum Build {
 pub(super) struct Binaries {
     pub(super) ccm: PathBuf,
     pub(super) floor: PathBuf,
+    /// The Go library, where it was asked for.
+    pub(super) peer: Option<PathBuf>,
     simcloud: PathBuf,
 }
 
@@ -41,6 +43,7 @@ impl Binaries {
             Build::Release => Ok(Self {
                 ccm: build::release("cloud-controller-manager", "cloud-controller-manager").await?,
                 floor: build::release("xtask", "bench-floor").await?,
+                peer: None,
                 simcloud: build::release("simcloud", "simcloud").await?,
             }),
             Build::Debug => {
@@ -52,6 +55,7 @@ impl Binaries {
                 Ok(Self {
                     ccm: take("cloud-controller-manager")?,
                     floor: take("bench-floor")?,
+                    peer: None,
                     simcloud: take("simcloud")?,
                 })
             }
@@ -59,12 +63,21 @@ impl Binaries {
     }
 }
 
-/// As whom a program runs. Both have the same rights: the audit log tells them apart.
+impl Binaries {
+    /// With the Go library, built if that has not been done.
+    pub(super) async fn with_peer(&self) -> Result<Self, Error> {
+        Ok(Self { peer: Some(peer::locate().await?), ..self.clone() })
+    }
+}
+
+/// As whom a program runs: the audit log tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Account {
     First,
-    /// For a second replica.
+    /// For a second replica, with the same rights.
     Second,
+    /// For the Go library, with the rights that it needs.
+    Peer,
 }
 
 /// A control plane and a cloud, both fresh.
@@ -74,7 +87,7 @@ pub(super) struct Rig {
     cloud: Program,
     cloud_config: PathBuf,
     cloud_token: PathBuf,
-    accounts: [ServiceAccountAccess; 2],
+    accounts: [ServiceAccountAccess; 3],
 }
 
 const TOKEN: &str = "bench-token-of-the-simulated-cloud";
@@ -86,8 +99,7 @@ const BATCH: usize = 1000;
 /// Registrations under way at once; more gain nothing, see [`register_many`].
 const REGISTRATIONS: usize = 16;
 
-/// How the cloud behaves, in its own flags: limits that nobody meets here, and answers that take a
-/// moment.
+/// How the cloud behaves, in its own flags: its usual limits, and answers that take a moment.
 const CLOUD: [&str; 1] = ["--latency=20ms"];
 
 impl Rig {
@@ -112,6 +124,7 @@ impl Rig {
         let accounts = [
             account("cloud-controller-manager").await?,
             account("cloud-controller-manager-2").await?,
+            plane.service_account(NAMESPACE, peer::CALLER, &peer::grants(NAMESPACE)).await?,
         ];
         let file = |name: &str, text: &str| -> Result<PathBuf, Error> {
             let path = plane.dir().join(name);
@@ -140,10 +153,11 @@ impl Rig {
     }
 
     fn account(&self, account: Account) -> &ServiceAccountAccess {
-        let [first, second] = &self.accounts;
+        let [first, second, peer] = &self.accounts;
         match account {
             Account::First => first,
             Account::Second => second,
+            Account::Peer => peer,
         }
     }
 
@@ -166,6 +180,11 @@ impl Rig {
             // An info line for each node is part of what is measured: nothing is switched off.
             "--v=0".to_owned(),
         ]
+    }
+
+    /// Arguments of the Go library: it takes the same ones.
+    pub(super) fn peer_args(&self) -> Vec<String> {
+        self.ccm_args(Account::Peer)
     }
 
     /// Arguments of the floor, of which there is one for each benchmark that has one.

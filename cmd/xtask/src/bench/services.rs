@@ -3,9 +3,9 @@
 //!
 //! The floor runs afterwards on a fresh control plane and a fresh cloud: it sends as many requests of
 //! each kind as ours sent until all Services had their addresses, and decides nothing. Both are
-//! measured from the first Service on, when they have listed and watch.
+//! measured from the first Service on, when they have listed and watch. Beside the Go library there is
+//! no floor.
 
-mod census;
 mod figures;
 mod world;
 
@@ -15,9 +15,10 @@ use ccm_envtest::kubelet::Kubelet;
 use simcloud::api::Operation;
 use tokio::time::{Instant, sleep, timeout};
 
-use self::census::Census;
-use self::figures::{Figures, Floor, print, table};
+use self::figures::{Figures, Floor, print, side, table};
 use self::world::{create_services, initialised_kubelet, targets};
+use super::against::{Against, Comparison, Who};
+use super::census::Census;
 use super::process::{load, memory_mib};
 use super::report::{Output, grouped, say};
 use super::rig::{Account, Binaries, Rig, patience, while_running};
@@ -49,11 +50,10 @@ pub(super) struct Args {
     #[arg(long)]
     no_floor: bool,
     #[command(flatten)]
+    against: Against,
+    #[command(flatten)]
     output: Output,
 }
-
-/// By what the cloud's log knows the cloud-controller-manager.
-const CALLER: &str = "cloud-controller-manager";
 
 /// By what it knows the floor.
 const FLOOR: &str = "bench-floor";
@@ -71,9 +71,13 @@ const SILENCE: Duration = Duration::from_secs(3);
 const SOON: Duration = Duration::from_mins(1);
 
 pub(super) async fn run(args: Args, binaries: &Binaries) -> Result<(), Error> {
+    if args.against.against.is_some() {
+        let binaries = binaries.with_peer().await?;
+        return compare(&args, &binaries).await;
+    }
     let mut curve = Vec::new();
     for &count in &args.count {
-        let mut ours = measure(&args, count, binaries).await?;
+        let mut ours = measure(&args, count, binaries, Who::Ours).await?;
         if !args.no_floor {
             let floor = floor(&args, count, binaries, &ours).await?;
             say(format_args!("floor {count} {floor:?}"))?;
@@ -90,14 +94,33 @@ pub(super) async fn run(args: Args, binaries: &Binaries) -> Result<(), Error> {
     Ok(())
 }
 
-/// Our process at work.
-struct Ours<'a> {
+/// Ours and the Go library, one after the other.
+async fn compare(args: &Args, binaries: &Binaries) -> Result<(), Error> {
+    for &count in &args.count {
+        let measured = async |who: Who| {
+            say(who.name())?;
+            let figures = measure(args, count, binaries, who).await?;
+            print(&figures)?;
+            Ok::<_, Error>(side(&figures))
+        };
+        let (ours, go, tuned) =
+            (measured(Who::Ours).await?, measured(Who::Go).await?, measured(Who::GoTuned).await?);
+        let nodes = grouped(args.nodes);
+        let title = format!("{} Services, {nodes} nodes and {nodes} more", grouped(count));
+        Comparison::new(title, ours, &go, &tuned).show(&args.against, &args.output)?;
+    }
+    Ok(())
+}
+
+/// A process at work.
+struct Subject<'a> {
+    who: Who,
     rig: &'a Rig,
     process: Program,
     census: Census<'a>,
 }
 
-async fn measure(args: &Args, count: u32, binaries: &Binaries) -> Result<Figures, Error> {
+async fn measure(args: &Args, count: u32, binaries: &Binaries, who: Who) -> Result<Figures, Error> {
     let rig = rig(args, binaries).await?;
     let mut figures = Figures {
         services: count,
@@ -106,8 +129,9 @@ async fn measure(args: &Args, count: u32, binaries: &Binaries) -> Result<Figures
         load_before: load()?,
         ..Figures::default()
     };
-    let census = Census::new(&rig, CALLER);
-    let mut ours = Ours { rig: &rig, process: start(binaries, &rig).await?, census };
+    let census = Census::new(&rig, who.account(), who.caller());
+    let process = start(binaries, &rig, who).await?;
+    let mut ours = Subject { who, rig: &rig, process, census };
     let (nodes, node_bytes) = (usize::try_from(args.nodes)?, args.node_kb * 1000);
 
     figures.nodes_alone_s = ours.join(0..nodes, node_bytes).await?;
@@ -118,7 +142,7 @@ async fn measure(args: &Args, count: u32, binaries: &Binaries) -> Result<Figures
     ours.rest(Duration::from_secs(args.quiet), &mut figures).await?;
     ours.restart(binaries, count, &mut figures).await?;
 
-    ours.process.stop().await?;
+    ours.stop().await?;
     rig.stop().await?;
     Ok(figures)
 }
@@ -129,17 +153,34 @@ async fn rig(args: &Args, binaries: &Binaries) -> Result<Rig, Error> {
     Rig::start_with(binaries, &[latency, "--rate=0".to_owned()]).await
 }
 
-/// Starts our process, and waits until it leads.
-async fn start(binaries: &Binaries, rig: &Rig) -> Result<Program, Error> {
+/// Starts the process, and waits until it leads.
+async fn start(binaries: &Binaries, rig: &Rig, who: Who) -> Result<Program, Error> {
     let holder = Holder::watch(rig.plane.admin_client()).await?;
-    let args = rig.ccm_args(Account::First);
-    let mut process = Program::start(CALLER, &binaries.ccm, &args, rig.log())?;
+    let program = who.program(binaries)?;
+    let mut process = Program::start(who.caller(), program, &who.args(rig), rig.log())?;
     let leads = async { holder.changes().await.map(drop) };
     while_running(&mut process, "the lease", SOON, leads).await?;
     Ok(process)
 }
 
-impl Ours<'_> {
+impl Subject<'_> {
+    /// Longer for those who may take longer.
+    fn patience(&self, usual: Duration) -> Duration {
+        match self.who {
+            Who::Ours => usual,
+            Who::Go | Who::GoTuned => 10 * usual,
+        }
+    }
+
+    async fn stop(&mut self) -> Result<(), Error> {
+        let stopped = self.process.stop().await;
+        match self.who {
+            Who::Ours => stopped,
+            // It knows no better end than the signal, and leaves its Lease to run out.
+            Who::Go | Who::GoTuned => Ok(()),
+        }
+    }
+
     /// So many nodes join. Seconds until the last is initialised.
     async fn join(
         &mut self,
@@ -157,7 +198,8 @@ impl Ours<'_> {
             let ((), (_, last_s)) = tokio::try_join!(joining, initialised.wait(count, start))?;
             Ok(last_s)
         };
-        while_running(&mut self.process, "all nodes", patience(count)?, work).await
+        let within = self.patience(patience(count)?);
+        while_running(&mut self.process, "all nodes", within, work).await
     }
 
     /// Services are made, and get their addresses.
@@ -174,7 +216,7 @@ impl Ours<'_> {
             let (made_s, (first_s, last_s)) = tokio::try_join!(made, waiting)?;
             Ok((made_s, first_s, last_s))
         };
-        let within = SOON + Duration::from_millis(200) * count;
+        let within = self.patience(SOON + Duration::from_millis(200) * count);
         let waited = while_running(&mut self.process, "all addresses", within, work).await;
         if let Err(err) = &waited {
             say(format_args!("  {err}\n{}", self.census.so_far().await?))?;
@@ -209,7 +251,8 @@ impl Ours<'_> {
             targets(console, all).await?;
             Ok(start.elapsed().as_secs_f64())
         };
-        let waited = while_running(&mut self.process, "all targets", 5 * SOON, waiting);
+        let within = self.patience(5 * SOON);
+        let waited = while_running(&mut self.process, "all targets", within, waiting);
         figures.targets_last_s = waited.await?;
         sleep(SETTLE).await;
         figures.join_cpu_s = (self.rig.cpu(Some(pid))? - cpu).process;
@@ -243,15 +286,15 @@ impl Ours<'_> {
         count: u32,
         figures: &mut Figures,
     ) -> Result<(), Error> {
-        self.process.stop().await?;
+        self.stop().await?;
         self.census.begin().await?;
-        self.process = start(binaries, self.rig).await?;
-        let (console, begun) = (&self.rig.console, Instant::now());
+        self.process = start(binaries, self.rig, self.who).await?;
+        let (console, caller, begun) = (&self.rig.console, self.who.caller(), Instant::now());
         let looked = async {
             let mut last = (0, Instant::now());
             loop {
                 let calls = console.calls().await?;
-                let now = calls.by(CALLER);
+                let now = calls.by(caller);
                 if now != last.0 {
                     last = (now, Instant::now());
                 }
@@ -262,7 +305,7 @@ impl Ours<'_> {
                 sleep(Duration::from_millis(50)).await;
             }
         };
-        let within = SOON + Duration::from_millis(100) * count;
+        let within = self.patience(SOON + Duration::from_millis(100) * count);
         figures.restart_s =
             while_running(&mut self.process, "a look at everything", within, looked).await?;
         figures.restart_cpu_s = self.rig.cpu(Some(self.process.pid()))?.process;
@@ -282,7 +325,7 @@ async fn floor(
     let machines = rig.boot(0..usize::try_from(args.nodes)?).await?;
     let node_bytes = args.node_kb * 1000;
     rig.join(&machines, |machine| initialised_kubelet(machine).size(node_bytes)).await?;
-    let mut census = Census::new(&rig, FLOOR);
+    let mut census = Census::new(&rig, Account::First, FLOOR);
     census.begin().await?;
     let mut floor_args = rig.floor_args("services", AT_ONCE);
     floor_args.extend(rig.floor_cloud_args());

@@ -35,6 +35,17 @@ pub(super) struct NodeView {
     pub(super) labels: BTreeMap<String, String>,
     /// The condition `InstanceKnown`.
     pub(super) known: Option<Condition>,
+    /// `spec.podCIDRs`.
+    pub(super) pod_cidrs: Vec<String>,
+    /// The condition `NetworkUnavailable`.
+    pub(super) network: Option<Condition>,
+}
+
+impl NodeView {
+    /// Whether the cloud sends packets for its pods to it.
+    pub(super) fn is_reachable(&self) -> bool {
+        self.network.as_ref().is_some_and(|it| it.status == "False" && it.reason == "RouteCreated")
+    }
 }
 
 /// A condition of ours.
@@ -79,7 +90,15 @@ impl From<&Node> for NodeView {
         let addresses = status.and_then(|status| status.addresses.as_ref()).into_iter().flatten();
         let conditions = status.and_then(|status| status.conditions.as_ref());
         let condition = |kind| conditions.into_iter().flatten().find(|it| it.type_ == kind);
-        let (known, ready) = (condition(keys::INSTANCE_KNOWN), condition(keys::READY));
+        let ready = condition(keys::READY);
+        let said = |kind: &'static str| {
+            condition(kind).map(|condition| Condition {
+                kind,
+                status: condition.status.clone(),
+                reason: condition.reason.clone().unwrap_or_default(),
+                message: condition.message.clone().unwrap_or_default(),
+            })
+        };
         Self {
             version: node.resource_version().unwrap_or_default(),
             uninitialized: is_tainted(keys::TAINT_UNINITIALIZED),
@@ -88,12 +107,9 @@ impl From<&Node> for NodeView {
             provider_id: spec.and_then(|spec| spec.provider_id.clone()),
             addresses: addresses.map(|it| format!("{} {}", it.type_, it.address)).collect(),
             labels: node.labels().clone(),
-            known: known.map(|condition| Condition {
-                kind: keys::INSTANCE_KNOWN,
-                status: condition.status.clone(),
-                reason: condition.reason.clone().unwrap_or_default(),
-                message: condition.message.clone().unwrap_or_default(),
-            }),
+            known: said(keys::INSTANCE_KNOWN),
+            pod_cidrs: spec.and_then(|spec| spec.pod_cidrs.clone()).unwrap_or_default(),
+            network: said(keys::NETWORK_UNAVAILABLE),
         }
     }
 }
@@ -127,8 +143,9 @@ impl fmt::Display for NodeView {
                 write!(f, "; {key}={value}")?;
             }
         }
-        if let Some(known) = &self.known {
-            write!(f, "; {known}")?;
+        write!(f, "; pods in {}", listed(&self.pod_cidrs))?;
+        for said in self.known.iter().chain(&self.network) {
+            write!(f, "; {said}")?;
         }
         Ok(())
     }
@@ -173,19 +190,11 @@ pub(super) fn changes(before: Option<&NodeView>, now: Option<&NodeView>) -> Vec<
         let id = now.provider_id.clone().unwrap_or_else(|| "none".to_owned());
         changes.push(Change::new("provider ID", Tone::Plain, vec![id]));
     }
-    if before.known != now.known {
-        changes.push(match &now.known {
-            Some(known) if known.status == "True" => {
-                Change::new("condition", Tone::Good, vec![known.to_string()])
-            }
-            Some(known) => Change::new("condition", Tone::Waiting, vec![known.to_string()]),
-            None => Change::new(
-                "condition",
-                Tone::Plain,
-                vec![format!("{} removed", keys::INSTANCE_KNOWN)],
-            ),
-        });
+    changes.extend(said(before.known.as_ref(), now.known.as_ref(), "True"));
+    if before.pod_cidrs != now.pod_cidrs {
+        changes.push(Change::new("pod ranges", Tone::Plain, vec![listed(&now.pod_cidrs)]));
     }
+    changes.extend(said(before.network.as_ref(), now.network.as_ref(), "False"));
     match (before.uninitialized, now.uninitialized) {
         (true, false) => changes.push(Change::new(
             "INITIALISED",
@@ -199,6 +208,20 @@ pub(super) fn changes(before: Option<&NodeView>, now: Option<&NodeView>) -> Vec<
         (true, true) | (false, false) => {}
     }
     changes
+}
+
+/// A condition that changed. `good` is the status that is good news.
+fn said(before: Option<&Condition>, now: Option<&Condition>, good: &str) -> Option<Change> {
+    if before == now {
+        return None;
+    }
+    let (tone, words) = match (before, now) {
+        (_, Some(now)) if now.status == good => (Tone::Good, now.to_string()),
+        (_, Some(now)) => (Tone::Waiting, now.to_string()),
+        (Some(before), None) => (Tone::Plain, format!("{} removed", before.kind)),
+        (None, None) => return None,
+    };
+    Some(Change::new("condition", tone, vec![words]))
 }
 
 /// The labels that changed. The old keys say the same as the new ones and are only counted.

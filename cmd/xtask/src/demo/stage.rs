@@ -46,6 +46,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 const POLL: Duration = Duration::from_millis(20);
 
+/// The ranges of the cluster's pods.
+const PODS: &str = "10.244.0.0/16,fd00:244::/48";
+
 /// The programs, before any of them runs.
 #[derive(Debug)]
 pub(super) struct Programs {
@@ -141,7 +144,10 @@ impl Stage {
             format!("--cloud-config={}", config.display()),
             format!("--kubeconfig={}", account.kubeconfig().display()),
             format!("--secure-port={port}"),
-            "--configure-cloud-routes=false".to_owned(),
+            "--allocate-node-cidrs".to_owned(),
+            format!("--cluster-cidr={PODS}"),
+            // So that what somebody changes by hand is found while one looks on.
+            "--route-drift-interval=10s".to_owned(),
             format!("--node-status-update-frequency={}s", REFRESH.as_secs()),
             format!("--node-deletion-min-age={}s", MIN_AGE.as_secs()),
         ];
@@ -207,8 +213,19 @@ impl Stage {
         holds: impl AsyncFn(&Console) -> Result<bool, Error>,
     ) -> Result<(), Error> {
         let console = self.console.clone();
+        self.expect_so(&format!("in the cloud: {what}"), within, async || holds(&console).await)
+            .await
+    }
+
+    /// Waits until something is so.
+    pub(super) async fn expect_so(
+        &mut self,
+        what: &str,
+        within: Duration,
+        holds: impl AsyncFn() -> Result<bool, Error>,
+    ) -> Result<(), Error> {
         let look = async {
-            while !holds(&console).await? {
+            while !holds().await? {
                 sleep(POLL).await;
             }
             Ok(())
@@ -216,7 +233,7 @@ impl Stage {
         tokio::select! {
             seen = timeout(within, look) => seen.unwrap_or_else(|_| {
                 let tail = self.manager.tail();
-                Err(format!("expected in the cloud within {within:?}: {what}\n{tail}").into())
+                Err(format!("expected within {within:?}: {what}\n{tail}").into())
             }),
             ended = self.ended() => Err(ended),
         }
@@ -233,6 +250,12 @@ impl Stage {
     /// What the API server shows.
     pub(super) fn picture(&self) -> Picture {
         self.picture.borrow().clone()
+    }
+
+    /// The UID of the Node of this name.
+    pub(super) async fn uid(&self, node: &str) -> Result<String, Error> {
+        let nodes = Api::<Node>::all(self.control_plane.admin_client());
+        Ok(nodes.get_metadata(node).await?.metadata.uid.unwrap_or_default())
     }
 
     /// Plays the kubelet of a machine as it starts for the first time.
@@ -391,6 +414,7 @@ pub(super) fn is_initialized(picture: &Picture, machine: &Instance) -> bool {
     let public = nics.iter().filter_map(|nic| nic.public_ipv4);
     let mut addresses = v4.chain(v6).chain(public.map(|ip| format!("ExternalIP {ip}")));
     !node.uninitialized
+        && node.is_reachable()
         && node.provider_id.as_deref() == Some(&*format!("sim://{}", machine.id))
         && labels.iter().all(|(key, value)| node.labels.get(*key) == Some(value))
         && addresses.all(|address| node.addresses.contains(&address))

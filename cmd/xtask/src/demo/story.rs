@@ -1,6 +1,8 @@
 //! What happens, told and checked.
 
+mod network;
 mod services;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -60,6 +62,8 @@ pub(super) async fn tell(stage: &mut Stage, teller: Teller) -> Result<(), Error>
     vanished(stage, teller, &machines[1..]).await?;
     lost(stage, teller, &machines[1..3]).await?;
     services::tell(stage, teller, &mut machines).await?;
+    network::tell(stage, teller, &mut machines).await?;
+    volumes::tell(stage, teller).await?;
     summary(stage, teller.out, &machines).await
 }
 

@@ -25,14 +25,14 @@ use super::{CALLER, CLUSTER, SimHarness, process};
 
 type Tags = BTreeMap<String, String>;
 
-fn name_of(cluster: Cluster) -> &'static str {
+pub(super) fn name_of(cluster: Cluster) -> &'static str {
     match cluster {
         Cluster::Ours => CLUSTER,
         Cluster::Another => "another",
     }
 }
 
-fn cluster_tags(cluster: &str) -> Tags {
+pub(super) fn cluster_tags(cluster: &str) -> Tags {
     [(CLUSTER_TAG.to_owned(), cluster.to_owned())].into()
 }
 
@@ -60,6 +60,33 @@ impl SimHarness {
         self.console.remove_by_hand(id).await.unwrap();
         true
     }
+
+    /// Makes writes go wrong, the first so many aside; the quota is what can be used up.
+    pub(super) async fn fault_on_writes(&self, fault: WriteFault, pass: usize, quota: Quota) {
+        let skip = Some(pass as u64);
+        let always = FaultExtent { skip, share: Some(1.0), ..FaultExtent::default() };
+        let once = FaultExtent { skip, calls: Some(1), ..FaultExtent::default() };
+        let (kind, extent) = match fault {
+            WriteFault::QuotaExceeded => {
+                let quotas = Some([(quota, 0)].into());
+                let patch = SettingsPatch { quotas, ..SettingsPatch::default() };
+                self.console.change_settings(&patch).await.unwrap();
+                return;
+            }
+            WriteFault::Denied => (FaultKind::PermissionDenied, always),
+            WriteFault::Throttled { retry_after } => {
+                let retry_after_ms = Some(retry_after.as_secs() * 1000);
+                (FaultKind::Throttle { retry_after_ms }, always)
+            }
+            WriteFault::Unavailable => (FaultKind::ServerError { status: 503 }, always),
+            WriteFault::LostAnswer => (FaultKind::LoseResponse, once),
+            WriteFault::Hang => (FaultKind::Hang { max_ms: None }, always),
+        };
+        let operation = OperationFilter::Class(OperationClass::Write);
+        let spec = FaultSpec::always(operation, kind);
+        let spec = FaultSpec { extent, caller: Some(CALLER.to_owned()), ..spec };
+        self.console.add_fault(&spec).await.unwrap();
+    }
 }
 
 fn annotation(name: &'static str, key: &'static str, value: &'static str) -> Variant {
@@ -82,7 +109,7 @@ fn udp(mut port: ServicePort) -> ServicePort {
 #[async_trait]
 impl LoadBalancerHarness for SimHarness {
     fn process(&self, cluster: Cluster) -> Result<Arc<dyn CloudProvider>, Unsupported> {
-        Ok(process(self.console.url(), name_of(cluster)))
+        Ok(process(self.console.url(), name_of(cluster), &[]))
     }
 
     fn annotations(&self) -> Annotations {
@@ -270,29 +297,7 @@ impl LoadBalancerHarness for SimHarness {
     }
 
     async fn inject_on_writes(&self, fault: WriteFault, pass: usize) -> Result<(), Unsupported> {
-        let skip = Some(pass as u64);
-        let always = FaultExtent { skip, share: Some(1.0), ..FaultExtent::default() };
-        let once = FaultExtent { skip, calls: Some(1), ..FaultExtent::default() };
-        let (kind, extent) = match fault {
-            WriteFault::QuotaExceeded => {
-                let quotas = Some([(Quota::LoadBalancers, 0)].into());
-                let patch = SettingsPatch { quotas, ..SettingsPatch::default() };
-                self.console.change_settings(&patch).await.unwrap();
-                return Ok(());
-            }
-            WriteFault::Denied => (FaultKind::PermissionDenied, always),
-            WriteFault::Throttled { retry_after } => {
-                let retry_after_ms = Some(retry_after.as_secs() * 1000);
-                (FaultKind::Throttle { retry_after_ms }, always)
-            }
-            WriteFault::Unavailable => (FaultKind::ServerError { status: 503 }, always),
-            WriteFault::LostAnswer => (FaultKind::LoseResponse, once),
-            WriteFault::Hang => (FaultKind::Hang { max_ms: None }, always),
-        };
-        let operation = OperationFilter::Class(OperationClass::Write);
-        let spec = FaultSpec::always(operation, kind);
-        let spec = FaultSpec { extent, caller: Some(CALLER.to_owned()), ..spec };
-        self.console.add_fault(&spec).await.unwrap();
+        self.fault_on_writes(fault, pass, Quota::LoadBalancers).await;
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 
 mod balancing;
+mod disks;
+mod routing;
 
 use std::collections::BTreeMap;
 use std::slice;
@@ -17,6 +19,7 @@ use ccm_core::cloud::{
     Setup, Uid,
 };
 use ccm_provider_sim::registration;
+use ipnet::IpNet;
 use simcloud::api::{
     CreateInstance, FaultKind, FaultSpec, Instance, InstanceId, Nic, Operation, OperationFilter,
     RateLimit, SettingsPatch,
@@ -37,15 +40,15 @@ struct SimHarness {
     names: Mutex<BTreeMap<InstanceId, NodeName>>,
 }
 
-/// A process of the provider: of this cluster, on the cloud at this URL.
-fn process(url: &str, cluster: &str) -> Arc<dyn CloudProvider> {
+/// A process of the provider: of this cluster with these ranges, on the cloud at this URL.
+fn process(url: &str, cluster: &str, ranges: &[IpNet]) -> Arc<dyn CloudProvider> {
     let file = format!("endpoint: {url}\ntoken: {TOKEN}\n");
     let config = ConfigFile { path: "/etc/sim.yaml".into(), bytes: file.into() };
     let setup = Setup {
         config: Some(config),
         cluster_name: ClusterName::from(cluster),
         user_agent: format!("{CALLER}/1"),
-        cluster_cidrs: Vec::new(),
+        cluster_cidrs: ranges.to_vec(),
     };
     (registration().build)(&setup).unwrap()
 }
@@ -65,7 +68,7 @@ impl SimHarness {
             ..SettingsPatch::default()
         };
         console.change_settings(&patch).await.unwrap();
-        let provider = process(&running.url(), CLUSTER);
+        let provider = process(&running.url(), CLUSTER, &[]);
         let (launched, names) = (AtomicU64::new(0), Mutex::default());
         Self { _running: running, console, provider, launched, names }
     }
@@ -89,7 +92,8 @@ impl SimHarness {
                 label("no key", "x"),
             ]
             .into(),
-            pod_cidrs: vec!["10.1.0.0/24".parse().unwrap(), "fd01::/64".parse().unwrap()],
+            // The cloud takes them as they are written.
+            pod_cidrs: vec!["10.1.0.7/24".parse().unwrap(), "fd01::/64".parse().unwrap()],
             ..CreateInstance::named(name)
         };
         let made = self.console.create_instance(&wanted).await.unwrap();
@@ -186,7 +190,9 @@ impl Harness for SimHarness {
 
 ccm_conformance::conformance!(instances, SimHarness::start().await);
 ccm_conformance::conformance!(load_balancers, SimHarness::start().await);
-ccm_conformance::report!(SimHarness::start().await, instances, load_balancers);
+ccm_conformance::conformance!(routes, SimHarness::start().await);
+ccm_conformance::conformance!(volumes, SimHarness::start().await);
+ccm_conformance::report!(SimHarness::start().await, instances, load_balancers, routes, volumes);
 
 /// Some clouds put a new machine behind the old one's ID: the provider ID leads to it, and it is
 /// another all the same.

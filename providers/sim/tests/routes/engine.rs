@@ -20,7 +20,7 @@ use ccm_provider_sim::registration;
 use futures::future::join_all;
 use simcloud::api::{
     CallEntry, CreateInstance, FaultKind, FaultSpec, InstanceId, OperationClass, OperationFilter,
-    RateLimit, Route, RouteId, SettingsPatch,
+    RateLimit, Route, RouteId, SettingsPatch, UpdateRoute,
 };
 use simcloud::console::Console;
 use simcloud::{Config, Running, SimCloud, Token};
@@ -42,6 +42,8 @@ pub(crate) struct Stage {
     converger: Converger<RouteSpec>,
     sent: Mutex<Vec<String>>,
     reports: Mutex<BTreeMap<Uid, Report>>,
+    /// What somebody else does to a route right before the next change is sent.
+    pub(crate) meanwhile: Mutex<Option<(RouteId, UpdateRoute)>>,
 }
 
 impl Stage {
@@ -57,8 +59,8 @@ impl Stage {
         let patch = SettingsPatch { read_rate, write_rate, ..SettingsPatch::default() };
         console.change_settings(&patch).await.unwrap();
         let converger = provider(&running.url(), CLUSTER).routes().unwrap();
-        let (sent, reports) = (Mutex::default(), Mutex::default());
-        Self { _running: running, console, converger, sent, reports }
+        let (sent, reports, meanwhile) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { _running: running, console, converger, sent, reports, meanwhile }
     }
 
     /// Machines with nodes: `node-0` wants 10.244.0.0/24, `node-1` the next one, and so on.
@@ -175,6 +177,10 @@ impl Around<RouteSpec> for Stage {
 
     async fn before(&self, _: &Unit, step: &Step<AnyChange>) -> Result<(), CloudError> {
         self.sent.lock().unwrap().push(step.change.to_string());
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some((id, update)) = meanwhile {
+            self.console.update_piece::<Route>(&id, &update).await.unwrap();
+        }
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use ccm_core::converge::pass::End;
 use rstest::rstest;
 use simcloud::api::{
     ChangeRoute, CreateRoute, FaultKind, InstanceId, ListPieces, Operation, OperationClass,
-    OperationFilter, PieceKind, Route, SettingsPatch,
+    OperationFilter, PieceKind, Route, SettingsPatch, UpdateRoute,
 };
 
 use engine::{CLUSTER, Stage, Wanted, absent, present, spec};
@@ -114,6 +114,39 @@ async fn a_range_passes_from_node_to_node_without_an_interruption() {
     stage.settle(&[absent("node-0"), heir]).await;
     assert!(stage.take_sent().is_empty());
     assert_eq!(stage.route(1).await.id, before.id);
+}
+
+/// The heir's process is quicker, between the look and the deletion that rests on it.
+#[tokio::test]
+async fn a_deletion_does_not_take_what_was_taken_over_meanwhile() {
+    let stage = Stage::start().await;
+    let wants = all(stage.launch(2).await);
+    stage.settle(&wants[..1]).await;
+    let route = stage.route(1).await;
+    let tags = Some(tags(CLUSTER, "uid-of-node-1"));
+    let update = UpdateRoute { target: Some(instance(2)), tags, etag: None };
+    *stage.meanwhile.lock().unwrap() = Some((route.id.clone(), update));
+
+    let ends = stage.pass_all(&[absent("node-0")]).await;
+
+    assert!(matches!(ends[0].end, End::Done) && ends[0].changes.is_empty(), "{ends:?}");
+    stage.with_report("node-0", |report| assert_eq!(report.holds, Holds::Nothing));
+    assert_eq!(stage.route(1).await.target, instance(2), "the heir has it");
+}
+
+/// Nor does a take-over rest on a look that is not true any more.
+#[tokio::test]
+async fn a_take_over_does_not_undo_what_was_changed_meanwhile() {
+    let stage = Stage::start().await;
+    stage.launch(3).await;
+    let taken = put(&stage, "10.244.0.0/24", 1, tags(CLUSTER, "uid-of-node-9")).await;
+    let update = UpdateRoute { tags: Some(BTreeMap::new()), ..UpdateRoute::default() };
+    *stage.meanwhile.lock().unwrap() = Some((taken.id.clone(), update));
+    stage.pass_all(&[present(spec("node-1", &instance(2), &["10.244.0.0/24"]))]).await;
+    assert_eq!(stage.route(1).await.target, instance(1), "it is nobody's now, and not ours");
+    stage.with_report("node-1", |report| {
+        assert!(matches!(report.verdict, Verdict::Refused(_)), "{report:?}");
+    });
 }
 
 /// Both at once, many times: the deletion of the former owner never takes the route from the heir.

@@ -1,4 +1,4 @@
-//! A provider's load balancers without the time that its units settle for.
+//! What a provider makes, without the time that its units settle for.
 //!
 //! How long changes are collected is the engine's to keep, and tested there. Here it would be most of
 //! what the kit waits for, some thousand times.
@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ccm_core::cloud::{
-    AnyChange, AnyObserved, Change, CloudError, Converge, Converger, Effect, Learnt,
-    LoadBalancerSpec, Owned, Plan, Read, Step, Unit, Want, World, Write,
+    AnyChange, AnyObserved, Change, CloudError, Converge, Converger, Effect, Learnt, Owned, Plan,
+    Read, Spec, Step, Unit, Want, World, Write,
 };
 
 /// The same, at once.
 #[derive(Debug)]
-pub(super) struct Impatient(pub(super) Converger<LoadBalancerSpec>);
+pub(super) struct Impatient<S: Spec>(pub(super) Converger<S>);
 
 /// The provider's change.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -39,11 +39,11 @@ impl Change for Same {
 }
 
 #[async_trait]
-impl Converge<LoadBalancerSpec> for Impatient {
+impl<S: Spec> Converge<S> for Impatient<S> {
     type Observed = AnyObserved;
     type Change = Same;
 
-    fn units(&self, want: &Want<LoadBalancerSpec>) -> Vec<Unit> {
+    fn units(&self, want: &Want<S>) -> Vec<Unit> {
         let units = self.0.units(want).into_iter();
         units.map(|unit| Unit { settle: Duration::ZERO, ..unit }).collect()
     }
@@ -52,17 +52,12 @@ impl Converge<LoadBalancerSpec> for Impatient {
         &self,
         cx: &Read,
         unit: &Unit,
-        world: &World<LoadBalancerSpec>,
+        world: &World<S>,
     ) -> Result<AnyObserved, CloudError> {
         self.0.observe(cx, unit, world).await
     }
 
-    fn plan(
-        &self,
-        unit: &Unit,
-        world: &World<LoadBalancerSpec>,
-        observed: &AnyObserved,
-    ) -> Plan<Same> {
+    fn plan(&self, unit: &Unit, world: &World<S>, observed: &AnyObserved) -> Plan<Same> {
         let Plan { stages, later, reports } = self.0.plan(unit, world, observed);
         let same = |Step { change, wanted_by, tolerate }| Step {
             change: Same(change),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ccm_core::cloud::{
-    CloudProvider, Converger, Facts, Freshness, LoadBalancerSpec, Member, ObjectId, Urgency, Want,
+    CloudProvider, Converger, Facts, Freshness, Member, ObjectId, Spec, Urgency, Want,
 };
 use ccm_core::cluster::gate::Gate;
 use ccm_core::converge::{Ended, Engine, Office, Rehearsed, Settings, Timing};
@@ -27,7 +27,7 @@ const TIMING: Timing = Timing {
     spacing: Duration::ZERO,
 };
 
-/// Who is told what becomes of Services.
+/// Who is told what becomes of the objects.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     heard: Mutex<HashMap<ObjectId, usize>>,
@@ -56,22 +56,27 @@ impl Office for Desk {
 
 /// A process that runs until it is dropped.
 #[derive(Debug)]
-pub(super) struct Life {
+pub(super) struct Life<S: Spec> {
     pub(super) provider: Arc<dyn CloudProvider>,
-    pub(super) converger: Converger<LoadBalancerSpec>,
-    pub(super) engine: Arc<Engine<LoadBalancerSpec>>,
+    pub(super) converger: Converger<S>,
+    pub(super) engine: Arc<Engine<S>>,
     pub(super) desk: Arc<Desk>,
     pub(super) watch: Arc<Watch>,
     task: JoinHandle<()>,
 }
 
-impl Life {
-    pub(super) async fn begin(provider: Arc<dyn CloudProvider>, facts: &Facts) -> Self {
+impl<S: Spec> Life<S> {
+    /// Begins it with what `offered` finds in the provider.
+    pub(super) async fn begin(
+        provider: Arc<dyn CloudProvider>,
+        facts: &Facts,
+        offered: fn(&dyn CloudProvider) -> Option<Converger<S>>,
+    ) -> Self {
         let cx = governor().read(Urgency::Initialize, Freshness::Live, Duration::from_mins(1));
         if let Err(err) = provider.connect(&cx, facts).await {
             panic!("nothing is wrong, and yet the provider cannot connect: {err:?}");
         }
-        let offered = provider.load_balancers().expect("the provider has load balancers");
+        let offered = offered(&*provider).expect("the provider has what the harness is for");
         let converger = Converger::new(Impatient(offered));
         let (desk, watch) = (Arc::new(Desk::default()), Arc::new(Watch::default()));
         let engine = engine(&converger, Arc::clone(&desk) as _);
@@ -88,16 +93,16 @@ impl Life {
     }
 }
 
-impl Drop for Life {
+impl<S: Spec> Drop for Life<S> {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
 /// What would be done now if everything began anew, and nothing of it is done.
-pub(super) async fn rehearse(
-    converger: &Converger<LoadBalancerSpec>,
-    wants: Vec<Want<LoadBalancerSpec>>,
+pub(super) async fn rehearse<S: Spec>(
+    converger: &Converger<S>,
+    wants: Vec<Want<S>>,
     members: Arc<[Member]>,
 ) -> Vec<Rehearsed> {
     let engine = engine(converger, Arc::new(Desk::default()));
@@ -108,10 +113,7 @@ pub(super) async fn rehearse(
     engine.dry().await
 }
 
-fn engine(
-    converger: &Converger<LoadBalancerSpec>,
-    office: Arc<dyn Office>,
-) -> Engine<LoadBalancerSpec> {
+fn engine<S: Spec>(converger: &Converger<S>, office: Arc<dyn Office>) -> Engine<S> {
     let workers = NonZeroU16::MIN.saturating_add(7);
     let settings = Settings { workers, timing: TIMING };
     Engine::new(converger.clone(), governor(), settings, office, ConvergeMetrics::unread())

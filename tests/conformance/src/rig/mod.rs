@@ -3,21 +3,24 @@
 
 mod impatient;
 mod life;
+mod routes;
+mod standing;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ccm_core::cloud::{
-    Annotations, Ask, Batching, CloudError, CloudProvider, Converger, Holds, IngressPoint, Kind,
+    Annotations, Ask, Batching, CloudError, CloudProvider, Converger, Holds, IngressPoint,
     LoadBalancerSpec, Member, NodeIdentity, ObjectId, Observation, Owned, REQUEST_LIMIT, Want,
 };
 use ccm_core::converge::{Aim, Progress, Rehearsed};
 use tokio::time::{Instant, timeout};
 
 use self::life::{Life, rehearse};
+pub use self::routes::{RouteRig, RoutedNode};
+use self::standing::{hindrance, left_of};
 pub use self::watch::Cut;
 use crate::ask::{leave, with_id};
 use crate::balancing::{Cluster, LoadBalancerHarness};
@@ -28,9 +31,6 @@ use crate::service::Service;
 /// How often it is looked whether all is settled, where nobody says that something is new.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How often in a row a provider may make a mistake before it is taken for one.
-const MISTAKES: u32 = 3;
-
 /// A process of a provider on a harness's cloud, with the framework's engine and no Kubernetes.
 ///
 /// What the engine reports is written back to the Services as the framework's controller would,
@@ -39,7 +39,7 @@ const MISTAKES: u32 = 3;
 pub struct Rig<'a, H> {
     harness: &'a H,
     cluster: Cluster,
-    life: Life,
+    life: Life<LoadBalancerSpec>,
     wanted: BTreeMap<ObjectId, Wanted>,
     members: Arc<[Member]>,
     /// Changes that were asked about already.
@@ -106,7 +106,7 @@ impl<'a, H: LoadBalancerHarness> Rig<'a, H> {
 
     /// The process of another cluster, where the harness can start one.
     pub async fn start_as(harness: &'a H, cluster: Cluster) -> Result<Self, Unsupported> {
-        let life = Life::begin(harness.process(cluster)?, &harness.facts()).await;
+        let life = begin(harness, harness.process(cluster)?).await;
         let (wanted, members) = (BTreeMap::new(), Arc::default());
         Ok(Self { harness, cluster, life, wanted, members, heard: 0 })
     }
@@ -298,31 +298,7 @@ impl<'a, H: LoadBalancerHarness> Rig<'a, H> {
             if *aim == Aim::Keep || others.iter().any(|other| other.id == service.id) {
                 return None;
             }
-            let Some(progress) = self.progress(service) else {
-                return Some(format!("{} is not known", service.id));
-            };
-            if let Some(trouble) = &progress.trouble {
-                let passes_by = match trouble.error.kind() {
-                    Kind::InvalidConfiguration | Kind::Unsupported => false,
-                    // Once may be because somebody else undid what was done.
-                    Kind::Internal => trouble.failures < MISTAKES,
-                    Kind::NotFound
-                    | Kind::PermissionDenied
-                    | Kind::QuotaExceeded
-                    | Kind::RateLimited { .. }
-                    | Kind::Conflict
-                    | Kind::Unavailable
-                    | Kind::Stopped => true,
-                };
-                assert!(passes_by, "{} is in trouble: {:?}", service.id, trouble.error);
-            }
-            let is_there = match aim {
-                Aim::Present => progress.is_done,
-                Aim::Absent => progress.is_gone,
-                Aim::Keep => true,
-            };
-            let is_settled = is_there && !progress.is_under_way && progress.trouble.is_none();
-            (!is_settled).then(|| format!("{} is not {aim:?}: {progress:?}", service.id))
+            hindrance(&service.id, *aim, self.progress(service).as_ref())
         })
     }
 
@@ -333,24 +309,7 @@ impl<'a, H: LoadBalancerHarness> Rig<'a, H> {
         let wants = wants.map(|want| if is_other(want.id()) { want.kept() } else { want });
         let members = Arc::clone(&self.members);
         let rehearsed = rehearse(&self.life.converger, wants.collect(), members).await;
-        let mut left = String::new();
-        for Rehearsed { unit, plan, .. } in &rehearsed {
-            match plan {
-                Ok(plan) if plan.is_done() => {}
-                Ok(plan) => {
-                    for step in plan.stages.iter().flatten() {
-                        let _ = write!(left, "{unit}: {}; ", step.change);
-                    }
-                    for later in &plan.later {
-                        let _ = write!(left, "{unit} waits for {}; ", later.waits_for);
-                    }
-                }
-                Err(err) => {
-                    let _ = write!(left, "{unit}: {err}; ");
-                }
-            }
-        }
-        (!left.is_empty()).then(|| format!("a fresh look finds more to do: {left}"))
+        left_of(&rehearsed)
     }
 
     /// Writes on the objects what the controller would write, and forgets those that are gone.
@@ -408,7 +367,7 @@ impl<'a, H: LoadBalancerHarness> Rig<'a, H> {
             Ok(provider) => provider,
             Err(Unsupported) => panic!("a harness can start again what it has started"),
         };
-        let next = Life::begin(provider, &self.harness.facts()).await;
+        let next = begin(self.harness, provider).await;
         std::mem::replace(&mut self.life, next).end().await;
         self.heard = 0;
         self.life.engine.members(Arc::clone(&self.members));
@@ -468,6 +427,14 @@ impl<'a, H: LoadBalancerHarness> Rig<'a, H> {
     pub fn interruptions(&self) -> Vec<String> {
         self.life.watch.interruptions(self.heard)
     }
+}
+
+/// A life of a provider that makes load balancers.
+async fn begin(
+    harness: &impl LoadBalancerHarness,
+    provider: Arc<dyn CloudProvider>,
+) -> Life<LoadBalancerSpec> {
+    Life::begin(provider, &harness.facts(), <dyn CloudProvider>::load_balancers).await
 }
 
 /// The first steps of what was rehearsed, as lines.

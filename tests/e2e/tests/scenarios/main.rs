@@ -16,3 +16,5 @@ mod provided_ip;
 mod race;
 mod routes;
 mod services;
+mod swap;
+mod volumes;

@@ -1,13 +1,13 @@
 //! The fault matrix: each fault while a node joins, a machine changes, one stops and one ends, and a
-//! Service is made, changed and deleted, and routes come and go, with live nodes and a Service beside
-//! them. What is expected
-//! stands in one table; what was seen becomes a page of the book.
+//! Service is made, changed and deleted, routes come and go, and a volume is made, with live nodes and a
+//! Service beside them. What is expected stands in one table; what was seen becomes a page of the book.
 //!
 //! `CCM_BLESS=1` writes the page, `CCM_FAULTS=hang` runs only rows with that in their name.
 
 mod ranges;
 mod routes;
 mod services;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -62,10 +62,11 @@ enum Activity {
     ServiceDeletion,
     RouteCreation,
     RouteDeletion,
+    VolumeLabels,
 }
 
 /// How many activities there are.
-const ACTIVITIES: usize = 9;
+const ACTIVITIES: usize = 10;
 
 /// What an activity is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,7 @@ enum Of {
     Node,
     Service,
     Route,
+    Volume,
 }
 
 impl Activity {
@@ -86,9 +88,10 @@ impl Activity {
         Self::ServiceDeletion,
         Self::RouteCreation,
         Self::RouteDeletion,
+        Self::VolumeLabels,
     ];
 
-    /// The name of its node or Service.
+    /// The name of its node, Service or volume.
     const fn name(self) -> &'static str {
         match self {
             Self::Initialisation => "joins",
@@ -100,6 +103,7 @@ impl Activity {
             Self::ServiceDeletion => "unmade",
             Self::RouteCreation => "routed",
             Self::RouteDeletion => "unrouted",
+            Self::VolumeLabels => "labelled",
         }
     }
 
@@ -109,6 +113,7 @@ impl Activity {
             Self::Initialisation | Self::Refresh | Self::Shutdown | Self::Deletion => Of::Node,
             Self::ServiceCreation | Self::ServiceChange | Self::ServiceDeletion => Of::Service,
             Self::RouteCreation | Self::RouteDeletion => Of::Route,
+            Self::VolumeLabels => Of::Volume,
         }
     }
 
@@ -126,7 +131,8 @@ impl Activity {
             | Self::ServiceChange
             | Self::ServiceDeletion
             | Self::RouteCreation
-            | Self::RouteDeletion => unreachable!("it is about something else"),
+            | Self::RouteDeletion
+            | Self::VolumeLabels => unreachable!("it is about something else"),
         }
     }
 }
@@ -190,6 +196,7 @@ const FAULTS: [Fault; 11] = [
             Says("PermissionDenied"),
             Says(NO_ROUTE),
             Waits,
+            Says("PermissionDenied"),
         ],
     },
     Fault {
@@ -208,6 +215,7 @@ const FAULTS: [Fault; 11] = [
             GoesOn,
             GoesOn,
             GoesOn,
+            GoesOn,
         ],
     },
     Fault {
@@ -215,7 +223,7 @@ const FAULTS: [Fault; 11] = [
         how: "every list of machines lacks half of them, as if that were all; direct questions are \
               answered",
         script: Script::Answers(FaultKind::CutPage { missing_share: 0.5 }),
-        expected: [Chance, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn],
+        expected: [Chance, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn, GoesOn],
     },
     Fault {
         name: "429 storm",
@@ -232,6 +240,7 @@ const FAULTS: [Fault; 11] = [
             Waits,
             Says(NO_ROUTE),
             Waits,
+            Says("RateLimited"),
         ],
     },
     Fault {
@@ -248,6 +257,7 @@ const FAULTS: [Fault; 11] = [
             Says("CloudUnavailable"),
             Says(NO_ROUTE),
             Waits,
+            Says("CloudUnavailable"),
         ],
     },
     Fault {
@@ -264,6 +274,7 @@ const FAULTS: [Fault; 11] = [
             Says("CloudUnavailable"),
             Says(NO_ROUTE),
             Waits,
+            Says("CloudUnavailable"),
         ],
     },
     Fault {
@@ -280,6 +291,7 @@ const FAULTS: [Fault; 11] = [
             Says("CloudUnavailable"),
             Says(NO_ROUTE),
             Waits,
+            Says("CloudUnavailable"),
         ],
     },
     Fault {
@@ -348,6 +360,7 @@ struct Row {
 struct Bystanders {
     services: services::Bystander,
     routes: Vec<String>,
+    volumes: volumes::Bystander,
     uids: BTreeMap<String, String>,
     taints: BTreeMap<String, Vec<String>>,
     /// Writes so far.
@@ -428,6 +441,7 @@ async fn set_the_stage(world: &World) -> Bystanders {
     }
     world.all_initialized(SOON).await;
     routes::set_the_stage(world).await;
+    let volumes = volumes::set_the_stage(world).await;
     for name in SILENT {
         world.silence(name).await;
     }
@@ -440,7 +454,8 @@ async fn set_the_stage(world: &World) -> Bystanders {
     uids.remove(Activity::RouteDeletion.name());
     let services = services::set_the_stage(world).await;
     let lines = world.cloud.route_lines().await;
-    Bystanders { services, routes: lines, uids, taints, writes: writes_to_ready(world).await }
+    let writes = writes_to_ready(world).await;
+    Bystanders { services, routes: lines, volumes, uids, taints, writes }
 }
 
 /// Writes to nodes that are ready and live.
@@ -468,6 +483,7 @@ async fn change_cloud(world: &World) {
 async fn change_cluster(world: &World) {
     services::change(world).await;
     routes::change(world).await;
+    volumes::change(world).await;
     world.register(Kubelet::new("joins")).await;
     for name in ["stops", "ends"] {
         world.silence(name).await;
@@ -503,6 +519,7 @@ async fn done(world: &World, activity: Activity) -> Result<(), String> {
     match activity.of() {
         Of::Service => return services::done(world, activity).await,
         Of::Route => return routes::done(world, activity).await,
+        Of::Volume => return volumes::done(world, activity).await,
         Of::Node => {}
     }
     let node = world.nodes().get_opt(activity.name()).await.map_err(|err| err.to_string())?;
@@ -552,6 +569,7 @@ async fn says(world: &World, activity: Activity, what: &str, reason: &str) {
             let says = |node: &Seen| node.network() == ("True", reason);
             world.node_until(name, what, IN_SPITE, says).await;
         }
+        Of::Volume => volumes::says(world, name, what, reason).await,
     }
 }
 
@@ -560,6 +578,7 @@ async fn seen(world: &World, activity: Activity) -> String {
     match activity.of() {
         Of::Service => return services::seen(world, activity).await,
         Of::Route => return routes::seen(world, activity).await,
+        Of::Volume => return volumes::seen(world, activity).await,
         Of::Node => {}
     }
     let node = world.nodes().get_opt(activity.name()).await.unwrap();
@@ -611,6 +630,7 @@ async fn settle(world: &World, before: &Bystanders) -> usize {
 
     before.services.settled(world).await;
     routes::settled(world, &before.routes).await;
+    before.volumes.settled(world).await;
     let uids = world.uids().await;
     let deleted = before.uids.iter().filter(|(name, uid)| uids.get(*name) != Some(*uid));
     let deleted: Vec<_> = deleted.collect();
@@ -630,21 +650,20 @@ What was seen when the binary ran against a real control plane and a simulated c
 fault after the other. During each fault a node joins (initialisation), a machine gets another type
 and address (refresh), one is stopped and one is terminated, and the nodes of both stop being ready
 (shutdown, deletion). A Service is made, another gets a port in place of its own, and a third is deleted.
-A node gets its pod range, and another one that has a route is deleted. Beside them are six nodes whose machines
-run: three that are ready and have routes, and three that are not; and a Service whose load balancer is as it
-should be.
+A node gets its pod range, and another one that has a route is deleted. A PersistentVolume is made by hand. Beside
+them are six nodes whose machines run: three that are ready and have routes, and three that are not; a Service
+whose load balancer is as it should be; and two volumes, one that says where it is, and one of another driver.
 
 Each fault stands for at least 12 seconds, and until what goes on in spite of it is done. *Went on*: it
 was done while the fault stood. *Waited*: it was not, and the reason is what the condition
-`InstanceKnown` of the node said, `ccm.rs/LoadBalancerReady` of the Service, or `NetworkUnavailable` of a node
-without its route. *By chance*: the fault
-strikes or misses it, both are right. *Healed*: it was done within a minute after the end of the fault, by
+`InstanceKnown` of the node said, `ccm.rs/LoadBalancerReady` of the Service, `NetworkUnavailable` of a node
+without its route, or an event about the volume. *By chance*: the fault strikes or misses it, both are right. *Healed*: it was done within a minute after the end of the fault, by
 itself. In no row was a ready live node written to, or a taint of anybody else changed; in none did the
 load balancer of a Service that stays lose anything, or a node that stays its route, and nothing was left of those
-that were deleted.
+that were deleted; and nothing was written to the volumes beside.
 
-| Fault | Node: initialisation | Node: refresh | Node: shutdown | Node: deletion | Service: creation | Service: change | Service: deletion | Route: creation | Route: deletion | Live nodes deleted |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| Fault | Node: initialisation | Node: refresh | Node: shutdown | Node: deletion | Service: creation | Service: change | Service: deletion | Route: creation | Route: deletion | Volume: labels | Live nodes deleted |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ",
     );
     for Row { fault, cells, live_nodes_deleted } in rows {

@@ -10,6 +10,8 @@ use crate::controllers::node::decide::tests::new_node;
 use crate::converge::Cause;
 
 const DIGEST: u64 = 7;
+const LONG: Duration = Duration::from_hours(1);
+const NOW: Duration = Duration::ZERO;
 
 fn node() -> Node {
     Node {
@@ -69,17 +71,18 @@ fn troubled_by(kind: Kind, was_done: bool, progress: Progress) -> Progress {
 }
 
 fn decided(node: &Node, ranges: &Ranges, known: Option<&Progress>) -> Decision {
-    decided_then(node, ranges, known, true)
+    decided_after(node, ranges, known, None, LONG)
 }
 
-fn decided_then(
+fn decided_after(
     node: &Node,
     ranges: &Ranges,
     known: Option<&Progress>,
-    may_repeat: bool,
+    told: Option<&Told>,
+    since: Duration,
 ) -> Decision {
     let belongs = if node.provider_id.is_some() { Belongs::Ours } else { Belongs::Unsaid };
-    decide(&Case { node, belongs: &belongs, ranges, digest: DIGEST, known, may_repeat })
+    decide(&Case { node, belongs: &belongs, ranges, digest: DIGEST, known, told, since })
 }
 
 fn status(decision: &Decision) -> Option<(ConditionStatus, &str)> {
@@ -121,9 +124,10 @@ fn a_foreign_node_is_left_alone() {
             ranges: &faulty(),
             digest: DIGEST,
             known: known.as_ref(),
-            may_repeat: true,
+            told: None,
+            since: LONG,
         };
-        assert_eq!(decide(&case), Decision { want, tell: None });
+        assert_eq!(decide(&case), Decision { want, tell: None, is_held: false });
     }
 }
 
@@ -216,12 +220,35 @@ fn what_passes_by_itself_is_not_told_in_all_its_words() {
     let other = Node { unreachable_because: "other words".into(), ..other };
     let passing = troubled_by(Kind::Unavailable, false, waiting());
     let lasting = troubled_by(Kind::PermissionDenied, false, waiting());
-    let tells = |node: &Node, known: &Progress, may_repeat| {
-        decided_then(node, &good(), Some(known), may_repeat).tell.is_some()
+    let tells = |known: &Progress, told: Option<&Told>, since| {
+        decided_after(&other, &good(), Some(known), told, since).tell.is_some()
     };
-    assert!(!tells(&other, &passing, false));
-    assert!(tells(&other, &passing, true));
-    assert!(tells(&other, &lasting, false));
+    assert!(!tells(&passing, None, NOW), "said by another process");
+    assert!(tells(&passing, None, REPEAT));
+    assert!(tells(&lasting, None, NOW));
+    // The words may be others each time; the sort of failure is not.
+    let of_this_sort = decided(&node(), &good(), Some(&passing)).tell.unwrap();
+    let of_another = Told { state: "Other", ..of_this_sort.clone() };
+    assert!(!tells(&passing, Some(&of_this_sort), REPEAT));
+    assert!(tells(&passing, Some(&of_this_sort), REWORD));
+    assert!(!tells(&passing, Some(&of_another), NOW));
+    assert!(tells(&passing, Some(&of_another), REPEAT));
+}
+
+#[test]
+fn who_else_writes_the_condition_is_answered_once_a_minute() {
+    let told = decided(&node(), &good(), Some(&done())).tell.unwrap();
+    let overwritten = said(node(), ConditionStatus::False, "CiliumIsUp");
+    let after = |since| {
+        let known = done();
+        decided_after(&overwritten, &good(), Some(&known), Some(&told), since)
+    };
+    assert_eq!((after(NOW).tell, after(NOW).is_held), (None, true));
+    assert_eq!((status(&after(REPEAT)), after(REPEAT).is_held), (REACHABLE, false));
+    // What is new is said at once.
+    let known = troubled_by(Kind::PermissionDenied, false, waiting());
+    let news = decided_after(&overwritten, &good(), Some(&known), Some(&told), NOW);
+    assert_eq!((status(&news), news.is_held), (UNREACHABLE, false));
 }
 
 /// A decision made after it was acted on is empty.
@@ -235,6 +262,6 @@ fn what_was_told_is_not_told_again(#[case] ranges: Ranges, #[case] known: Progre
     let told = decided(&node(), &ranges, Some(&known)).tell.unwrap();
     let unreachable_because = told.message.as_str().into();
     let after = Node { unreachable_because, ..said(node(), told.status, told.reason) };
-    let again = decided_then(&after, &ranges, Some(&known), true);
+    let again = decided_after(&after, &ranges, Some(&known), Some(&told), LONG);
     assert_eq!(again.tell, None);
 }

@@ -3,8 +3,9 @@
 use serde::Serialize;
 use simcloud::api::Operation;
 
+use super::super::against::{Drawn, Side};
+use super::super::census::Counted;
 use super::super::report::{Figure, Table, grouped, say, say_figures};
-use super::census::Counted;
 use crate::Error;
 
 /// The figures for one number of Services.
@@ -78,6 +79,9 @@ pub(super) struct Floor {
 }
 
 const SERVING: &str = "until all had addresses";
+const JOINING: &str = "while nodes joined";
+const RESTING: &str = "while nothing happened";
+const STARTING: &str = "at the restart";
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
 impl Figures {
@@ -100,14 +104,14 @@ impl Figures {
         self.target_updates = counted.calls_of(Operation::ChangeTargets);
         let writes = counted.of("patch services/status") + counted.events();
         self.join_writes_per_service = self.per_service(writes);
-        self.phases.push(("while nodes joined", counted));
+        self.phases.push((JOINING, counted));
     }
 
     /// Nothing has happened.
     pub(super) fn rested(&mut self, counted: Counted) {
         self.calls_after = counted.calls();
         self.writes_after = counted.writes();
-        self.phases.push(("while nothing happened", counted));
+        self.phases.push((RESTING, counted));
     }
 
     /// It has started anew.
@@ -115,7 +119,7 @@ impl Figures {
         self.restart_calls = counted.calls();
         self.restart_mutations = counted.mutations;
         self.restart_writes = counted.writes();
-        self.phases.push(("at the restart", counted));
+        self.phases.push((STARTING, counted));
     }
 
     /// Beside the floor.
@@ -192,6 +196,41 @@ pub(super) fn print(figures: &Figures) -> Result<(), Error> {
         figures.load_before
     ))?;
     say_figures(&rows)
+}
+
+/// As it is compared.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+pub(super) fn side(figures: &Figures) -> Side {
+    let count = |phase: &str, figure: fn(&Counted) -> u64| {
+        let found = figures.phases.iter().find(|(name, _)| *name == phase);
+        found.map_or(f64::NAN, |(_, counted)| figure(counted) as f64)
+    };
+    let changes: fn(&Counted) -> u64 = |counted| counted.calls() - counted.cloud_reads();
+    vec![
+        ("nodes alone: last initialised", figures.nodes_alone_s, "s", Drawn::No),
+        ("Services: last address", figures.last_s, "s", Drawn::Yes),
+        ("Services: CPU", figures.cpu_s, "s", Drawn::Yes),
+        ("Services: reads from the API server", count(SERVING, Counted::reads), "", Drawn::No),
+        ("Services: writes to the API server", count(SERVING, Counted::writes), "", Drawn::No),
+        ("Services: looks at the cloud", count(SERVING, Counted::cloud_reads), "", Drawn::No),
+        ("Services: changes in the cloud", count(SERVING, changes), "", Drawn::No),
+        ("Services: CPU of the API server", figures.apiserver_cpu_s, "s", Drawn::No),
+        ("more nodes: last initialised", figures.nodes_last_s, "s", Drawn::No),
+        ("more nodes: targets of all", figures.targets_last_s, "s", Drawn::Yes),
+        ("more nodes: CPU", figures.join_cpu_s, "s", Drawn::Yes),
+        ("more nodes: writes to the API server", count(JOINING, Counted::writes), "", Drawn::No),
+        ("more nodes: looks at the cloud", count(JOINING, Counted::cloud_reads), "", Drawn::Yes),
+        ("more nodes: changes in the cloud", count(JOINING, changes), "", Drawn::Yes),
+        ("nothing: CPU", figures.cpu_after_s, "s", Drawn::No),
+        ("nothing: looks at the cloud", count(RESTING, Counted::cloud_reads), "", Drawn::No),
+        ("nothing: writes to the API server", count(RESTING, Counted::writes), "", Drawn::No),
+        ("restart: everything looked at", figures.restart_s, "s", Drawn::Yes),
+        ("restart: CPU", figures.restart_cpu_s, "s", Drawn::No),
+        ("restart: looks at the cloud", count(STARTING, Counted::cloud_reads), "", Drawn::No),
+        ("restart: changes in the cloud", count(STARTING, changes), "", Drawn::No),
+        ("restart: writes to the API server", count(STARTING, Counted::writes), "", Drawn::No),
+        ("memory at its peak", figures.peak_rss_mib, "MiB", Drawn::Yes),
+    ]
 }
 
 /// One row for each number of Services.

@@ -1,15 +1,8 @@
 //! `plan` says what would be done, with rights to read and nothing more, and does nothing.
 
-use ccm_e2e::{Account, SOON, SeenService, Setup, Signal, Wanted, World, run};
+use ccm_e2e::{Account, SOON, SeenService, Setup, Signal, Wanted, World, in_the_cloud, run};
 use serde_json::Value;
 use simcloud::api::{FaultKind, FaultSpec, Operation, OperationClass, OperationFilter};
-
-/// The lines of the changes in the cloud, in their order.
-fn in_the_cloud(plan: &Value) -> Vec<String> {
-    let groups = plan["cloud"].as_array().unwrap().iter();
-    let changes = groups.flat_map(|group| group["changes"].as_array().unwrap());
-    changes.map(|change| change["text"].as_str().unwrap().to_owned()).collect()
-}
 
 #[test]
 fn a_plan_needs_no_right_to_write_and_says_what_is_then_done() {

@@ -1,108 +1,72 @@
-//! What we remember of nodes between looks: what they wait for, what was said, what was written.
+//! An object that waits: when it is looked at again, and when its owner is told.
 //!
-//! Pure: time is handed in. Only nodes that need it are remembered, so an idle cluster costs nothing.
+//! Pure: time is handed in.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::decide::{Note, Wait};
-use crate::cloud::{Retry, Uid};
-use crate::cluster::node::Version;
+use crate::cloud::Retry;
 
-/// A node that has waited this long is told so, by a condition and an event.
+/// What has waited this long is told so, by an event, and a node by a condition too.
 pub(in crate::controllers) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Between two nodes that are told so. Thousands may wait for one revoked token, and each answer of
+/// Between two objects that are told so. Thousands may wait for one revoked token, and each answer of
 /// the cloud is the same for all.
 const PACE: Duration = Duration::from_millis(100);
 
-/// The first pause before a node is looked at again; it doubles up to [`LONGEST_PAUSE`].
+/// The first pause before an object is looked at again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// A look at a hundred waiting nodes is one call, so there is no need to be slower than this.
+/// A look at a hundred of them is one call, so there is no need to be slower than this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Beats in a pause. Looks fall on beats that are common to all nodes, so that those of nodes which
+/// Beats in a pause. Looks fall on beats that are common to all, so that those of objects which
 /// began to wait at different times share their calls: without, each spread-out look was a call.
 const BEATS: u32 = 8;
 
-/// After a write that failed, doubled with each further failure up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE_AFTER_WRITE: Duration = Duration::from_millis(250);
-
-/// In place of a reason: nobody knows which one stands on the node.
+/// In place of a reason: nobody knows which one stands on the object.
 const UNSURE: &str = "";
 
-/// What is remembered of one node.
-#[derive(Debug)]
-pub(in crate::controllers) struct Memory {
-    /// Which node of this name.
-    pub(in crate::controllers) uid: Uid,
-    /// Why it waits.
-    pub(in crate::controllers) waits: Option<Waiting>,
-    /// The version that our last write made. Until the cache shows it nothing is decided.
-    pub(in crate::controllers) written: Option<Version>,
-    /// What its owner heard. Said again only after it was not true for a while.
-    pub(in crate::controllers) said: Vec<Note>,
-    /// Writes that failed in a row.
-    pub(in crate::controllers) failures: u32,
+/// What an object waits for.
+pub(in crate::controllers) trait Awaited {
+    /// In one word, which is what is told again when it changes.
+    fn reason(&self) -> &'static str;
+
+    /// When to look again.
+    fn retry(&self) -> Retry;
 }
 
-/// A node that waits.
+/// An object that waits.
 #[derive(Debug)]
-pub(in crate::controllers) struct Waiting {
+pub(in crate::controllers) struct Waiting<W> {
     /// For what.
-    pub(in crate::controllers) wait: Wait,
+    pub(in crate::controllers) wait: W,
     since: Instant,
     looks: u32,
     look_again: Instant,
     announce_at: Option<Instant>,
-    /// The reason that stands on the node by our own hand.
+    /// The reason that stands on the object, or that its owner heard, by our own hand.
     pub(in crate::controllers) announced: Option<&'static str>,
 }
 
-/// What to do with a waiting node now.
+/// What to do with a waiting object now.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::controllers) enum Next {
     /// Ask the cloud.
     Look,
-    /// Tell the node's owner.
+    /// Tell its owner.
     Announce,
     /// Nothing before this time.
     Rest(Duration),
 }
 
-impl Memory {
-    pub(in crate::controllers) fn new(uid: Uid) -> Self {
-        Self { uid, waits: None, written: None, said: Vec::new(), failures: 0 }
-    }
-
-    /// Whether there is nothing left to remember.
-    pub(in crate::controllers) fn is_empty(&self) -> bool {
-        self.waits.is_none() && self.written.is_none() && self.said.is_empty() && self.failures == 0
-    }
-
-    /// Takes the notes that were not said yet, and forgets those that are not true any more.
-    pub(in crate::controllers) fn news(&mut self, notes: Vec<Note>) -> Vec<Note> {
-        let news = notes.iter().filter(|note| !self.said.contains(note)).cloned().collect();
-        self.said = notes;
-        news
-    }
-
-    /// The pause after a write that failed.
-    pub(in crate::controllers) fn pause_after_failure(&mut self) -> Duration {
-        let pause = growing(FIRST_PAUSE_AFTER_WRITE, self.failures);
-        self.failures += 1;
-        pause
-    }
-}
-
-impl Waiting {
-    /// A node that has begun to wait: it was first looked at at `since`.
+impl<W: Awaited> Waiting<W> {
+    /// An object that has begun to wait: it was first looked at at `since`.
     ///
     /// `standing` is the reason that its condition gives already, from an earlier process.
-    pub(in crate::controllers) fn new(wait: Wait, since: Instant, standing: Option<&str>) -> Self {
-        let announced = (standing == Some(wait.known.reason)).then_some(wait.known.reason);
+    pub(in crate::controllers) fn new(wait: W, since: Instant, standing: Option<&str>) -> Self {
+        let announced = (standing == Some(wait.reason())).then_some(wait.reason());
         Self { wait, since, looks: 0, look_again: since, announce_at: None, announced }
     }
 
@@ -112,14 +76,14 @@ impl Waiting {
     /// that keeps thousands from coming back at once.
     pub(in crate::controllers) fn again(
         &mut self,
-        wait: Wait,
+        wait: W,
         pace: &mut Pace,
         now: Instant,
         slow: Duration,
         spread: f64,
     ) {
         let growing = growing(FIRST_PAUSE, self.looks);
-        let (pause, beat) = match wait.retry {
+        let (pause, beat) = match wait.retry() {
             Retry::Backoff => (growing.mul_f64(1.0 + 0.5 * spread), growing / BEATS),
             Retry::After(pause) => {
                 // Some clouds complain and ask for no pause at all.
@@ -131,7 +95,7 @@ impl Waiting {
         self.looks = self.looks.saturating_add(1);
         self.wait = wait;
         self.look_again = pace.on_beat(now + pause, beat);
-        if self.announced == Some(self.wait.known.reason) {
+        if self.announced == Some(self.wait.reason()) {
             self.announce_at = None;
         } else if self.announce_at.is_none() {
             self.announce_at = Some(if now < self.since + PATIENCE {
@@ -163,26 +127,26 @@ impl Waiting {
         Next::Rest(next.saturating_duration_since(now))
     }
 
-    /// The node changed: look at once.
+    /// The object changed: look at once.
     pub(in crate::controllers) fn wake(&mut self, now: Instant) {
         self.look_again = now;
     }
 
-    /// The node's owner was told.
+    /// Its owner was told.
     pub(in crate::controllers) fn told(&mut self) {
-        self.announced = Some(self.wait.known.reason);
+        self.announced = Some(self.wait.reason());
         self.announce_at = None;
     }
 
-    /// A write failed that would have said something else. It may stand on the node or not: whatever
-    /// is waited for next is told.
+    /// A write failed that would have said something else. It may stand there or not: whatever is
+    /// waited for next is told.
     pub(in crate::controllers) fn unsure(&mut self) {
         if self.announced.is_some() {
             self.announced = Some(UNSURE);
         }
     }
 
-    /// Telling the node's owner failed: it is tried again, but not at once.
+    /// Telling its owner failed: it is tried again, but not at once.
     pub(in crate::controllers) fn not_told(&mut self, now: Instant) {
         self.unsure();
         self.announce_at = Some(now + PATIENCE);
@@ -217,21 +181,32 @@ impl Pace {
     }
 }
 
-fn growing(first: Duration, before: u32) -> Duration {
+/// This pause, doubled for each of those before it.
+pub(super) fn growing(first: Duration, before: u32) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(before)).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::node::ConditionStatus;
-    use crate::controllers::known::Known;
 
     const SLOW: Duration = Duration::from_mins(5);
 
+    #[derive(Debug)]
+    struct Wait(&'static str, Retry);
+
+    impl Awaited for Wait {
+        fn reason(&self) -> &'static str {
+            self.0
+        }
+
+        fn retry(&self) -> Retry {
+            self.1
+        }
+    }
+
     fn wait(reason: &'static str, retry: Retry) -> Wait {
-        let known = Known { status: ConditionStatus::Unknown, reason, message: String::new() };
-        Wait { known, retry }
+        Wait(reason, retry)
     }
 
     fn seconds(n: u64) -> Duration {
@@ -265,7 +240,7 @@ mod tests {
                 one
             })
             .collect();
-        let told_by = |all: &mut Vec<Waiting>, pace: &mut Pace, now: Instant| {
+        let told_by = |all: &mut Vec<Waiting<Wait>>, pace: &mut Pace, now: Instant| {
             let due = all
                 .iter_mut()
                 .filter_map(|one| (one.next(pace, now) == Next::Announce).then(|| one.told()));
@@ -289,7 +264,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_may_have_been_overwritten_is_told_again() {
-        type Fails = fn(&mut Waiting, Instant);
+        type Fails = fn(&mut Waiting<Wait>, Instant);
         let failures: [Fails; 2] =
             [|waiting, _| waiting.unsure(), |waiting, now| waiting.not_told(now)];
         for fails in failures {
@@ -344,15 +319,5 @@ mod tests {
         looks.sort();
         looks.dedup();
         assert!(looks.len() <= 12, "{} calls", looks.len());
-    }
-
-    #[test]
-    fn notes_are_said_once_until_they_stop_being_true() {
-        let note = |text: &str| Note { reason: "R", message: text.to_owned() };
-        let mut memory = Memory::new("u".into());
-        assert_eq!(memory.news(vec![note("a"), note("b")]).len(), 2);
-        assert_eq!(memory.news(vec![note("a"), note("c")]), [note("c")]);
-        assert!(memory.news(vec![]).is_empty() && memory.is_empty());
-        assert_eq!(memory.news(vec![note("a")]), [note("a")]);
     }
 }

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use ccm_envtest::audit::{Counts, Event};
-use simcloud::api::Operation;
+use simcloud::api::{Operation, OperationClass};
 
-use super::super::rig::{Account, Rig};
+use super::rig::{Account, Rig};
 use crate::Error;
 
 /// Counts one program's requests, phase by phase.
 pub(super) struct Census<'a> {
     rig: &'a Rig,
-    /// By what the cloud's log knows the program.
+    /// By what the API server's log knows the program.
+    account: Account,
+    /// By what the cloud's log knows it.
     caller: &'static str,
     /// Events in the audit log before the phase.
     logged: usize,
@@ -31,8 +33,8 @@ pub(super) struct Counted {
 }
 
 impl<'a> Census<'a> {
-    pub(super) fn new(rig: &'a Rig, caller: &'static str) -> Self {
-        Self { rig, caller, logged: 0 }
+    pub(super) fn new(rig: &'a Rig, account: Account, caller: &'static str) -> Self {
+        Self { rig, account, caller, logged: 0 }
     }
 
     /// A phase begins.
@@ -51,7 +53,7 @@ impl<'a> Census<'a> {
         let calls = self.rig.console.calls().await?;
         let ours = || calls.counts.iter().filter(|count| count.caller == self.caller);
         let events = self.rig.plane.audit_events().await?;
-        let user = self.rig.user(Account::First);
+        let user = self.rig.user(self.account);
         // The election is no work.
         let is_work = |event: &Event| {
             let of_election = event.resource == "events" && event.namespace == "kube-system";
@@ -92,6 +94,18 @@ impl Counted {
         self.requests.iter().filter(|(kind, _)| is_write(kind)).map(|(_, count)| count).sum()
     }
 
+    /// Everything that was read from the API server, but for watches, which are counted when they end.
+    pub(super) fn reads(&self) -> u64 {
+        let is_read = |kind: &str| ["get ", "list "].iter().any(|verb| kind.starts_with(verb));
+        self.requests.iter().filter(|(kind, _)| is_read(kind)).map(|(_, count)| count).sum()
+    }
+
+    /// Calls to the cloud that only look.
+    pub(super) fn cloud_reads(&self) -> u64 {
+        let looks = self.operations.iter().filter(|(one, _)| one.class() == OperationClass::Read);
+        looks.map(|(_, count)| count).sum()
+    }
+
     /// Calls to the cloud.
     pub(super) fn calls(&self) -> u64 {
         self.operations.values().sum()
@@ -124,8 +138,10 @@ mod tests {
     fn looks_are_no_writes() {
         let requests = [("get services", 5), ("patch services/status", 2), ("create events", 3)];
         let requests = requests.map(|(kind, count)| (kind.to_owned(), count)).into();
-        let counted = Counted { requests, ..Counted::default() };
-        assert_eq!((counted.writes(), counted.events()), (5, 3));
+        let operations = [(Operation::GetInstance, 7), (Operation::AddRule, 4)].into();
+        let counted = Counted { requests, operations, ..Counted::default() };
+        assert_eq!((counted.calls(), counted.cloud_reads()), (11, 7));
+        assert_eq!((counted.writes(), counted.events(), counted.reads()), (5, 3, 5));
         assert_eq!(counted.of("patch services/status"), 2);
     }
 }
