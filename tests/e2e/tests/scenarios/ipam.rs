@@ -446,6 +446,25 @@ fn a_cloud_that_fails_is_told_of_and_heals() {
 }
 
 #[test]
+fn routes_follow_and_take_the_condition_over() {
+    run(async {
+        let world = World::start().await;
+        let setup = Setup::new().without_election().flag("--allocate-node-cidrs");
+        let _ccm = world.ccm(&setup.flag("--cluster-cidr=10.244.0.0/23"));
+        for name in ["a", "b"] {
+            world.join(name).await;
+            world.node_until(name, "reachable", SOON, Seen::is_reachable).await;
+        }
+        world.join("c").await;
+        let says = |node: &Seen| node.network() == NOT_AVAILABLE;
+        world.node_until("c", "it waits", SOON, says).await;
+        delete(&world, "a").await;
+        let reachable = world.node_until("c", "reachable", SOON, Seen::is_reachable).await;
+        assert_eq!(reachable.pod_cidrs, ["10.244.0.0/24"]);
+    });
+}
+
+#[test]
 fn a_plan_says_who_would_be_given_what() {
     run(async {
         let world = World::start().await;

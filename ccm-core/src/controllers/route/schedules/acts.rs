@@ -70,7 +70,10 @@ impl State {
                 self.note("another writes the condition", || {
                     format!("{name} {network_unavailable:?}")
                 });
-                self.store(sim, Node { network_unavailable, unreachable_because: "".into(), ..node });
+                self.store(
+                    sim,
+                    Node { network_unavailable, unreachable_because: "".into(), ..node },
+                );
             }
             _ => {
                 if let Some(machine) = node.provider_id {
