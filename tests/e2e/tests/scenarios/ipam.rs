@@ -438,7 +438,10 @@ fn a_cloud_that_fails_is_told_of_and_heals() {
             let says = |node: &Seen| node.network() == NOT_AVAILABLE;
             world.node_until(name, "it waits", SOON * 2, says).await;
             world.cloud.clear_faults().await.unwrap();
-            assert_eq!(of(&world, name).await, [range]);
+            // The pauses have grown.
+            let has = |node: &Seen| !node.pod_cidrs.is_empty();
+            let healed = world.node_until(name, "its ranges", SOON * 3, has).await;
+            assert_eq!(healed.pod_cidrs, [range]);
             let is_there = |node: &Seen| node.network() == ("False", "RouteCreated");
             world.node_until(name, "its network", SOON, is_there).await;
         }
