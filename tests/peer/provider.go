@@ -35,9 +35,11 @@ type settings struct {
 	CAFile     string `json:"caFile"`
 	ClusterID  string `json:"clusterID"`
 	BatchLimit int    `json:"batchLimit"`
-	// LagSeconds is read so that one file does for both. Nothing is made of it: few Go providers
-	// know how far their cloud's reads lag behind.
-	LagSeconds int `json:"lagSeconds"`
+	RouteTable string `json:"routeTable"`
+	// These are read so that one file does for both. Nothing is made of them: few Go providers know how
+	// far their cloud's reads lag behind, and the library has no controller of volumes.
+	LagSeconds        int    `json:"lagSeconds"`
+	LegacyVolumeField string `json:"legacyVolumeField"`
 }
 
 // cloud is the simulated cloud, as the library sees it.
@@ -45,6 +47,7 @@ type cloud struct {
 	api        *client
 	clusterID  string
 	batchLimit int
+	routeTable string
 	nodes      corelisters.NodeLister
 	firewall   firewallLock
 }
@@ -57,7 +60,7 @@ func newCloud(config io.Reader) (*cloud, error) {
 	if err != nil {
 		return nil, err
 	}
-	said := settings{BatchLimit: 100}
+	said := settings{BatchLimit: 100, RouteTable: "main"}
 	if err := yaml.UnmarshalStrict(text, &said); err != nil {
 		return nil, fmt.Errorf("cloud config: %w", err)
 	}
@@ -98,7 +101,12 @@ func newCloud(config io.Reader) (*cloud, error) {
 		endpoint: said.Endpoint,
 		token:    said.Token,
 	}
-	return &cloud{api: api, clusterID: said.ClusterID, batchLimit: said.BatchLimit}, nil
+	return &cloud{
+		api:        api,
+		clusterID:  said.ClusterID,
+		batchLimit: said.BatchLimit,
+		routeTable: said.RouteTable,
+	}, nil
 }
 
 // cluster is the mark of this cluster's pieces: its ID, or the name that the library passes in.

@@ -11,9 +11,6 @@ import (
 	cloudprovider "k8s.io/cloud-provider"
 )
 
-// routeTable is the only one that there is.
-const routeTable = "main"
-
 type route struct {
 	ID          string            `json:"id,omitempty"`
 	Name        string            `json:"name"`
@@ -30,7 +27,7 @@ type route struct {
 // deleted.
 func (c *cloud) ListRoutes(ctx context.Context, clusterName string) ([]*cloudprovider.Route, error) {
 	query := tagged(map[string]string{clusterTag: c.cluster(clusterName)})
-	query.Set("table", routeTable)
+	query.Set("table", c.routeTable)
 	found, err := list[route](ctx, c.api, "/v1/routes", query)
 	if err != nil {
 		return nil, err
@@ -78,7 +75,7 @@ func (c *cloud) CreateRoute(ctx context.Context, clusterName string, nameHint st
 	}
 	wanted := route{
 		Name:        nameHint + "-" + family,
-		Table:       routeTable,
+		Table:       c.routeTable,
 		Destination: asked.DestinationCIDR,
 		Target:      target,
 		Tags:        map[string]string{clusterTag: c.cluster(clusterName), ownerTag: nameHint},

@@ -1,4 +1,4 @@
-//! What [`Volumes`](ccm_core::cloud::Volumes) promises.
+//! What [`Volumes`] promises.
 
 use std::sync::Arc;
 use std::time::Duration;

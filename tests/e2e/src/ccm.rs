@@ -202,7 +202,7 @@ pub(crate) fn flags(
         .arg(format!("--secure-port={}", port.unwrap_or(0)))
         .arg(flag("--cloud-config", cloud_config))
         .arg(flag("--kubeconfig", kubeconfig))
-        .args(&setup.flags);
+        .args(setup.flags());
 }
 
 /// The lines of a plan about changes in the cloud, in their order.

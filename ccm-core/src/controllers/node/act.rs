@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::decide::{MainChange, StatusChange};
 use crate::cluster::keys;
 use crate::cluster::node::{Node, Version};
-use crate::controllers::route::decide::NO_ROUTE_CREATED;
+use crate::controllers::route::decide::{JUST_INITIALISED, NO_ROUTE_CREATED};
 use crate::controllers::write::{self, add, seconds, test};
 
 /// Writes addresses and the condition. Gives the Node's new version.
@@ -70,7 +70,7 @@ fn unreachable(now: Timestamp) -> Value {
         "type": keys::NETWORK_UNAVAILABLE,
         "status": "True",
         "reason": NO_ROUTE_CREATED,
-        "message": "no route yet: the node has just been initialised",
+        "message": JUST_INITIALISED,
         "lastHeartbeatTime": seconds(now),
         "lastTransitionTime": seconds(now),
     })

@@ -14,6 +14,9 @@ pub const ROUTE_CREATED: &str = "RouteCreated";
 /// Its reason when they cannot; upstream's. The message says why.
 pub const NO_ROUTE_CREATED: &str = "NoRouteCreated";
 
+/// What the node controller says with it in the write that initialises a node.
+pub const JUST_INITIALISED: &str = "no route yet: the node has just been initialised";
+
 /// Reason of the event about a route that could not be made; upstream's.
 pub const FAILED: &str = "FailedToCreateRoute";
 
@@ -145,6 +148,10 @@ fn state(case: &Case<'_>) -> Option<Told> {
         return troubled(case.node, progress, trouble);
     }
     if progress.is_done {
+        if node.is_uninitialized() {
+            // Its initialisation says that it cannot be reached, and must not have the last word.
+            return None;
+        }
         return Some(Told {
             status: ConditionStatus::False,
             reason: ROUTE_CREATED,
@@ -222,9 +229,11 @@ fn is_worth_a_write(case: &Case<'_>, now: &Told) -> bool {
     }
     let has_new_words =
         now.status == ConditionStatus::True && *case.node.unreachable_because != *now.message;
+    // Until now nothing was known that could have been said.
+    let is_first = *case.node.unreachable_because == *JUST_INITIALISED;
     let is_same_sort = case.told.is_some_and(|told| told.state == now.state);
     let pause = if is_same_sort { REWORD } else { REPEAT };
-    has_new_words && (!now.passes || case.since >= pause)
+    has_new_words && (!now.passes || is_first || case.since >= pause)
 }
 
 /// Whether this was written just now, and somebody else has written something else since. Where another

@@ -123,6 +123,7 @@ fn is_relevant(old: &Node, new: &Node, needs: &Needs) -> bool {
         || old.pod_cidrs != new.pod_cidrs
         || old.network_unavailable != new.network_unavailable
         || old.unreachable_because != new.unreachable_because
+        || old.is_uninitialized() != new.is_uninitialized()
 }
 
 /// A node is known by its name, and a stray owner by its UID.

@@ -336,6 +336,17 @@ async fn volumes_that_come_together_are_few_calls_and_one_write_each() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn volumes_that_come_within_a_moment_share_the_first_call_too() {
+    let world = World::with(&[]);
+    for n in 0..4 {
+        world.server.make(&format!("p{n}"), "z1-vol");
+        sleep(Duration::from_millis(1)).await;
+    }
+    sleep(SOON).await;
+    assert_eq!(world.calls(), [4]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_missing_volume_is_told_once_and_not_asked_for_in_a_loop() {
     let world = World::with(&[("p", "gone"), ("q", "z1-vol")]);
     sleep(Duration::from_mins(50)).await;
@@ -391,6 +402,19 @@ async fn an_answer_serves_for_as_long_as_the_volume_needs_it() {
     sleep(SOON).await;
     assert_eq!(world.server.zone("p").as_deref(), Some("z1"));
     assert_eq!((world.calls(), world.server.objects().patches), (vec![1], 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_becomes_others_business_while_the_cloud_is_asked_is_left_alone() {
+    let world = World::with(&[]);
+    world.server.make("p", "z1-vol");
+    sleep(Duration::from_millis(20)).await;
+    let terms = json!([{"matchExpressions": []}]);
+    world.server.change("p", |it| {
+        it["spec"]["nodeAffinity"] = json!({"required": {"nodeSelectorTerms": terms}});
+    });
+    sleep(SOON).await;
+    assert_eq!((world.calls(), world.server.objects().patches), (vec![1], 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ const NOW: Duration = Duration::ZERO;
 fn node() -> Node {
     Node {
         provider_id: "sim://i-1".try_into().ok(),
+        taints: [].into(),
         pod_cidrs: ["10.0.1.0/24".into()].into(),
         ..new_node()
     }
@@ -140,6 +141,15 @@ fn a_route_that_is_there_is_told_once_and_taken_over_from_a_network_of_the_clust
     assert_eq!(status(&decided(&told, &good(), Some(&done()))), None);
     let healed = said(node(), ConditionStatus::True, NO_ROUTE_CREATED);
     assert_eq!(status(&decided(&healed, &good(), Some(&done()))), REACHABLE);
+}
+
+#[test]
+fn a_node_that_is_not_initialised_is_not_told_reachable() {
+    let tainted = Node { taints: new_node().taints, ..node() };
+    assert!(tainted.is_uninitialized());
+    assert_eq!(status(&decided(&tainted, &good(), Some(&done()))), None);
+    let troubled = troubled_by(Kind::PermissionDenied, false, waiting());
+    assert_eq!(status(&decided(&tainted, &good(), Some(&troubled))), UNREACHABLE);
 }
 
 #[test]

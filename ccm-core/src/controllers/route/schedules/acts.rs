@@ -135,7 +135,14 @@ impl State {
             + Duration::from_hours(500_000)
             + Duration::from_secs(self.now() / 1000);
         let pod_cidrs = [range(free).into()].into();
-        let node = Node { name: name.clone(), uid: uid.into(), created, pod_cidrs, ..new_node() };
+        let node = Node {
+            name: name.clone(),
+            uid: uid.into(),
+            created,
+            pod_cidrs,
+            taints: [].into(),
+            ..new_node()
+        };
         let provider_id = Some(machine(&node));
         self.note("node joins", || format!("{name} ({}) {:?}", node.uid, node.pod_cidrs));
         self.store(sim, Node { provider_id, ..node });
