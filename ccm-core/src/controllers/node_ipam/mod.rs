@@ -164,7 +164,8 @@ fn is_relevant(old: &Node, new: &Node) -> bool {
         || old.pod_cidrs != new.pod_cidrs
         || old.deleting != new.deleting
         || old.provider_id != new.provider_id
-        || old.network_unavailable != new.network_unavailable
+        // What is said of a node that waits was said by us, or changes nothing.
+        || (!new.pod_cidrs.is_empty() && old.network_unavailable != new.network_unavailable)
 }
 
 /// The pools and what is kept free in them, as the ledger has them.

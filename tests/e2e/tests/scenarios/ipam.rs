@@ -438,10 +438,32 @@ fn a_cloud_that_fails_is_told_of_and_heals() {
             let says = |node: &Seen| node.network() == NOT_AVAILABLE;
             world.node_until(name, "it waits", SOON * 2, says).await;
             world.cloud.clear_faults().await.unwrap();
-            assert_eq!(of(&world, name).await, [range]);
+            // The pauses have grown.
+            let has = |node: &Seen| !node.pod_cidrs.is_empty();
+            let healed = world.node_until(name, "its ranges", SOON * 3, has).await;
+            assert_eq!(healed.pod_cidrs, [range]);
             let is_there = |node: &Seen| node.network() == ("False", "RouteCreated");
             world.node_until(name, "its network", SOON, is_there).await;
         }
+    });
+}
+
+#[test]
+fn routes_follow_and_take_the_condition_over() {
+    run(async {
+        let world = World::start().await;
+        let setup = Setup::new().without_election().flag("--allocate-node-cidrs");
+        let _ccm = world.ccm(&setup.flag("--cluster-cidr=10.244.0.0/23"));
+        for name in ["a", "b"] {
+            world.join(name).await;
+            world.node_until(name, "reachable", SOON, Seen::is_reachable).await;
+        }
+        world.join("c").await;
+        let says = |node: &Seen| node.network() == NOT_AVAILABLE;
+        world.node_until("c", "it waits", SOON, says).await;
+        delete(&world, "a").await;
+        let reachable = world.node_until("c", "reachable", SOON, Seen::is_reachable).await;
+        assert_eq!(reachable.pod_cidrs, ["10.244.0.0/24"]);
     });
 }
 

@@ -4,6 +4,7 @@
 //!
 //! `CCM_BLESS=1` writes the page, `CCM_FAULTS=hang` runs only rows with that in their name.
 
+mod ranges;
 mod routes;
 mod services;
 mod volumes;
@@ -674,6 +675,24 @@ that were deleted; and nothing was written to the volumes beside.
         let cells: Vec<_> = cells.collect();
         writeln!(page, "| {} | {} | {live_nodes_deleted} |", fault.name, cells.join(" | "))
             .unwrap();
+    }
+    page.push_str(
+        "
+What becomes of a node that is to get its [pod ranges](../explanation/pod-ranges.md) during a fault, of which the
+condition `NetworkUnavailable` says why it has none; the ranges of a node that has some stay as they are. No
+range was given twice.
+
+| Fault | Out of the cluster's ranges | From the cloud |
+| --- | --- | --- |
+",
+    );
+    for Row { fault, .. } in rows {
+        let cell = |source| match expected(ranges::expected(source, fault.script)) {
+            went_on if went_on == "went on" => went_on,
+            waited => format!("{waited}; healed"),
+        };
+        let cells = [ranges::Source::Cluster, ranges::Source::Cloud].map(cell);
+        writeln!(page, "| {} | {} |", fault.name, cells.join(" | ")).unwrap();
     }
     page.push_str("\nHow each fault is made:\n\n");
     for Row { fault, .. } in rows {

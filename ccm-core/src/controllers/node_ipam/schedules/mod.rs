@@ -56,7 +56,7 @@ const COVERED: [&str; 25] = [
 
 const CAMPAIGN: Campaign<Mutant> = Campaign {
     module: "node_ipam::schedules",
-    schedules: 500,
+    schedules: 300,
     mutant_seeds: 400,
     tail: 80,
     covered: &COVERED,
