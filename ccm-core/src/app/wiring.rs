@@ -242,7 +242,7 @@ impl Controllers<'_> {
             refresh: self.options.node_controller.status_update_frequency,
             writers: self.options.node_controller.concurrent_syncs,
             needs: self.registration.needs.clone(),
-            routed: self.options.route_controller.is_some() && self.cloud.routes().is_some(),
+            routed: self.makes_routes(),
         };
         NodeController::new(parts, settings)
     }
@@ -313,6 +313,11 @@ impl Controllers<'_> {
         Ok((services, ServiceController::new(parts, settings)))
     }
 
+    /// Whether the route controller runs, where there are machines that routes could lead to.
+    fn makes_routes(&self) -> bool {
+        self.options.route_controller.is_some() && self.cloud.routes().is_some()
+    }
+
     /// `None` where the provider has no routes, or they are not wanted.
     pub(super) fn routing(
         &self,
@@ -364,16 +369,15 @@ pub(super) fn without_ranges(cloud: &dyn CloudProvider, options: &Options) -> Re
     Err(message.into())
 }
 
-/// Load balancers send traffic to machines: without those there is nothing to be made.
+/// Load balancers and routes lead to machines: without those there is nothing to be made.
 pub(super) fn without_instances(cloud: &dyn CloudProvider) -> Result<(), BoxError> {
-    if cloud.load_balancers().is_none() {
-        return Ok(());
-    }
-    let message = format!(
-        "provider {} has load balancers and no instances to be their targets",
-        cloud.name()
-    );
-    Err(message.into())
+    let what = match (cloud.load_balancers(), cloud.routes()) {
+        (None, None) => return Ok(()),
+        (Some(_), _) => "load balancers",
+        (None, Some(_)) => "routes",
+    };
+    let name = cloud.name();
+    Err(format!("provider {name} has {what} and no instances to which they could lead").into())
 }
 
 /// Lets the provider find its surroundings, as often as it takes. False when the process stops.

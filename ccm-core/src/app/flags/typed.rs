@@ -264,8 +264,8 @@ pub(super) struct RouteController {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Node IPAM controller flags")]
 pub(super) struct NodeIpam {
-    /// Give nodes the ranges of their pods. Only one program of a cluster may: the
-    /// kube-controller-manager runs without its node-ipam-controller then
+    /// Give nodes the ranges of their pods (upstream: without effect). Only one program of a cluster
+    /// may: the kube-controller-manager runs without its node-ipam-controller then
     #[arg(
         long,
         value_name = "BOOL",

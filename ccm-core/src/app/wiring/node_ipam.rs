@@ -12,7 +12,9 @@ use crate::cloud::BoxError;
 use crate::cluster::keys::controller;
 use crate::cluster::nodes::Nodes;
 use crate::controllers::WriteClient;
-use crate::controllers::node_ipam::{Network, NodeIpamController, Parts, Settings, Source};
+use crate::controllers::node_ipam::{
+    Network, NodeIpamController, Parts, Settings, Source, Strangers,
+};
 use crate::fleet::Fleet;
 
 impl Controllers<'_> {
@@ -22,7 +24,7 @@ impl Controllers<'_> {
         &self,
         fleet: Option<&Arc<Fleet>>,
     ) -> Result<Option<Settings>, BoxError> {
-        let has_routes = self.options.route_controller.is_some() && self.cloud.routes().is_some();
+        let has_routes = fleet.is_some() && self.makes_routes();
         let (source, kept_free) = match &self.options.node_ipam {
             None => return Ok(None),
             Some(NodeIpam::Range { pools, kept_free }) => {
@@ -52,7 +54,9 @@ impl Controllers<'_> {
             Source::Cloud { .. } => Network::Cloud,
         };
         let slow = self.options.node_controller.status_update_frequency;
-        Ok(Some(Settings { source, kept_free, network, slow }))
+        let (cloud, needs) = (Arc::clone(&self.cloud), self.registration.needs.clone());
+        let strangers = Some(Strangers { cloud, needs });
+        Ok(Some(Settings { source, kept_free, network, slow, strangers }))
     }
 
     /// Starts the controller, where it is switched on. What it has to ask of the cloud waits for

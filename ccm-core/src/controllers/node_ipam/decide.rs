@@ -20,7 +20,8 @@ pub(super) const ROUTE_CREATED: &str = "RouteCreated";
 /// Who sees to the condition `NetworkUnavailable` of nodes that have ranges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// The route controller, which takes over what we said while the node had none.
+    /// The route controller, which takes over what we said while the node had none: of nodes that are
+    /// ours. What we said of others is ours to take back.
     Routes,
     /// Nobody else: we take back what we said.
     Ourselves,
@@ -95,12 +96,19 @@ pub(super) struct Cleared {
 }
 
 /// What is to be done about this node. The outlook is of no interest where it has ranges.
-pub(super) fn decide(node: &Node, outlook: Outlook, network: Network) -> Decision {
+///
+/// `is_foreign`: it is another cloud's, and no route is made to it.
+pub(super) fn decide(
+    node: &Node,
+    outlook: Outlook,
+    network: Network,
+    is_foreign: bool,
+) -> Decision {
     if node.deleting {
         return Decision::Leave;
     }
     if !node.pod_cidrs.is_empty() {
-        return cleared(node, network).map_or(Decision::Leave, Decision::Clear);
+        return cleared(node, network, is_foreign).map_or(Decision::Leave, Decision::Clear);
     }
     match outlook {
         Outlook::NotOurs | Outlook::Awaited => Decision::Leave,
@@ -110,12 +118,14 @@ pub(super) fn decide(node: &Node, outlook: Outlook, network: Network) -> Decisio
 }
 
 /// What the condition should say of a node that has ranges, if it does not.
-fn cleared(node: &Node, network: Network) -> Option<Cleared> {
+fn cleared(node: &Node, network: Network, is_foreign: bool) -> Option<Cleared> {
     let said = node.network_unavailable.as_ref();
+    let taken_back = Cleared { reason: ASSIGNED, message: "the node has its ranges for pods" };
+    // Without a provider ID no route is made to it either; one that is not initialised gets one soon.
+    let is_unrouted = is_foreign || node.provider_id.is_none() && !node.is_uninitialized();
     match network {
-        Network::Routes => None,
-        Network::Ourselves => says_not_available(node)
-            .then_some(Cleared { reason: ASSIGNED, message: "the node has its ranges for pods" }),
+        Network::Routes => (is_unrouted && says_not_available(node)).then_some(taken_back),
+        Network::Ourselves => says_not_available(node).then_some(taken_back),
         Network::Cloud => {
             said.is_none_or(|said| said.status != ConditionStatus::False).then_some(Cleared {
                 reason: ROUTE_CREATED,
@@ -291,13 +301,27 @@ pub(in crate::controllers) mod tests {
         node("a", &["10.9.0.0/24"]), Outlook::Granted(nets(&["10.0.0.0/24"])), ""
     )]
     fn decisions(#[case] node: Node, #[case] outlook: Outlook, #[case] want: &str) {
-        let decision = match decide(&node, outlook, Network::Ourselves) {
+        let decision = match decide(&node, outlook, Network::Ourselves, false) {
             Decision::Leave => String::new(),
             Decision::Give(ranges) => format!("give {}", ranges[0]),
             Decision::Tell(wait) => format!("tell {}", wait.message),
             Decision::Clear(cleared) => format!("clear {}", cleared.reason),
         };
         assert_eq!(decision, want);
+    }
+
+    #[test]
+    fn where_no_route_is_made_what_was_said_is_taken_back() {
+        let said = saying(node("a", &["10.0.0.0/24"]), TRUE, NOT_AVAILABLE);
+        let clears = |node: &Node, is_foreign| {
+            decide(node, Outlook::NotOurs, Network::Routes, is_foreign) != Decision::Leave
+        };
+        let routed = Node { provider_id: "sim://i-1".try_into().ok(), ..said.clone() };
+        assert!(!clears(&routed, false), "its routes will say");
+        assert!(clears(&routed, true));
+        assert!(said.is_uninitialized());
+        assert!(!clears(&said, false), "it will have a provider ID, and then routes");
+        assert!(clears(&Node { taints: [].into(), ..said }, false));
     }
 
     const TRUE: ConditionStatus = ConditionStatus::True;
@@ -316,11 +340,11 @@ pub(in crate::controllers) mod tests {
     ) {
         let bare = node("a", &["10.0.0.0/24"]);
         let node = said.map_or(bare.clone(), |(status, reason)| saying(bare, status, reason));
-        let of = |network| match decide(&node, Outlook::NotOurs, network) {
+        let of = |network| match decide(&node, Outlook::NotOurs, network, false) {
             Decision::Clear(cleared) => {
                 // Decided after it was acted on, it is empty.
                 let after = saying(node.clone(), FALSE, cleared.reason);
-                assert_eq!(decide(&after, Outlook::NotOurs, network), Decision::Leave);
+                assert_eq!(decide(&after, Outlook::NotOurs, network, false), Decision::Leave);
                 Some(cleared.reason)
             }
             Decision::Leave => None,

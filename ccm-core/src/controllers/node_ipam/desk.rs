@@ -5,7 +5,7 @@
 //! for as much; so whoever waits does so because there is nothing for it, and nobody who comes later
 //! is served first.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::decide::{Cause, Outlook, Wait, refused, remark};
 use super::ledger::{Ledger, Refusal, Sent, Want};
+use super::others::Others;
 use super::pool::Pool;
 use crate::cloud::{NodeName, Retry, Uid};
 use crate::cluster::node::Node;
@@ -37,6 +38,11 @@ pub(super) struct Desk {
     cases: HashMap<Uid, Case>,
     /// Those that can be served as soon as something becomes free, the oldest first.
     queues: BTreeMap<Want, BTreeSet<Place>>,
+    others: Others,
+    /// Since when nodes have been seen without ranges.
+    bare: HashMap<Uid, Instant>,
+    /// Nodes that were given ranges by somebody else, of which nothing was said yet.
+    theirs: HashSet<Uid>,
     metrics: IpamMetrics,
 }
 
@@ -72,11 +78,19 @@ impl Case {
 pub(super) type Remark = (&'static str, String);
 
 impl Desk {
-    pub(super) fn new(pools: Vec<Pool>, kept_free: &[IpNet], metrics: IpamMetrics) -> Self {
+    pub(super) fn new(
+        pools: Vec<Pool>,
+        kept_free: &[IpNet],
+        others: Others,
+        metrics: IpamMetrics,
+    ) -> Self {
         Self {
             ledger: Ledger::new(pools, kept_free, metrics.clone()),
             cases: HashMap::new(),
             queues: BTreeMap::new(),
+            others,
+            bare: HashMap::new(),
+            theirs: HashSet::new(),
             metrics,
         }
     }
@@ -90,8 +104,41 @@ impl Desk {
         &self.ledger
     }
 
+    /// All is listed, and what a predecessor had sent has been seen.
+    pub(super) fn calm(&mut self, now: Instant) {
+        self.others.calm(now);
+    }
+
+    /// How long this node is still to be left to others.
+    pub(super) fn pause(&self, node: &Node, now: Instant) -> Duration {
+        let since = self.bare.get(&node.uid).copied().unwrap_or(now);
+        self.others.pause(since, now)
+    }
+
+    /// Whether somebody else has given this node its ranges, and that is worth a word. Asked once.
+    pub(super) fn takes_others(&mut self, node: &Node) -> bool {
+        self.theirs.remove(&node.uid)
+    }
+
+    /// Notes whose ranges a node shows that had none when it was last seen.
+    fn compare(&mut self, node: &Node) {
+        if node.pod_cidrs.is_empty() {
+            self.bare.entry(node.uid.clone()).or_insert_with(Instant::now);
+            return;
+        }
+        if self.bare.remove(&node.uid).is_none() {
+            return;
+        }
+        if self.ledger.may_have_given(node) {
+            self.others.ours();
+        } else if self.others.theirs(Instant::now()) {
+            self.theirs.insert(node.uid.clone());
+        }
+    }
+
     /// The watch shows this node. Gives those for which something became free by that.
     pub(super) fn shows(&mut self, node: &Node) -> Vec<NodeName> {
+        self.compare(node);
         let mut is_free = self.ledger.shows(node);
         if node.deleting {
             // It will not be given any more. What may stand on it already is its own to the end.
@@ -107,6 +154,8 @@ impl Desk {
     pub(super) fn gone(&mut self, uid: &Uid) -> Vec<NodeName> {
         self.content(uid);
         self.cases.remove(uid);
+        self.bare.remove(uid);
+        self.theirs.remove(uid);
         if self.ledger.gone(uid) { self.serve() } else { Vec::new() }
     }
 
@@ -289,7 +338,7 @@ mod tests {
 
     fn desk(range: &str) -> Desk {
         let pools = vec![Pool::new(range.parse().unwrap(), 24)];
-        Desk::new(pools, &[], IpamMetrics::unread())
+        Desk::new(pools, &[], Others::new(Duration::ZERO), IpamMetrics::unread())
     }
 
     /// What the node is granted; why it waits else.

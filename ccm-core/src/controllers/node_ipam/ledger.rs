@@ -291,6 +291,17 @@ impl Ledger {
         }
     }
 
+    /// Whether what this node shows may be what we sent.
+    pub(super) fn may_have_given(&self, node: &Node) -> bool {
+        let holding = self.holders.get(&node.uid).map(|holder| &holder.holding);
+        match holding {
+            Some(Holding::Reserved { ranges, sent }) => {
+                *sent != Sent::No && *ranges == readable(node)
+            }
+            Some(Holding::Nothing | Holding::Shown(_)) | None => false,
+        }
+    }
+
     /// What is odd about the ranges that this node shows. Of two that share one it is the later one
     /// to which that is odd.
     pub(super) fn oddities(&self, node: &Node) -> Vec<Oddity> {

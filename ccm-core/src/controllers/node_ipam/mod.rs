@@ -9,6 +9,7 @@ pub(super) mod act;
 pub(super) mod decide;
 mod desk;
 mod ledger;
+mod others;
 mod pool;
 mod rehearse;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use self::rehearse::rehearse;
 use self::decide::{Cause, Cleared, Decision, NOT_AVAILABLE, Outlook, Wait, decide};
 use self::desk::{Desk, PATIENT_FAILURES};
 use self::ledger::Want;
+use self::others::Others;
 use self::pool::Pool;
 use super::progress::Progress;
 use super::write::{WriteClient, code, refusal};
@@ -90,6 +92,23 @@ pub struct Settings {
     pub network: Network,
     /// From one look at a machine that the cloud gives no ranges to the next.
     pub slow: Duration,
+    /// Says which nodes are another cloud's. `None`: none is.
+    pub strangers: Option<Strangers>,
+}
+
+/// Says which nodes are another cloud's.
+#[derive(Clone, Debug)]
+pub struct Strangers {
+    /// Who knows.
+    pub cloud: Arc<dyn CloudProvider>,
+    /// What the provider reads of a node.
+    pub needs: Needs,
+}
+
+impl Strangers {
+    fn has(&self, node: &Node) -> bool {
+        matches!(self.cloud.belongs(&node.identity(&self.needs)), Belongs::Foreign(_))
+    }
 }
 
 /// Everything that the controller works with.
@@ -189,11 +208,12 @@ fn pool_of_cloud(range: IpNet) -> Pool {
 impl NodeIpamController {
     /// The controller, fed by the watch from now on.
     pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
-        Self::settling(parts, settings, SETTLING)
+        Self::settling(parts, settings, SETTLING, Others::new(SETTLING))
     }
 
-    fn settling(parts: Parts, settings: Settings, settling: Duration) -> Arc<Self> {
-        let desk = Desk::new(pools(&settings.source), &settings.kept_free, parts.metrics.clone());
+    fn settling(parts: Parts, settings: Settings, settling: Duration, others: Others) -> Arc<Self> {
+        let desk =
+            Desk::new(pools(&settings.source), &settings.kept_free, others, parts.metrics.clone());
         let intake = Arc::new(Intake { queue: WorkQueue::default(), desk: Mutex::new(desk) });
         let feed = Arc::clone(&intake);
         parts.nodes.on_change(move |change| feed.take(change));
@@ -252,12 +272,16 @@ impl NodeIpamController {
         if self.parts.nodes.all().iter().any(waits) {
             sleep(self.settling).await;
         }
+        self.intake.desk().calm(Instant::now());
     }
 
     /// Brings one node to where it should be.
     async fn see_to(&self, name: &NodeName, stop: &CancellationToken) {
         let Some(node) = self.parts.nodes.get(name) else { return };
         if !node.pod_cidrs.is_empty() {
+            if self.intake.desk().takes_others(&node) {
+                self.say_of_others(&node);
+            }
             for (reason, message) in self.intake.desk().remarks(&node) {
                 warn!(node = %node.name, reason, why = message, "a node's ranges are not as they should be");
                 self.say(&node, reason, message);
@@ -279,8 +303,16 @@ impl NodeIpamController {
         let Some(node) = self.parts.nodes.get(name).filter(|now| now.uid == node.uid) else {
             return;
         };
-        match decide(&node, self.outlook(&node, want), self.settings.network) {
-            Decision::Give(ranges) => self.give(&node, &ranges).await,
+        let is_foreign = self.settings.strangers.as_ref().is_some_and(|others| others.has(&node));
+        match decide(&node, self.outlook(&node, want), self.settings.network, is_foreign) {
+            Decision::Give(ranges) => {
+                let pause = self.left_to_others(&node);
+                if pause.is_zero() {
+                    self.give(&node, &ranges).await;
+                } else {
+                    self.intake.queue.add_after(node.name.clone(), Urgency::Initialize, pause);
+                }
+            }
             Decision::Tell(why) => self.wait(&node, &why, asked).await,
             Decision::Clear(cleared) if self.is_for_us(&node) => self.clear(&node, cleared).await,
             Decision::Leave | Decision::Clear(_) => {}
@@ -329,6 +361,28 @@ impl NodeIpamController {
                 outlook
             }
         }
+    }
+
+    /// How long a node is left to another program that may give it ranges. What the cloud says is the
+    /// same whoever writes it.
+    fn left_to_others(&self, node: &Node) -> Duration {
+        match &self.settings.source {
+            Source::Cluster(_) => self.intake.desk().pause(node, Instant::now()),
+            Source::Cloud { .. } => Duration::ZERO,
+        }
+    }
+
+    /// Somebody else has given a node its ranges.
+    fn say_of_others(&self, node: &Node) {
+        if let Source::Cloud { .. } = self.settings.source {
+            return;
+        }
+        let message = "another program has given this node its ranges for pods. Two that do so give one \
+                       range to two nodes sooner or later: switch it off in the kube-controller-manager \
+                       (--controllers=*,-node-ipam-controller), or here (--allocate-node-cidrs=false). \
+                       Nothing is given here while it goes on";
+        warn!(node = %node.name, "{message}");
+        self.say(node, "CIDRAssignedByOther", message.to_owned());
     }
 
     async fn give(&self, node: &Node, ranges: &[IpNet]) {

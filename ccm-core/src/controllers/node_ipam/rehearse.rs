@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::decide::{Network, by_the_cloud, usual};
 use super::desk::Desk;
 use super::ledger::Want;
+use super::others::Others;
 use super::{Settings, Source, pools};
 use crate::cloud::{Belongs, Urgency};
 use crate::cluster::node::Node;
@@ -20,7 +21,12 @@ use crate::telemetry::IpamMetrics;
 pub async fn rehearse(nodes: &Nodes, settings: &Settings) -> Vec<Intended> {
     let mut all = nodes.all();
     all.sort_by(|one, other| one.name.cmp(&other.name));
-    let mut desk = Desk::new(pools(&settings.source), &settings.kept_free, IpamMetrics::unread());
+    let mut desk = Desk::new(
+        pools(&settings.source),
+        &settings.kept_free,
+        Others::new(Duration::ZERO),
+        IpamMetrics::unread(),
+    );
     for node in &all {
         desk.shows(node);
     }
@@ -35,7 +41,8 @@ pub async fn rehearse(nodes: &Nodes, settings: &Settings) -> Vec<Intended> {
             Some(Err(why)) => Outlook::Refused(why),
             None => Outlook::NotOurs,
         };
-        let lines = match decide(node, outlook, settings.network) {
+        let is_foreign = settings.strangers.as_ref().is_some_and(|others| others.has(node));
+        let lines = match decide(node, outlook, settings.network, is_foreign) {
             Decision::Give(ranges) => {
                 let texts: Vec<_> = ranges.iter().map(ToString::to_string).collect();
                 vec![Line::add(format!("spec.podCIDRs: {}", texts.join(", ")))]

@@ -20,6 +20,9 @@ pub const JUST_INITIALISED: &str = "no route yet: the node has just been initial
 /// Reason of the event about a route that could not be made; upstream's.
 pub const FAILED: &str = "FailedToCreateRoute";
 
+/// Reason of the event about a range that gets no route, where the node is told reachable all the same.
+pub const LEFT_OUT: &str = "PodCIDRWithoutRoute";
+
 /// How long it takes until another sort of failure that passes by itself is worth a write, or what
 /// somebody else has overwritten.
 pub const REPEAT: Duration = Duration::from_mins(1);
@@ -45,6 +48,8 @@ pub struct Case<'a> {
     pub told: Option<&'a Told>,
     /// How long ago this process said something, or began.
     pub since: Duration,
+    /// Whether it came while this process led, and was not reachable yet.
+    pub is_new: bool,
 }
 
 /// What shall become of a node's routes.
@@ -54,6 +59,8 @@ pub struct Decision {
     pub want: Wanted,
     /// What is written in the condition `NetworkUnavailable`, if anything is.
     pub tell: Option<Told>,
+    /// What its owner should hear beside that, once.
+    pub note: Option<String>,
     /// It is to be written, and not yet: somebody else had the last word just now.
     pub is_held: bool,
 }
@@ -106,7 +113,24 @@ pub fn decide(case: &Case<'_>) -> Decision {
     };
     let told = told.filter(|told| is_worth_a_write(case, told));
     let is_held = told.as_ref().is_some_and(|told| is_a_last_word(case, told));
-    Decision { want, tell: told.filter(|_| !is_held), is_held }
+    Decision { want, tell: told.filter(|_| !is_held), note: note(case), is_held }
+}
+
+/// Whether pods on the node could be reached, as far as it says.
+fn says_reachable(node: &Node) -> bool {
+    let said = node.network_unavailable.as_ref();
+    said.is_some_and(|said| said.status == ConditionStatus::False)
+}
+
+/// Of the ranges that get no route those that do not make the node unreachable.
+fn note(case: &Case<'_>) -> Option<String> {
+    if matches!(case.belongs, Belongs::Foreign(_)) {
+        return None;
+    }
+    let hindering: Vec<_> = case.ranges.hindering(says_reachable(case.node)).collect();
+    let rest = case.ranges.faults.iter().filter(|fault| !hindering.contains(fault));
+    let rest: Vec<_> = rest.map(ToString::to_string).collect();
+    (!rest.is_empty()).then(|| rest.join("; "))
 }
 
 fn wanted(case: &Case<'_>) -> Wanted {
@@ -127,6 +151,11 @@ fn wanted(case: &Case<'_>) -> Wanted {
     if node.provider_id.is_none() || ranges.good.is_empty() {
         return Wanted::Kept;
     }
+    // What a route is made from is complete once it is initialised, and a change costs it its turn.
+    let is_untouched = known.is_none_or(|known| known.aim == Aim::Keep);
+    if node.is_uninitialized() && is_untouched {
+        return Wanted::Kept;
+    }
     Wanted::Routes
 }
 
@@ -136,8 +165,9 @@ fn state(case: &Case<'_>) -> Option<Told> {
     if node.pod_cidrs.is_empty() || matches!(case.belongs, Belongs::Foreign(_)) {
         return None;
     }
-    if !ranges.faults.is_empty() {
-        let faults: Vec<_> = ranges.faults.iter().map(ToString::to_string).collect();
+    let is_reachable = says_reachable(node);
+    let faults: Vec<_> = ranges.hindering(is_reachable).map(ToString::to_string).collect();
+    if !faults.is_empty() {
         return Some(unreachable(faults.join("; "), "InvalidPodCIDR", false, true));
     }
     let progress = (*known)?;
@@ -164,8 +194,11 @@ fn state(case: &Case<'_>) -> Option<Told> {
         return troubled(case.node, progress, trouble);
     }
     if progress.is_under_way {
-        // A repair that is over in a moment is not worth a taint.
-        return None;
+        // A repair that is over in a moment is not worth a taint. Of a node that was initialised before
+        // it had ranges nothing was said, and pods must not come first.
+        let is_unsaid = case.is_new && node.network_unavailable.is_none();
+        let message = "no route yet: the node has just got its ranges".to_owned();
+        return is_unsaid.then(|| unreachable(message, "Waiting", true, false));
     }
     let what = progress.waits_for()?;
     Some(unreachable(format!("no route yet: {what}"), "Waiting", true, false))
@@ -179,9 +212,7 @@ fn troubled(node: &Node, progress: &Progress, trouble: &Trouble) -> Option<Told>
     // That nobody can look at the routes says nothing against them. Where the look has shown that
     // they are not there, or are not right, pods cannot be reached.
     let is_seen = !progress.reports.is_empty() && !trouble.was_done;
-    let said = node.network_unavailable.as_ref();
-    let is_reachable = said.is_some_and(|said| said.status == ConditionStatus::False);
-    if is_reachable && !is_seen {
+    if says_reachable(node) && !is_seen {
         return None;
     }
     let message = format!("{}; {}", trouble.error.message(), who_acts(kind));
@@ -232,7 +263,8 @@ fn is_worth_a_write(case: &Case<'_>, now: &Told) -> bool {
     let has_new_words =
         now.status == ConditionStatus::True && *case.node.unreachable_because != *now.message;
     // Until now nothing was known that could have been said.
-    let is_first = *case.node.unreachable_because == *JUST_INITIALISED;
+    let is_first = *case.node.unreachable_because == *JUST_INITIALISED
+        || case.told.is_some_and(|told| told.state == "Waiting");
     let is_same_sort = case.told.is_some_and(|told| told.state == now.state);
     let pause = if is_same_sort { REWORD } else { REPEAT };
     has_new_words && (!now.passes || is_first || case.since >= pause)

@@ -42,6 +42,8 @@ pub(super) struct File {
     pub(super) told: Option<Told>,
     /// When.
     pub(super) told_at: Option<Instant>,
+    /// What its owner heard of ranges to which there is no route, beside the condition.
+    pub(super) noted: Option<String>,
     /// The version that our last write made.
     pub(super) written: Option<Version>,
     /// Writes refused in a row.

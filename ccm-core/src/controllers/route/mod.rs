@@ -40,7 +40,7 @@ use crate::cluster::client::{Reason, is_closed};
 use crate::cluster::events::{EventType, Recorder};
 use crate::cluster::node::{ConditionStatus, Node};
 use crate::cluster::nodes::Nodes;
-use crate::converge::{self, Engine, Office, Timing};
+use crate::converge::{self, Aim, Engine, Office, Timing};
 use crate::governor::Governor;
 use crate::report::propagate;
 use crate::telemetry::{ConvergeMetrics, RouteMetrics};
@@ -255,7 +255,9 @@ impl RouteController {
 
     /// Takes away what is left of a node that is gone. True when nothing is.
     fn clear(&self, former: &Arc<Identity>) -> bool {
-        if self.engine.progress(&former.id).is_some_and(|progress| progress.is_gone) {
+        let progress = self.engine.progress(&former.id);
+        // What is said of one that was to be there says nothing: something may be on its way.
+        if progress.is_some_and(|progress| progress.aim == Aim::Absent && progress.is_gone) {
             info!(node = %former.id, uid = %former.id.uid, "no route is left of a node that is gone");
             self.engine.forget(&former.id);
             return true;
@@ -286,6 +288,7 @@ impl RouteController {
             known: known.as_ref(),
             told: file.told.as_ref(),
             since: file.told_at.unwrap_or(self.began).elapsed(),
+            is_new: file.is_new,
         })
     }
 
@@ -311,12 +314,18 @@ impl RouteController {
             return;
         }
         let look = self.look(node);
-        let Decision { want, tell, is_held } = self.decide(node, &look, file);
+        let Decision { want, tell, note, is_held } = self.decide(node, &look, file);
         file.current = Some(Arc::clone(&look.identity));
         self.hand(look, want);
         if let Some(told_at) = file.told_at.filter(|_| is_held) {
             let pause = REPEAT.saturating_sub(told_at.elapsed());
             self.desk.queue.add_after(node.name.clone(), Urgency::Refresh, pause);
+        }
+        if note != file.noted {
+            if let Some(message) = &note {
+                self.desk.say(node, EventType::Warning, decide::LEFT_OUT, message);
+            }
+            file.noted = note;
         }
         match tell {
             Some(told) => self.tell(node, file, told, stop).await,

@@ -17,6 +17,26 @@ pub struct Ranges {
     pub faults: Vec<Fault>,
 }
 
+impl Ranges {
+    /// What keeps packets for pods from the node. `is_reachable`: they find it by now.
+    ///
+    /// A range of a family of which the cluster has none is another network's matter. And whoever made a
+    /// route to one outside of the cluster's ranges, as the Go library does, has made it: a node
+    /// that works is not to be tainted for it.
+    pub fn hindering(&self, is_reachable: bool) -> impl Iterator<Item = &Fault> {
+        self.faults.iter().filter(move |fault| match fault {
+            Fault::Unreadable(_) | Fault::Taken { .. } => true,
+            Fault::Outside(range, cluster) => {
+                !is_reachable && cluster.iter().any(|all| is_v4(all) == is_v4(range))
+            }
+        })
+    }
+}
+
+fn is_v4(range: &IpNet) -> bool {
+    range.addr().is_ipv4()
+}
+
 /// Why there is no route to a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {

@@ -45,7 +45,7 @@ use crate::cluster::keys;
 use crate::cluster::nodes::Nodes;
 use crate::cluster::service::{Service, ServiceKey};
 use crate::cluster::services::Services;
-use crate::converge::{self, Engine, Office, Timing};
+use crate::converge::{self, Aim, Engine, Office, Timing};
 use crate::fleet::Fleet;
 use crate::governor::Governor;
 use crate::report::propagate;
@@ -292,7 +292,9 @@ impl ServiceController {
 
     /// Takes down what is left of an object that is gone. True when nothing is.
     fn clear(&self, former: &Arc<Identity>) -> bool {
-        if self.engine.progress(&former.id).is_some_and(|progress| progress.is_gone) {
+        let progress = self.engine.progress(&former.id);
+        // What is said of one that was to be there says nothing: something may be on its way.
+        if progress.is_some_and(|progress| progress.aim == Aim::Absent && progress.is_gone) {
             info!(service = %former.id, uid = %former.id.uid, "nothing is left of a Service that is gone");
             self.engine.forget(&former.id);
             return true;

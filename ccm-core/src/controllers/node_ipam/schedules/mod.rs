@@ -57,7 +57,7 @@ const COVERED: [&str; 25] = [
 const CAMPAIGN: Campaign<Mutant> = Campaign {
     module: "node_ipam::schedules",
     schedules: 300,
-    mutant_seeds: 400,
+    mutant_seeds: 1000,
     tail: 80,
     covered: &COVERED,
     run,

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::super::others::Others;
 use super::super::{Network, NodeIpamController, Parts, Settings, Source};
 use super::api::Api;
 use super::mutants::Mutant;
@@ -53,13 +54,16 @@ impl Process {
             kept_free: state.setup.kept_free.clone(),
             network: Network::Ourselves,
             slow: Duration::from_mins(5),
+            strangers: None,
         };
         let settling = if state.setup.mutant == Some(Mutant::Hasty) {
             Duration::ZERO
         } else {
             super::super::SETTLING
         };
-        let controller = NodeIpamController::settling(parts, settings, settling);
+        let others =
+            if state.setup.is_wary { Others::new(settling) } else { Others::unheeded(settling) };
+        let controller = NodeIpamController::settling(parts, settings, settling, others);
         state.controller = Arc::downgrade(&controller);
         let stop = CancellationToken::new();
         let work = tokio::spawn(Arc::clone(&controller).run(stop.clone()));

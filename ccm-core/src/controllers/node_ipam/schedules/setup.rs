@@ -37,6 +37,8 @@ pub(super) struct Setup {
     /// The cluster's ranges, and the prefix lengths of nodes' ranges.
     pub(super) pools: Vec<(IpNet, u8)>,
     pub(super) kept_free: Vec<IpNet>,
+    /// Whether nothing is given while others give: with others about, it hides what else goes wrong.
+    pub(super) is_wary: bool,
     /// Nodes there may be.
     pub(super) places: usize,
     /// When faults and churn end.
@@ -82,6 +84,7 @@ impl Setup {
             crashes: rng.pick(&[0, 2, 6, 12]),
             troubles: (0..rng.below(4)).map(|_| trouble(rng, calm)).collect(),
             stalls: (0..rng.below(3)).map(|_| span(rng, calm, 30)).collect(),
+            is_wary: rng.chance(30),
         }
     }
 

@@ -83,7 +83,16 @@ fn decided_after(
     since: Duration,
 ) -> Decision {
     let belongs = if node.provider_id.is_some() { Belongs::Ours } else { Belongs::Unsaid };
-    decide(&Case { node, belongs: &belongs, ranges, digest: DIGEST, known, told, since })
+    decide(&Case {
+        node,
+        belongs: &belongs,
+        ranges,
+        digest: DIGEST,
+        known,
+        told,
+        since,
+        is_new: false,
+    })
 }
 
 fn status(decision: &Decision) -> Option<(ConditionStatus, &str)> {
@@ -125,10 +134,11 @@ fn a_foreign_node_is_left_alone() {
             ranges: &faulty(),
             digest: DIGEST,
             known: known.as_ref(),
+            is_new: false,
             told: None,
             since: LONG,
         };
-        assert_eq!(decide(&case), Decision { want, tell: None, is_held: false });
+        assert_eq!(decide(&case), Decision { want, tell: None, note: None, is_held: false });
     }
 }
 
@@ -230,6 +240,50 @@ fn ranges_that_cannot_be_had_are_told_whatever_is_known() {
         assert_eq!(told.message, "podCIDR \"x\" is no range of addresses");
         assert_eq!((told.state, told.passes), ("InvalidPodCIDR", false));
     }
+}
+
+#[test]
+fn a_node_that_works_is_not_tainted_for_a_range_that_is_not_the_clusters() {
+    let outside = |range: &str| {
+        let cluster = vec!["10.244.0.0/16".parse().unwrap()];
+        Ranges { faults: vec![Fault::Outside(range.parse().unwrap(), cluster)], ..good() }
+    };
+    let fresh = decided(&node(), &outside("192.168.0.0/24"), Some(&done()));
+    assert_eq!((status(&fresh), &fresh.note), (UNREACHABLE, &None));
+    for reason in [ROUTE_CREATED, "CalicoIsUp"] {
+        let works = said(node(), ConditionStatus::False, reason);
+        let decision = decided(&works, &outside("192.168.0.0/24"), Some(&done()));
+        assert_ne!(status(&decision), UNREACHABLE);
+        assert!(decision.note.unwrap().contains("192.168.0.0/24 is not inside"));
+    }
+    // A family of which the cluster has no range is somebody else's matter.
+    let other = decided(&node(), &outside("fd00::/64"), Some(&done()));
+    assert_eq!(status(&other), REACHABLE);
+    assert!(other.note.unwrap().contains("fd00::/64"));
+}
+
+#[test]
+fn a_node_that_gets_its_ranges_late_is_told_at_once() {
+    let under_way = Progress { is_under_way: true, ..waiting() };
+    let case = |node: &Node, is_new| {
+        let belongs = &Belongs::Ours;
+        let (ranges, known) = (&good(), Some(&under_way));
+        let (digest, told, since) = (DIGEST, None, NOW);
+        status(&decide(&Case { node, belongs, ranges, digest, known, told, since, is_new }))
+            .map(|(status, _)| status)
+    };
+    assert_eq!(case(&node(), true), Some(ConditionStatus::True));
+    assert_eq!(case(&node(), false), None, "it may have worked for years");
+    let told = said(node(), ConditionStatus::False, "CIDRAssigned");
+    assert_eq!(case(&told, true), None);
+}
+
+#[test]
+fn no_route_is_made_before_all_is_known_that_it_is_made_from() {
+    let tainted = Node { taints: new_node().taints, ..node() };
+    assert_eq!(decided(&tainted, &good(), None).want, Wanted::Kept);
+    assert_eq!(decided(&tainted, &good(), Some(&progress(Aim::Keep))).want, Wanted::Kept);
+    assert_eq!(decided(&tainted, &good(), Some(&done())).want, Wanted::Routes);
 }
 
 #[test]

@@ -43,6 +43,13 @@ impl State {
         })
     }
 
+    /// Whether all that is wrong with the Node's ranges is that some are not the cluster's.
+    pub(super) fn is_only_outside(&self, node: &Node) -> bool {
+        let ranges = ranges(node);
+        ranges.len() == node.pod_cidrs.len()
+            && ranges.iter().all(|range| !is_inside(*range) || !self.is_taken(node, range))
+    }
+
     /// The ranges of a Node to which there are to be routes.
     pub(super) fn good(&self, node: &Node) -> Vec<IpNet> {
         let mut good = ranges(node);

@@ -57,6 +57,11 @@ fn its_condition_is_true(state: &State, node: &Node, process: &Process) -> Verdi
     let message = &node.unreachable_because;
     let is_true = match state.says(node) {
         Says::Reachable => says == Some((ConditionStatus::False, "RouteCreated")),
+        Says::NotReachable("podCIDR") if state.is_only_outside(node) => {
+            // Who said that it works is not contradicted for that.
+            says.is_some_and(|(status, _)| status == ConditionStatus::False)
+                || says == Some((ConditionStatus::True, "NoRouteCreated"))
+        }
         Says::NotReachable(why) => {
             says == Some((ConditionStatus::True, "NoRouteCreated")) && message.contains(why)
         }
