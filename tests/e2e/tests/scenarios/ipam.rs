@@ -467,6 +467,60 @@ fn routes_follow_and_take_the_condition_over() {
     });
 }
 
+/// No route is made to it, so nobody else would take back what was said.
+#[test]
+fn a_foreign_node_that_waited_is_not_left_tainted() {
+    run(async {
+        let world = World::start().await;
+        let setup = Setup::new().without_election().flag("--allocate-node-cidrs");
+        let _ccm = world.ccm(&setup.routes("10.244.0.0/24"));
+        world.join("n1").await;
+        world.reachable("n1").await;
+        let foreign = Kubelet::new("foreign").provider_id("other://x").initialized();
+        world.register(foreign).await;
+        let says = |node: &Seen| node.network() == NOT_AVAILABLE;
+        world.node_until("foreign", "it waits", SOON, says).await;
+        delete(&world, "n1").await;
+        of(&world, "foreign").await;
+        let cleared = |node: &Seen| node.network() == ("False", "CIDRAssigned");
+        world.node_until("foreign", "it is said", SOON, cleared).await;
+    });
+}
+
+/// As where the kube-controller-manager gives ranges, and the flag was never meant for us.
+#[test]
+fn where_another_program_gives_ranges_nothing_is_given() {
+    run(async {
+        let world = World::start().await;
+        let mut ccm = world.ccm(&ranges("10.244.0.0/16").serving());
+        ccm.metric_is(
+            r#"running_managed_controllers{name="nodeipam",manager="cloud-controller-manager"}"#,
+            1.0,
+        )
+        .await;
+        sleep(Duration::from_secs(2)).await;
+        let give = async |name: &str, range: &str| {
+            world.register(plain(name)).await;
+            world.patch(name, &json!({"spec": {"podCIDR": range, "podCIDRs": [range]}})).await;
+        };
+        give("a", "10.244.9.0/24").await;
+        let events = world.events_with("a", "CIDRAssignedByOther").await;
+        println!("{events:?}");
+        // They are slow for once, and are not overtaken.
+        world.register(plain("b")).await;
+        sleep(Duration::from_secs(5)).await;
+        assert!(world.node("b").await.pod_cidrs.is_empty());
+        let late = json!({"spec": {"podCIDR": "10.244.0.0/24", "podCIDRs": ["10.244.0.0/24"]}});
+        world.patch("b", &late).await;
+        give("c", "10.244.1.0/24").await;
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(world.events_with("a", "CIDRAssignedByOther").await, events);
+        for name in ["a", "b", "c"] {
+            assert!(writes_of_ranges(&world, name).await.is_empty(), "{name}");
+        }
+    });
+}
+
 #[test]
 fn a_plan_says_who_would_be_given_what() {
     run(async {

@@ -1,4 +1,5 @@
-//! Ours in the place of the Go library, and back: nothing changes in the cloud, nor what users see.
+//! Ours in the place of the Go library, and back, with nodes, Services and routes: nothing changes in the
+//! cloud, nor what users see.
 //!
 //! The Go library is `tests/peer`. It knows no signals: its Lease runs out before the next one leads.
 
@@ -131,7 +132,7 @@ fn kinds() -> Vec<Wanted> {
 }
 
 /// A machine with much to tell, and its node.
-async fn join_machine(world: &World, name: &str) {
+async fn join_machine(world: &World, name: &str, number: u16) {
     let nic = Nic {
         private_ipv4s: vec!["10.1.0.5".parse().unwrap(), "10.1.0.6".parse().unwrap()],
         private_ipv6s: vec!["fd00::5".parse().unwrap()],
@@ -147,7 +148,8 @@ async fn join_machine(world: &World, name: &str) {
         ..CreateInstance::named(name)
     };
     world.cloud.create_instance(&wanted).await.unwrap();
-    world.register(Kubelet::new(name)).await;
+    let [v4, v6] = Pods::of(number);
+    world.register(Kubelet::new(name).pod_cidrs(&[&v4, &v6])).await;
 }
 
 /// Waits until the new leader has looked at everything. Whatever it reads again and again from then
@@ -225,17 +227,21 @@ fn ours_and_the_go_library_take_over_from_one_another_and_nothing_changes() {
         world.cloud.without_limits().await;
         let setup = Setup::new()
             .short_lease()
-            .flag("--configure-cloud-routes=false")
+            .flag("--route-reconciliation-period=1s")
+            .routes(Pods::CLUSTER)
             .flag("--concurrent-service-syncs=4");
         let wanted = kinds();
-        world.join("n1").await;
-        join_machine(&world, "n2").await;
+        world.join_numbered(1).await;
+        join_machine(&world, "n2", 2).await;
         world.serve_all(&wanted).await;
 
         let mut leader = Side::Go.start(&world, &setup).await;
         world.all_initialized(SOON * 2).await;
         let is_served = |seen: &SeenService| seen.is_held() && !seen.ingress.is_empty();
         world.services_until("addresses", SOON * 2, is_served).await;
+        for name in ["n1", "n2"] {
+            world.reachable(name).await;
+        }
         works(&world, 0).await;
 
         for (round, side) in [(1, Side::Ours), (2, Side::Go)] {
@@ -261,7 +267,11 @@ fn ours_and_the_go_library_take_over_from_one_another_and_nothing_changes() {
         for wanted in ["inside", "proxied", "checked", "asked", "zonal"] {
             world.remove_service(wanted).await;
         }
-        assert_eq!(world.cloud.lines().await, Vec::<String>::new());
+        // The nodes are there still.
+        let mut left = world.cloud.lines().await;
+        left.retain(|line| !line.starts_with("route "));
+        assert_eq!(left, Vec::<String>::new());
+        assert_eq!(world.cloud.route_lines().await.len(), 4);
         leader.stop().await;
     });
 }
