@@ -83,6 +83,19 @@ impl Kind {
         }
     }
 
+    /// Whether it passes without anybody's doing, so that it is worth a word only when it lasts.
+    pub fn passes(self) -> bool {
+        match self {
+            Self::RateLimited { .. } | Self::Conflict | Self::Unavailable | Self::Stopped => true,
+            Self::NotFound
+            | Self::InvalidConfiguration
+            | Self::PermissionDenied
+            | Self::QuotaExceeded
+            | Self::Unsupported
+            | Self::Internal => false,
+        }
+    }
+
     /// The word for it in conditions, events and metric labels.
     pub fn reason(self) -> &'static str {
         match self {

@@ -216,25 +216,12 @@ fn troubled(node: &Node, progress: &Progress, trouble: &Trouble) -> Option<Told>
         return None;
     }
     let message = format!("{}; {}", trouble.error.message(), who_acts(kind));
-    Some(unreachable(message, kind.reason(), passes(kind), true))
+    Some(unreachable(message, kind.reason(), kind.passes(), true))
 }
 
 fn unreachable(message: String, state: &'static str, passes: bool, is_news: bool) -> Told {
     let (status, reason) = (ConditionStatus::True, NO_ROUTE_CREATED);
     Told { status, reason, message, passes, state, is_news }
-}
-
-/// Whether this sort of failure passes by itself.
-fn passes(kind: Kind) -> bool {
-    match kind {
-        Kind::RateLimited { .. } | Kind::Conflict | Kind::Unavailable | Kind::Stopped => true,
-        Kind::NotFound
-        | Kind::InvalidConfiguration
-        | Kind::PermissionDenied
-        | Kind::QuotaExceeded
-        | Kind::Unsupported
-        | Kind::Internal => false,
-    }
 }
 
 fn who_acts(kind: Kind) -> &'static str {

@@ -68,7 +68,7 @@ pub fn unreadable(sentences: &[String]) -> Told {
 /// How far a load balancer is that is kept up. `None`: what is said holds until more is known.
 pub fn present(progress: &Progress, is_ready: bool) -> Option<Told> {
     if let Some(trouble) = &progress.trouble {
-        let may_wait = passes(trouble.error.kind()) && trouble.was_done && is_ready;
+        let may_wait = trouble.error.kind().passes() && trouble.was_done && is_ready;
         if trouble.error.kind() == Kind::Stopped || may_wait && trouble.failures < PATIENCE {
             return None;
         }
@@ -134,19 +134,6 @@ fn troubled(trouble: &Trouble) -> Told {
         // What its owner got wrong is told in each new form; the rest is tried again all the time.
         passes: !matches!(kind, Kind::InvalidConfiguration | Kind::Unsupported),
         event: Some(event),
-    }
-}
-
-/// Whether this sort of failure passes by itself.
-fn passes(kind: Kind) -> bool {
-    match kind {
-        Kind::RateLimited { .. } | Kind::Conflict | Kind::Unavailable | Kind::Stopped => true,
-        Kind::NotFound
-        | Kind::InvalidConfiguration
-        | Kind::PermissionDenied
-        | Kind::QuotaExceeded
-        | Kind::Unsupported
-        | Kind::Internal => false,
     }
 }
 

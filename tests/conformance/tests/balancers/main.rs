@@ -252,7 +252,7 @@ noticed! {
     tears_down_what_is_wrong:
         a_mistake_costs_a_service_nothing "an address: the cloud";
     fails_for_all:
-        a_mistake_is_nobody_elses "other is in trouble";
+        a_mistake_is_nobody_elses "spec.loadBalancerIP is no good";
     waits_for_nodes:
         a_service_without_nodes_is_made "not settled";
     drops_the_unknown:

@@ -231,7 +231,7 @@ noticed! {
     takes_everybodys:
         a_foreign_route_in_the_way_stops_that_node_alone "is in no trouble";
     fails_for_all:
-        a_foreign_route_in_the_way_stops_that_node_alone "is in trouble";
+        a_foreign_route_in_the_way_stops_that_node_alone "is somebody else's";
     complains_vaguely:
         a_foreign_route_in_the_way_stops_that_node_alone "does not name 10.244.1.0/24";
     sweeps_outside:
