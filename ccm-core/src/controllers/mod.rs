@@ -17,6 +17,7 @@ mod schedules;
 pub mod service;
 pub mod volume;
 mod waiting;
+mod wanting;
 mod write;
 
 pub use write::WriteClient;

@@ -12,12 +12,10 @@ use crate::cloud::{Identity, Kind, Needs, NodeName, ObjectId, Urgency};
 use crate::cluster::events::{EventType, Recorder};
 use crate::cluster::node::{Node, Version};
 use crate::cluster::nodes::{NodeChange, Nodes};
+use crate::controllers::wanting::repaired;
 use crate::converge::{Cause, Ended, Office};
 use crate::queue::WorkQueue;
 use crate::telemetry::RouteMetrics;
-
-/// Changes that an event names.
-const NAMED: usize = 5;
 
 /// What the watch and the engine feed.
 #[derive(Debug)]
@@ -159,7 +157,12 @@ impl Office for Desk {
             let lines: Vec<_> = theirs.map(|change| change.line.as_str()).collect();
             let Some(node) = self.node(id).filter(|_| !lines.is_empty()) else { continue };
             self.metrics.drifted();
-            self.say(&node, EventType::Warning, "RouteDrifted", &drifted(&lines));
+            self.say(
+                &node,
+                EventType::Warning,
+                "RouteDrifted",
+                &repaired("the routes of the node", &lines),
+            );
         }
     }
 
@@ -174,13 +177,4 @@ fn trigger(cause: Cause) -> &'static str {
         Cause::Drift | Cause::Waited | Cause::Retry => "periodic",
         Cause::Nodes | Cause::Changed | Cause::New => "node_change",
     }
-}
-
-fn drifted(lines: &[&str]) -> String {
-    let named = lines[..lines.len().min(NAMED)].join("; ");
-    let more = lines.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    format!(
-        "somebody else had changed the routes of the node in the cloud; repaired: {named}{more}"
-    )
 }

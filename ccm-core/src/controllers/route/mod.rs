@@ -22,7 +22,6 @@ use std::time::{Duration, SystemTime};
 use ipnet::IpNet;
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -32,6 +31,7 @@ use self::desk::{Desk, File};
 use self::ranges::Ranges;
 use self::strays::identity_of;
 use super::progress::Progress as Health;
+use super::wanting::{pause_after, see_to_each};
 use super::write::{WriteClient, code, refusal};
 use crate::cloud::{
     CloudProvider, Converger, Identity, Needs, NodeIdentity, NodeName, RouteSpec, Urgency, Want,
@@ -42,17 +42,7 @@ use crate::cluster::node::{ConditionStatus, Node};
 use crate::cluster::nodes::Nodes;
 use crate::converge::{self, Aim, Engine, Office, Timing};
 use crate::governor::Governor;
-use crate::report::propagate;
 use crate::telemetry::{ConvergeMetrics, RouteMetrics};
-
-/// Nodes seen to at once; most of the time they wait for a write.
-const AT_ONCE: usize = 64;
-
-/// The pause after a write that was refused, doubled with each further one up to [`LAST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-
-/// The longest pause after writes that were refused.
-const LAST_PAUSE: Duration = Duration::from_mins(5);
 
 /// What the controller is told by flags and by the provider.
 #[derive(Clone, Debug)]
@@ -188,30 +178,14 @@ impl RouteController {
     }
 
     async fn see_to_all(self: Arc<Self>, stop: &CancellationToken) {
-        let mut tasks = JoinSet::new();
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                Some(ended) = tasks.join_next() => {
-                    propagate(ended);
-                    self.health.step(!tasks.is_empty());
-                }
-                names = self.desk.queue.take(1), if tasks.len() < AT_ONCE => {
-                    for name in names {
-                        let (this, stop) = (Arc::clone(&self), stop.clone());
-                        tasks.spawn(async move {
-                            this.see_to(&name, &stop).await;
-                            this.desk.queue.done(&name);
-                        });
-                        self.health.step(true);
-                    }
-                }
+        see_to_each(&self.desk.queue, &self.health, stop, |name| {
+            let (this, stop) = (Arc::clone(&self), stop.clone());
+            async move {
+                this.see_to(&name, &stop).await;
+                this.desk.queue.done(&name);
             }
-        }
-        while let Some(ended) = tasks.join_next().await {
-            propagate(ended);
-        }
+        })
+        .await;
     }
 
     /// Sees to the node of this name, and to those that bore it before.
@@ -377,8 +351,7 @@ impl RouteController {
                 let code = code(&err);
                 self.metrics.refused(refusal(code));
                 file.refused = file.refused.saturating_add(1);
-                let factor = 2_u32.saturating_pow(file.refused - 1);
-                let pause = FIRST_PAUSE.saturating_mul(factor).min(LAST_PAUSE);
+                let pause = pause_after(file.refused);
                 warn!(node = %node.name, error = %Reason(&err), ?pause, "node not written");
                 if code == 403 && file.refused == 3 {
                     let message = format!("the API server refuses the write: {}", Reason(&err));

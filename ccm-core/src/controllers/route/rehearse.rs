@@ -1,7 +1,6 @@
 //! What would be done about all routes, with nothing of it done.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::RouteController;
 use super::decide::Told;
@@ -43,11 +42,6 @@ impl RouteController {
             Some(Intended { object, lines: vec![line(&told, node.network_unavailable.is_some())] })
         });
         Rehearsal { cloud, cluster: intended.collect(), unowned }
-    }
-
-    /// What makes the routes; for whoever wants to know what would be done.
-    pub fn engine(&self) -> &Arc<crate::converge::Engine<crate::cloud::RouteSpec>> {
-        &self.engine
     }
 }
 

@@ -12,12 +12,10 @@ use crate::cluster::events::{EventType, Involved, Recorder};
 use crate::cluster::node::Version;
 use crate::cluster::service::{Service, ServiceKey};
 use crate::cluster::services::{ServiceChange, Services};
+use crate::controllers::wanting::repaired;
 use crate::converge::{Cause, Ended, Office};
 use crate::queue::WorkQueue;
 use crate::telemetry::ServiceMetrics;
-
-/// Changes that an event names.
-const NAMED: usize = 5;
 
 /// What the watch and the engine feed.
 #[derive(Debug)]
@@ -153,19 +151,11 @@ impl Office for Desk {
                 (EventType::Normal, "UpdatedLoadBalancer", message)
             } else {
                 self.metrics.drifted();
-                (EventType::Warning, "LoadBalancerDrifted", drifted(&theirs))
+                (EventType::Warning, "LoadBalancerDrifted", repaired("the load balancer", &theirs))
             };
             self.say(&service.involved(), Event { kind, reason, message });
         }
     }
-}
-
-/// What is said of changes that somebody else had made necessary.
-pub(super) fn drifted(lines: &[&str]) -> String {
-    let named = lines[..lines.len().min(NAMED)].join("; ");
-    let more = lines.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    format!("somebody else had changed the load balancer in the cloud; repaired: {named}{more}")
 }
 
 pub(super) fn key_of(id: &ObjectId) -> ServiceKey {

@@ -22,7 +22,6 @@ use std::time::{Duration, SystemTime};
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -34,6 +33,7 @@ use self::decide::{Case, Decision, Event, Hand, decide};
 use self::desk::{Desk, File};
 use self::roster::{News, Roster};
 use super::progress::Progress as Health;
+use super::wanting::{pause_after, see_to_each};
 use super::write::{WriteClient, code, refusal};
 use crate::cloud::{
     Annotations, CloudProvider, Converger, Identity, LoadBalancerSpec, Needs, ObjectId, Urgency,
@@ -48,20 +48,10 @@ use crate::cluster::services::Services;
 use crate::converge::{self, Aim, Engine, Office, Timing};
 use crate::fleet::Fleet;
 use crate::governor::Governor;
-use crate::report::propagate;
 use crate::telemetry::{ConvergeMetrics, ServiceMetrics};
-
-/// Services seen to at once; most of the time they wait for a write.
-const AT_ONCE: usize = 64;
 
 /// How long it takes until new words for a failure that passes by itself are worth a write.
 const REPEAT: Duration = Duration::from_mins(1);
-
-/// The pause after a write that was refused, doubled with each further one up to [`LAST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-
-/// The longest pause after writes that were refused.
-const LAST_PAUSE: Duration = Duration::from_mins(5);
 
 /// What the controller is told by flags and by the provider.
 #[derive(Clone, Debug)]
@@ -241,30 +231,14 @@ impl ServiceController {
     }
 
     async fn see_to_all(self: Arc<Self>, stop: &CancellationToken) {
-        let mut tasks = JoinSet::new();
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                Some(ended) = tasks.join_next() => {
-                    propagate(ended);
-                    self.health.step(!tasks.is_empty());
-                }
-                keys = self.desk.queue.take(1), if tasks.len() < AT_ONCE => {
-                    for key in keys {
-                        let (this, stop) = (Arc::clone(&self), stop.clone());
-                        tasks.spawn(async move {
-                            this.see_to(&key, &stop).await;
-                            this.desk.queue.done(&key);
-                        });
-                        self.health.step(true);
-                    }
-                }
+        see_to_each(&self.desk.queue, &self.health, stop, |key| {
+            let (this, stop) = (Arc::clone(&self), stop.clone());
+            async move {
+                this.see_to(&key, &stop).await;
+                this.desk.queue.done(&key);
             }
-        }
-        while let Some(ended) = tasks.join_next().await {
-            propagate(ended);
-        }
+        })
+        .await;
     }
 
     /// Sees to the Service of this name, and to those that bore it before.
@@ -403,8 +377,7 @@ impl ServiceController {
                 let code = code(&err);
                 self.metrics.refused(refusal(code));
                 file.refused = file.refused.saturating_add(1);
-                let factor = 2_u32.saturating_pow(file.refused - 1);
-                let pause = FIRST_PAUSE.saturating_mul(factor).min(LAST_PAUSE);
+                let pause = pause_after(file.refused);
                 warn!(service = %service.key, error = %Reason(&err), ?pause, "service not written");
                 if matches!(code, 403 | 422) && file.refused == 3 {
                     let message = format!("the API server refuses the write: {}", Reason(&err));

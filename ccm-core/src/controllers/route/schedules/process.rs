@@ -89,7 +89,7 @@ impl Process {
             name: node.name.as_str().into(),
             uid: Uid::clone(&node.uid),
         };
-        self.controller.engine().progress(&id)
+        self.controller.engine.progress(&id)
     }
 }
 
