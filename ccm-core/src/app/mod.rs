@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use tracing::warn;
 
 use self::flags::{Command, Program};
-use crate::cloud::{BoxError, Registration, Registry};
+use crate::cloud::{BoxError, ClusterId, Registration, Registry};
 use crate::report::Chain;
 
 pub use self::run::run;
@@ -64,7 +64,7 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
         user_agent(),
         options.cluster.cidrs.clone(),
     )?;
-    if cloud.cluster_id().is_none() {
+    if cloud.cluster_id() == ClusterId::Missing {
         if !options.cloud.allow_untagged {
             let message = "the provider's configuration gives no cluster ID, so this cluster's resources could not \
                            be told from another's; set one, or --allow-untagged-cloud=true";

@@ -475,8 +475,10 @@ pub trait Converge<S: Spec>: fmt::Debug + Send + Sync + 'static {
     /// half-finished creation are found even where a look-up of the whole says "absent". Pages
     /// are followed to the end, or the result is an error. What one want alone is to blame for (the
     /// address that it names does not exist, or may not be read) is observed as well, and
-    /// [`plan`](Self::plan) refuses that want: an error stops everybody who uses the unit. May be
-    /// dropped at any await.
+    /// [`plan`](Self::plan) refuses that want: an error stops everybody who uses the unit. What
+    /// hardly ever changes (networks, zones) may be kept between looks, as long as
+    /// [`Read::freshness`] says; what one's own changes touch is kept no longer than that change.
+    /// May be dropped at any await.
     async fn observe(
         &self,
         cx: &Read,

@@ -48,7 +48,7 @@ pub use names::{
     Zone,
 };
 pub use provider::{
-    CloudProvider, ConfigError, ConfigFile, Facts, Labels, Needs, Policy, Registration, Registry,
+    CloudProvider, ClusterId, ConfigError, ConfigFile, Facts, Labels, Needs, Policy, Registration, Registry,
     RegistryError, Setup,
 };
 pub use route::RouteSpec;

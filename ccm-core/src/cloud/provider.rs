@@ -31,7 +31,7 @@ pub trait CloudProvider: fmt::Debug + Send + Sync + 'static {
 
     /// What tells this cluster's resources from those of other clusters in the same account.
     /// Without one the process refuses to manage resources that it could not attribute.
-    fn cluster_id(&self) -> Option<String>;
+    fn cluster_id(&self) -> ClusterId;
 
     /// Whether a Node is ours to look after. Pure. Foreign and hybrid nodes are left alone.
     fn belongs(&self, node: &NodeIdentity) -> Belongs;
@@ -61,6 +61,24 @@ pub trait CloudProvider: fmt::Debug + Send + Sync + 'static {
     /// Where volumes are.
     fn volumes(&self) -> Option<Arc<dyn Volumes>> {
         None
+    }
+}
+
+/// Where the ID comes from that a cluster has in its cloud.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterId {
+    /// The configuration gives it.
+    Given(String),
+    /// The cloud is asked: [`CloudProvider::connect`] finds it, and is an error where it cannot.
+    Discovered,
+    /// There is none.
+    Missing,
+}
+
+impl From<Option<String>> for ClusterId {
+    /// Given by the configuration, or missing.
+    fn from(id: Option<String>) -> Self {
+        id.map_or(Self::Missing, Self::Given)
     }
 }
 

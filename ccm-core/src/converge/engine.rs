@@ -421,8 +421,14 @@ struct Round<'a, S: Spec> {
 
 #[async_trait]
 impl<S: Spec> Around<S> for Round<'_, S> {
-    fn leave(&self) -> Write {
-        self.engine.governor.write(self.job.urgency, Freshness::Live, self.deadline)
+    fn leave(&self, freshness: Freshness) -> Write {
+        let freshness = match self.job.cause {
+            // What was kept may be what hides a difference, what led to the failure, or what lacks
+            // that which is waited for.
+            Cause::Drift | Cause::Retry | Cause::Waited => Freshness::Live,
+            Cause::Nodes | Cause::Changed | Cause::New => freshness,
+        };
+        self.engine.governor.write(self.job.urgency, freshness, self.deadline)
     }
 
     fn publish(&self, _: &Unit, world: &World<S>, reports: Vec<Report>) {

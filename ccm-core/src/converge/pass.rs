@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use tracing::{Instrument, debug, info, info_span};
 
 use crate::cloud::{
-    AnyChange, AnyObserved, CloudError, Converger, Effect, Kind, Learnt, ObjectId, Plan, Report,
+    AnyChange, AnyObserved, CloudError, Converger, Effect, Freshness, Kind, Learnt, ObjectId, Plan, Report,
     Spec, Step, Unit, Want, World, Write,
 };
 
@@ -31,6 +31,10 @@ const LAGS: [Duration; 4] = [
     Duration::from_secs(2),
 ];
 
+/// How old may be what a provider kept, where a pass begins. Only of what hardly ever changes is
+/// anything kept, and a drift check comes far later than this.
+const KEPT: Duration = Duration::from_mins(5);
+
 /// Steps of one stage under way at once: half of what a bucket lets through, so that one unit's large
 /// stage leaves room for others.
 const STEPS_AT_ONCE: usize = 4;
@@ -42,8 +46,8 @@ const ALIKE: usize = 8;
 /// What is done around a pass.
 #[async_trait]
 pub trait Around<S: Spec>: Send + Sync {
-    /// Leave to look and to change, from now on.
-    fn leave(&self) -> Write;
+    /// Leave to look and to change, from now on, with what has been kept if that is fresh enough.
+    fn leave(&self, freshness: Freshness) -> Write;
 
     /// Publishes what the objects are told; called before the first stage and after each.
     fn publish(&self, unit: &Unit, world: &World<S>, reports: Vec<Report>);
@@ -173,8 +177,11 @@ impl<S: Spec> Attempt<'_, S> {
         let rest = self.converger.lag().saturating_sub(LAGS.iter().sum());
         let mut lags = LAGS.into_iter().chain((!rest.is_zero()).then_some(rest));
         let mut known: Option<AnyObserved> = None;
+        // What somebody else may have changed meanwhile is looked at anew.
+        let mut freshness = Freshness::Within(KEPT);
         for _ in 0..MOST_STAGES {
-            let cx = self.around.leave();
+            let cx = self.around.leave(freshness);
+            freshness = Freshness::Live;
             let observed = match known.take() {
                 Some(observed) => observed,
                 None => {

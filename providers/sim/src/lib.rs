@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ccm_core::cloud::{
-    Belongs, CloudProvider, ConfigError, Converger, Instances, LoadBalancerSpec, Needs,
+    Belongs, CloudProvider, ClusterId, ConfigError, Converger, Instances, LoadBalancerSpec, Needs,
     NodeIdentity, Policy, Registration, RouteSpec, Setup, Volumes,
 };
 
@@ -69,8 +69,8 @@ impl CloudProvider for Sim {
         SCHEME
     }
 
-    fn cluster_id(&self) -> Option<String> {
-        self.cluster_id.clone()
+    fn cluster_id(&self) -> ClusterId {
+        self.cluster_id.clone().into()
     }
 
     fn belongs(&self, node: &NodeIdentity) -> Belongs {

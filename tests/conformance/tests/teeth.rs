@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use ccm_conformance::{Fault, Harness, Unsupported, instances, run};
 use ccm_core::cloud::{
-    Ask, Batching, Belongs, Bucket, CloudError, CloudProvider, Detail, Evidence, Incarnation,
+    Ask, Batching, Belongs, Bucket, CloudError, CloudProvider, ClusterId, Detail, Evidence, Incarnation,
     Instance, Instances, Kind, NodeAddress, NodeIdentity, NodeName, Observation, Operation,
     PodCidrs, ProviderId, Read, RunState, Uid,
 };
@@ -209,8 +209,8 @@ impl CloudProvider for Provider {
         "mem"
     }
 
-    fn cluster_id(&self) -> Option<String> {
-        None
+    fn cluster_id(&self) -> ClusterId {
+        ClusterId::Missing
     }
 
     fn belongs(&self, node: &NodeIdentity) -> Belongs {

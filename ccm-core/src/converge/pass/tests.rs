@@ -146,10 +146,10 @@ const PUBLISHED: &str = "published";
 
 #[async_trait]
 impl Around<LoadBalancerSpec> for Log {
-    fn leave(&self) -> Write {
+    fn leave(&self, freshness: Freshness) -> Write {
         let governor = Governor::new(Gate::always_open(), CloudMetrics::unread());
         let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-        governor.write(Urgency::Refresh, Freshness::Live, deadline)
+        governor.write(Urgency::Refresh, freshness, deadline)
     }
 
     fn publish(&self, _: &Unit, _: &World<LoadBalancerSpec>, _: Vec<Report>) {

@@ -238,10 +238,10 @@ impl Stage {
 
 #[async_trait]
 impl Around<LoadBalancerSpec> for Stage {
-    fn leave(&self) -> Write {
+    fn leave(&self, freshness: Freshness) -> Write {
         let governor = Governor::new(Gate::always_open(), CloudMetrics::unread());
         let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-        governor.write(Urgency::Refresh, Freshness::Live, deadline)
+        governor.write(Urgency::Refresh, freshness, deadline)
     }
 
     fn publish(&self, unit: &Unit, world: &World<LoadBalancerSpec>, reports: Vec<Report>) {

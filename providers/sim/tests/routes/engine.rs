@@ -164,10 +164,10 @@ pub(crate) fn provider(url: &str, cluster: &str) -> Arc<dyn CloudProvider> {
 
 #[async_trait]
 impl Around<RouteSpec> for Stage {
-    fn leave(&self) -> Write {
+    fn leave(&self, freshness: Freshness) -> Write {
         let governor = Governor::new(Gate::always_open(), CloudMetrics::unread());
         let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-        governor.write(Urgency::Refresh, Freshness::Live, deadline)
+        governor.write(Urgency::Refresh, freshness, deadline)
     }
 
     fn publish(&self, _: &Unit, _: &World<RouteSpec>, reports: Vec<Report>) {

@@ -14,7 +14,7 @@ use ccm_conformance::WriteFault;
 use ccm_core::cloud::annotations::Declared;
 use ccm_core::cloud::{
     Annotated, AnnotationError, Annotations, Ask, Batching, Belongs, Bucket, Change, CloudError,
-    CloudProvider, Converge, Converger, Detail, Effect, Evidence, Holds, Incarnation, Ingress,
+    CloudProvider, ClusterId, Converge, Converger, Detail, Effect, Evidence, Holds, Incarnation, Ingress,
     IngressAddress, IngressPoint, Instance, Instances, Kind, Learnt, LoadBalancerSpec, Member,
     NodeIdentity, ObjectId, Observation, Operation, Owned, Plan, PodCidrs, ProviderId, Read,
     Report, RunState, Step, Uid, Unit, UnitName, Verdict, Want, World, Write,
@@ -596,8 +596,8 @@ impl CloudProvider for Provider {
         "toy"
     }
 
-    fn cluster_id(&self) -> Option<String> {
-        Some(self.1.to_owned())
+    fn cluster_id(&self) -> ClusterId {
+        ClusterId::Given(self.1.to_owned())
     }
 
     fn belongs(&self, _: &NodeIdentity) -> Belongs {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use ccm_conformance::{ReadFault, WriteFault};
 use ccm_core::cloud::{
-    Ask, Batching, Belongs, Bucket, Change, CloudError, CloudProvider, Converge, Converger, Detail,
+    Ask, Batching, Belongs, Bucket, Change, CloudError, CloudProvider, ClusterId, Converge, Converger, Detail,
     Effect, Evidence, Holds, Incarnation, Instance, Instances, Kind, Learnt, NodeIdentity,
     ObjectId, Observation, Operation, Owned, Plan, PodCidrs, ProviderId, Read, Report, RouteSpec,
     RunState, Step, Uid, Unit, Verdict, Want, World, Write,
@@ -468,8 +468,8 @@ impl CloudProvider for Provider {
         "toy"
     }
 
-    fn cluster_id(&self) -> Option<String> {
-        Some(self.cluster.to_owned())
+    fn cluster_id(&self) -> ClusterId {
+        ClusterId::Given(self.cluster.to_owned())
     }
 
     fn belongs(&self, _: &NodeIdentity) -> Belongs {

@@ -14,7 +14,7 @@ use super::routes::{Act, Form, Line, Mark, Route, Routes};
 use super::setup::{Setup, Style, is_inside};
 use super::state::{Pass, Sim};
 use crate::cloud::{
-    Belongs, Bucket, CloudError, CloudProvider, Converge, Holds, Inputs, Kind, Later, Learnt,
+    Belongs, Bucket, CloudError, CloudProvider, ClusterId, Converge, Holds, Inputs, Kind, Later, Learnt,
     NodeIdentity, ObjectId, Operation, Owned, Plan, ProviderId, Read, Report, RouteSpec, Step, Uid,
     Unit, UnitName, Verdict, Want, World, Write,
 };
@@ -400,8 +400,8 @@ impl CloudProvider for Cloud {
         "toy"
     }
 
-    fn cluster_id(&self) -> Option<String> {
-        None
+    fn cluster_id(&self) -> ClusterId {
+        ClusterId::Missing
     }
 
     fn belongs(&self, node: &NodeIdentity) -> Belongs {

@@ -1,0 +1,73 @@
+//! The cloud's APIs behind the calls that we make, in types of our own.
+//!
+//! Nothing of the SDK leaves this module but its builders' failures, folded. A method that changes
+//! something takes `&Write` instead of `&Read`, so that no look and no plan can call it.
+
+pub(crate) mod kept;
+
+use std::error::Error;
+use std::future::Future;
+use std::sync::OnceLock;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use ccm_core::cloud::{CloudError, Kind, Read, Write};
+
+use crate::actions::Action;
+use crate::error::fold;
+
+/// The cloud's APIs. They can be called once the region is known, which
+/// [`connect`](ccm_core::cloud::CloudProvider::connect) finds.
+#[derive(Debug, Default)]
+pub(crate) struct Client(OnceLock<Sdk>);
+
+/// The SDK's clients. Their own retries are off: those are the framework's business.
+#[derive(Clone, Debug)]
+pub(crate) struct Sdk {
+    pub(crate) ec2: aws_sdk_ec2::Client,
+    /// Classic Load Balancers.
+    pub(crate) elb: aws_sdk_elasticloadbalancing::Client,
+    /// Network Load Balancers.
+    pub(crate) elbv2: aws_sdk_elasticloadbalancingv2::Client,
+}
+
+impl Client {
+    /// Sets the clients; those that were set before stay.
+    pub(crate) fn connect(&self, sdk: Sdk) {
+        let _ = self.0.set(sdk);
+    }
+
+    /// The SDK's clients, for the methods of this module's rooms.
+    pub(crate) fn sdk(&self) -> Result<&Sdk, CloudError> {
+        self.0.get().ok_or_else(|| CloudError::new(Kind::Unavailable, "AWS is not connected yet"))
+    }
+}
+
+/// Sends one request that changes nothing.
+pub(crate) async fn read<T, E>(
+    cx: &Read,
+    action: &Action,
+    request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+) -> Result<T, CloudError>
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    debug_assert!(!action.mutates, "{action:?}");
+    let answer = async { request.await.map_err(|err| fold(action, err)) };
+    cx.call(action.operation(), action.bucket(), answer).await
+}
+
+/// Sends one request that changes something.
+pub(crate) async fn write<T, E>(
+    cx: &Write,
+    action: &Action,
+    request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+) -> Result<T, CloudError>
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    debug_assert!(action.mutates, "{action:?}");
+    let answer = async { request.await.map_err(|err| fold(action, err)) };
+    cx.call(action.operation(), action.bucket(), answer).await
+}

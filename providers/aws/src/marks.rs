@@ -1,0 +1,51 @@
+//! The tags by which a resource is known to be this cluster's.
+
+use std::collections::BTreeMap;
+
+use crate::ground::Cluster;
+
+/// Tags by key.
+pub(crate) type Tags = BTreeMap<String, String>;
+
+/// Before the cluster's ID in the key.
+pub(crate) const CLUSTER_PREFIX: &str = "kubernetes.io/cluster/";
+/// The older key, whose value is the cluster's ID.
+pub(crate) const LEGACY_KEY: &str = "KubernetesCluster";
+/// `<namespace>/<name>` of the Service, on load balancers, listeners and target groups.
+pub(crate) const SERVICE_KEY: &str = "kubernetes.io/service-name";
+/// On a load balancer that this program has made, or changed since it took it over: there all is
+/// put right. What another program left, and would leave again, is otherwise left alone until the
+/// Service changes.
+pub(crate) const MANAGED_KEY: &str = "ccm.rs/managed";
+
+impl Cluster {
+    /// `kubernetes.io/cluster/<id>`.
+    pub(crate) fn key(&self) -> String {
+        format!("{CLUSTER_PREFIX}{}", self.id)
+    }
+
+    /// Whether a resource with these tags is of this cluster: its own, or shared with it.
+    pub(crate) fn has(&self, tags: &Tags) -> bool {
+        tags.contains_key(&self.key()) || tags.get(LEGACY_KEY).is_some_and(|id| *id == self.id)
+    }
+
+    /// Whether it is this cluster's alone. A legacy tag always says so.
+    pub(crate) fn owns(&self, tags: &Tags) -> bool {
+        tags.get(&self.key()).is_some_and(|value| value == "owned")
+            || tags.get(LEGACY_KEY).is_some_and(|id| *id == self.id)
+    }
+
+    /// What everything that is made bears.
+    pub(crate) fn tags(&self) -> Tags {
+        let mut tags = Tags::from([(self.key(), "owned".to_owned())]);
+        if self.legacy {
+            tags.insert(LEGACY_KEY.to_owned(), self.id.clone());
+        }
+        tags
+    }
+}
+
+/// Whether a resource is marked as some cluster's.
+pub(crate) fn is_any_clusters(tags: &Tags) -> bool {
+    tags.keys().any(|key| key.starts_with(CLUSTER_PREFIX))
+}
