@@ -6,19 +6,22 @@ mod config;
 mod connect;
 mod error;
 mod ground;
+mod instances;
+mod load_balancers;
 mod marks;
 
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use ccm_core::cloud::{
-    Annotations, Belongs, CloudError, CloudProvider, ClusterId, ConfigError, Facts, Needs,
-    NodeIdentity, Policy, Read, Registration, Setup,
+    Belongs, CloudError, CloudProvider, ClusterId, ConfigError, Converger, Facts, LoadBalancerSpec,
+    Needs, NodeIdentity, Policy, Read, Registration, Setup,
 };
 
 use self::client::Client;
 use self::config::Config;
 use self::ground::Ground;
+use self::load_balancers::{AwsLoadBalancers, NODE_LABELS, ServiceAnnotations};
 
 /// The value of `--cloud-provider`, and the scheme of provider IDs.
 const SCHEME: &str = "aws";
@@ -27,8 +30,8 @@ const SCHEME: &str = "aws";
 pub fn registration() -> Registration {
     Registration {
         name: SCHEME,
-        needs: Needs::default(),
-        service_annotations: Annotations::NONE,
+        needs: Needs { node_labels: NODE_LABELS, ..Needs::default() },
+        service_annotations: ServiceAnnotations::ANNOTATIONS,
         policy: Policy::default(),
         build,
     }
@@ -43,13 +46,15 @@ fn build(setup: &Setup) -> Result<Arc<dyn CloudProvider>, ConfigError> {
         cluster_cidrs: setup.cluster_cidrs.clone(),
         home: OnceLock::new(),
     });
-    Ok(Arc::new(Aws { ground }))
+    let load_balancers = Converger::new(AwsLoadBalancers::new(Arc::clone(&ground)));
+    Ok(Arc::new(Aws { ground, load_balancers }))
 }
 
 /// Amazon Web Services, as the framework sees it.
 #[derive(Debug)]
 struct Aws {
     ground: Arc<Ground>,
+    load_balancers: Converger<LoadBalancerSpec>,
 }
 
 #[async_trait]
@@ -75,5 +80,9 @@ impl CloudProvider for Aws {
 
     async fn connect(&self, cx: &Read, _facts: &Facts) -> Result<(), CloudError> {
         connect::connect(&self.ground, cx).await
+    }
+
+    fn load_balancers(&self) -> Option<Converger<LoadBalancerSpec>> {
+        Some(self.load_balancers.clone())
     }
 }

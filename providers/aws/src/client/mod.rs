@@ -3,7 +3,10 @@
 //! Nothing of the SDK leaves this module but its builders' failures, folded. A method that changes
 //! something takes `&Write` instead of `&Read`, so that no look and no plan can call it.
 
+pub(crate) mod groups;
 pub(crate) mod kept;
+pub(crate) mod network;
+pub(crate) mod zones;
 
 use std::error::Error;
 use std::future::Future;

@@ -1,0 +1,3 @@
+//! The machines behind nodes.
+
+pub(crate) mod detail;
