@@ -1,5 +1,6 @@
 //! Classic Load Balancers.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use ccm_core::cloud::{CloudError, Effect, ObjectId, Read, Write};
@@ -98,4 +99,23 @@ pub(crate) async fn apply(
     _own: &Own,
 ) -> Result<Option<Found>, CloudError> {
     Ok(None)
+}
+
+/// The security groups of every Classic Load Balancer, by its name, in the order in which AWS has them.
+pub(crate) async fn places(
+    _ground: &Ground,
+    _room: &ClassicRoom,
+    _cx: &Read,
+) -> Result<BTreeMap<String, Vec<String>>, CloudError> {
+    Ok(BTreeMap::new())
+}
+
+/// Of load balancers of these names, those that bear [`MANAGED_KEY`](crate::marks::MANAGED_KEY).
+pub(crate) async fn managed(
+    _ground: &Ground,
+    _room: &ClassicRoom,
+    _cx: &Read,
+    _names: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, CloudError> {
+    Ok(BTreeSet::new())
 }
