@@ -17,6 +17,8 @@ pub(crate) struct Ground {
     pub(crate) cluster_name: ClusterName,
     /// `--cluster-cidr`.
     pub(crate) cluster_cidrs: Vec<IpNet>,
+    /// What the framework calls itself in `User-Agent`.
+    pub(crate) user_agent: String,
     pub(crate) home: OnceLock<Home>,
 }
 
@@ -55,6 +57,8 @@ pub(crate) struct Cluster {
 impl Ground {
     /// Where the cluster is.
     pub(crate) fn home(&self) -> Result<&Home, CloudError> {
-        self.home.get().ok_or_else(|| CloudError::new(Kind::Unavailable, "AWS is not connected yet"))
+        self.home
+            .get()
+            .ok_or_else(|| CloudError::new(Kind::Unavailable, "AWS is not connected yet"))
     }
 }
