@@ -7,6 +7,11 @@ pub(crate) mod groups;
 pub(crate) mod kept;
 pub(crate) mod network;
 pub(crate) mod zones;
+mod credentials;
+mod endpoint;
+pub(crate) mod imds;
+pub(crate) mod own;
+mod sdk;
 
 use std::error::Error;
 use std::future::Future;
