@@ -37,10 +37,10 @@ use ccm_core::cloud::{
 use self::change::{AwsChange, OwnChange};
 use self::members::Roll;
 use self::observe::{Groups, Observed, Own};
+use crate::client::ec2::zones::Zones;
 use crate::client::groups::SecurityGroup;
 use crate::client::kept::Kept;
 use crate::client::network::Network;
-use crate::client::zones::Zones;
 use crate::ground::Ground;
 
 /// For how long changes of the nodes' rules are collected.

@@ -6,8 +6,8 @@ use std::fmt::Write;
 use ccm_core::cloud::{CloudError, Kind};
 
 use super::annotations::PREFIX;
+use crate::client::ec2::zones::Zones;
 use crate::client::network::{Network, Subnet};
-use crate::client::zones::Zones;
 use crate::ground::{Cluster, Home};
 use crate::marks::is_any_clusters;
 
@@ -121,7 +121,8 @@ fn reason_against(
     if !may_use(cluster, subnet) {
         return Some("it bears another cluster's tag".to_owned());
     }
-    let kind = zones.get(&subnet.zone).map_or("availability-zone", |zone| &zone.kind);
+    let kind = zones.get(&subnet.zone).and_then(|zone| zone.kind.as_deref());
+    let kind = kind.unwrap_or("availability-zone");
     if kind != "availability-zone" {
         return Some(format!("its zone {} is a {kind}", subnet.zone));
     }

@@ -10,7 +10,7 @@ use super::super::{AwsLoadBalancers, classic, names, network};
 use super::claim::{Claim, Place};
 use super::plan::left_to_others;
 use crate::client::groups::SecurityGroup;
-use crate::instances::detail::InstanceDetail;
+use crate::instances::InstanceDetail;
 
 /// What was seen.
 #[derive(Clone, Debug, Default)]
