@@ -18,6 +18,8 @@ mod network;
 mod node_rules;
 mod observe;
 mod plan;
+#[cfg(test)]
+mod samples;
 mod site;
 mod subnets;
 mod wish;

@@ -118,7 +118,10 @@ impl Draft {
         let wanted: BTreeSet<_> = claims.iter().flat_map(|it| it.wanted(group)).map(bare).collect();
         let mut revoked: Vec<(&Claim<'_>, BTreeSet<Rule>)> = Vec::new();
         for claim in claims {
-            let mine: Vec<_> = group.ingress.iter().filter(|rule| claim.has(rule)).collect();
+            // What several that go let through goes once.
+            let is_there = |rule: &&Rule| there.contains_key(&bare(rule));
+            let mine = group.ingress.iter().filter(is_there).filter(|rule| claim.has(rule));
+            let mine: Vec<_> = mine.collect();
             let goes = |rule: &&&Rule| match &claim.stance {
                 Stance::Keeps { .. } => false,
                 // What several let through stays while one of them needs it.
