@@ -12,11 +12,21 @@ use ccm_core::cloud::{
 };
 
 use super::annotations::{PREFIX, ServiceAnnotations};
-use crate::ground::Cluster;
+use crate::ground::{Cluster, Home};
 use crate::instances::InstanceDetail;
 
 pub(crate) fn cluster() -> Cluster {
     Cluster { id: "blue".to_owned(), legacy: false }
+}
+
+pub(crate) fn home() -> Home {
+    Home {
+        region: "eu-west-1".to_owned(),
+        vpc: "vpc-1".to_owned(),
+        subnet: None,
+        own: None,
+        cluster: cluster(),
+    }
 }
 
 pub(crate) fn id(name: &str) -> ObjectId {
