@@ -153,3 +153,6 @@ fn no_cluster(why: &str) -> CloudError {
     );
     CloudError::new(Kind::InvalidConfiguration, message)
 }
+
+#[cfg(test)]
+mod tests;

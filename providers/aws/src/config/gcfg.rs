@@ -63,21 +63,17 @@ fn newlines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
-/// Says what the grammar looked for. What stands there is not repeated.
+/// Says what the grammar looked for, as closely as it knows. What stands there is not repeated.
 fn wrong(err: &ErrMode<ContextError>) -> ConfigError {
     let context = match err {
         ErrMode::Backtrack(err) | ErrMode::Cut(err) => Some(err.context()),
         ErrMode::Incomplete(_) => None,
     };
-    let wanted: Vec<_> = context
-        .into_iter()
-        .flatten()
-        .filter_map(|context| match context {
-            StrContext::Expected(wanted) => Some(wanted.to_string()),
-            _ => None,
-        })
-        .collect();
-    ConfigError::new(format!("expected {}", wanted.join(" or ")))
+    let wanted = context.into_iter().flatten().find_map(|context| match context {
+        StrContext::Expected(wanted) => Some(wanted.to_string()),
+        _ => None,
+    });
+    ConfigError::new(format!("expected {}", wanted.as_deref().unwrap_or("something else")))
 }
 
 /// What stands in one line, or in several that are joined by a backslash at the end.
@@ -117,11 +113,10 @@ fn header(input: &mut &str) -> ModalResult<(String, Option<String>)> {
 
 /// The part in quotes. There only a quote and a backslash may be escaped.
 fn id(input: &mut &str) -> ModalResult<String> {
-    let escaped = preceded('\\', cut_err(one_of(['\\', '"'])));
+    let escaped = preceded('\\', one_of(['\\', '"']));
     let plain = one_of(|c| !matches!(c, '"' | '\\' | '\n'));
-    delimited('"', repeat(1.., alt((escaped, plain))), cut_err('"'))
-        .context(expected("a name in quotes"))
-        .parse_next(input)
+    let inside = terminated(repeat(1.., alt((escaped, plain))), '"');
+    preceded('"', cut_err(inside.context(expected("a name in quotes")))).parse_next(input)
 }
 
 fn variable(input: &mut &str) -> ModalResult<(String, Option<String>)> {
