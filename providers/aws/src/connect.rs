@@ -48,7 +48,8 @@ async fn connect_as(
             unused.line, unused.name
         );
     }
-    ground.client.connect(Sdk::new(config, &region, &ground.user_agent, &imds, base).await);
+    let sdk = Box::pin(Sdk::new(config, &region, &ground.user_agent, &imds, base)).await;
+    ground.client.connect(sdk);
     let own = if config.is_elsewhere() {
         None
     } else {

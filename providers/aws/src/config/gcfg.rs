@@ -31,7 +31,7 @@ pub(super) struct Variable {
 /// Takes the file apart.
 pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Section>, ConfigError> {
     let text = str::from_utf8(bytes).map_err(|err| {
-        let line = 1 + newlines(&bytes[..err.valid_up_to()]);
+        let line = 1 + newlines(&String::from_utf8_lossy(&bytes[..err.valid_up_to()]));
         ConfigError::new("the file is not UTF-8").at_line(line)
     })?;
     // Editors on Windows put it in front.
@@ -46,21 +46,21 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Section>, ConfigError> {
             Statement::Header(name, id) => {
                 sections.push(Section { name, id, line, variables: Vec::new() });
             }
-            Statement::Variable(key, value) => match sections.last_mut() {
-                Some(section) => section.variables.push(Variable { key, value, line }),
-                None => {
+            Statement::Variable(key, value) => {
+                let Some(section) = sections.last_mut() else {
                     let why = "stands before the first section: expected [Global] above it";
                     return Err(ConfigError::new(why).at_key(key).at_line(line));
-                }
-            },
+                };
+                section.variables.push(Variable { key, value, line });
+            }
         }
-        line += newlines(&before.as_bytes()[..before.len() - rest.len()]);
+        line += newlines(&before[..before.len() - rest.len()]);
     }
     Ok(sections)
 }
 
-fn newlines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+fn newlines(text: &str) -> u64 {
+    text.matches('\n').count() as u64
 }
 
 /// Says what the grammar looked for, as closely as it knows. What stands there is not repeated.

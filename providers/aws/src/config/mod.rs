@@ -167,7 +167,7 @@ fn parse(bytes: &[u8]) -> Result<(Config, Vec<Warning>), ConfigError> {
                 None => format!("there is no section [{name}]"),
                 Some(id) => format!("there is no section [{name} {id:?}]"),
             };
-            keys::warn_once(&mut warnings, section.line, what, keys::nearest(name, &known));
+            keys::warn_once(&mut warnings, section.line, &what, keys::nearest(name, &known));
         }
     }
     let config = Config {
@@ -194,14 +194,11 @@ fn text(global: &Keys, key: &'static str) -> Result<Option<String>, ConfigError>
 
 fn region_of(global: &Keys) -> Result<Option<String>, ConfigError> {
     let Some(At { value: zone, line }) = global.text(ZONE)? else { return text(global, REGION) };
-    match region::of_zone(&zone) {
-        Some(region) => Ok(Some(region.to_owned())),
-        None => {
-            let why =
-                format!("is {zone:?}: a zone's name begins with its region, as in us-west-2a");
-            Err(global.wrong(ZONE, line, why))
-        }
-    }
+    let Some(region) = region::of_zone(&zone) else {
+        let why = format!("is {zone:?}: a zone's name begins with its region, as in us-west-2a");
+        return Err(global.wrong(ZONE, line, why));
+    };
+    Ok(Some(region.to_owned()))
 }
 
 /// Several may be given: one to a line, or separated by commas.
@@ -276,14 +273,14 @@ fn node_families(global: &Keys) -> Result<Vec<IpFamily>, ConfigError> {
 fn health_probe(global: &Keys) -> Result<HealthProbe, ConfigError> {
     let port = match global.text(SHARED_PORT)? {
         None => PROBE_PORT,
-        Some(At { value, line }) => match number(&value) {
-            // 0 stands for the default, as in the Go program.
-            Some(port) => NonZeroU16::new(port).unwrap_or(PROBE_PORT),
-            None => {
+        Some(At { value, line }) => {
+            let Some(port) = number(&value) else {
                 let why = format!("is {value:?}: a port from 1 to 65535 is accepted");
                 return Err(global.wrong(SHARED_PORT, line, why));
-            }
-        },
+            };
+            // 0 stands for the default, as in the Go program.
+            NonZeroU16::new(port).unwrap_or(PROBE_PORT)
+        }
     };
     let path = match global.text(SHARED_PATH)? {
         None => PROBE_PATH.to_owned(),

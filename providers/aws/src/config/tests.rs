@@ -23,8 +23,8 @@ fn warnings(text: &str) -> Vec<String> {
     parse(text.as_bytes()).unwrap().1.iter().map(ToString::to_string).collect()
 }
 
-fn cluster_of(id: &str, legacy: bool) -> Option<Cluster> {
-    Some(Cluster { id: id.to_owned(), legacy })
+fn cluster_of(id: &str, legacy: bool) -> Cluster {
+    Cluster { id: id.to_owned(), legacy }
 }
 
 #[rstest]
@@ -89,8 +89,8 @@ fn route_tables(#[case] lines: &str, #[case] tables: &[&str]) {
 #[case::id("KubernetesClusterID = blue", cluster_of("blue", false))]
 #[case::tag("KubernetesClusterTag = blue", cluster_of("blue", true))]
 #[case::both("KubernetesClusterTag = blue\nKubernetesClusterID = blue", cluster_of("blue", true))]
-fn clusters(#[case] lines: &str, #[case] cluster: Option<Cluster>) {
-    assert_eq!(global(lines).cluster, cluster);
+fn clusters(#[case] lines: &str, #[case] cluster: Cluster) {
+    assert_eq!(global(lines).cluster, Some(cluster));
 }
 
 #[rstest]

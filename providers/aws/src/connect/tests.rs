@@ -2,6 +2,7 @@
 
 mod fake;
 
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -21,10 +22,11 @@ const DOCUMENT: &str =
 
 /// An instance with these tags.
 fn described(tags: &[(&str, &str)]) -> String {
-    let tags: String = tags
+    let tags: Vec<_> = tags
         .iter()
         .map(|(key, value)| format!("<item><key>{key}</key><value>{value}</value></item>"))
         .collect();
+    let tags = tags.concat();
     format!(
         r#"<?xml version="1.0" encoding="UTF-8"?>
 <DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">
@@ -92,13 +94,13 @@ fn ground(config: &str) -> Ground {
 }
 
 /// Credentials that nobody has to look for.
-fn base() -> Option<SharedCredentialsProvider> {
+fn base() -> SharedCredentialsProvider {
     let keys = Credentials::new("AKIABASE", "sEcReT-base", None, None, "test");
-    Some(SharedCredentialsProvider::new(keys))
+    SharedCredentialsProvider::new(keys)
 }
 
 async fn connected(ground: &Ground) -> Result<(), CloudError> {
-    connect_as(ground, &leave(PATIENCE), base()).await
+    connect_as(ground, &leave(PATIENCE), Some(base())).await
 }
 
 fn home_in_eu_west_1(cluster: Cluster) -> Home {
@@ -221,7 +223,7 @@ async fn the_vpc_alone_does_not_replace_the_machine() {
     assert!(asked.iter().all(|asked| !asked.path.contains("document")), "{asked:?}");
 }
 
-/// Some bytes that are no answer, or none at all.
+/// What comes of an instance metadata service that answers so.
 async fn failure(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> (Fake, CloudError) {
     let imds = Fake::new(answer).await;
     let err = connected(&ground(&endpoint("ec2imds", &imds))).await.unwrap_err();
@@ -356,20 +358,75 @@ async fn a_role_that_is_refused() {
     assert_eq!(err.to_string(), wanted);
 }
 
-/// Where the surroundings of the test hold no credentials.
+/// Where a process of its own finds its configuration.
+const CONFIG: &str = "CCM_TEST_CONFIG";
+
+/// Connects in a process that has this environment and no other.
+async fn connect_in(environment: &[(&str, &str)], config: &str) {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child
+        .args(["--exact", "connect::tests::in_a_process_of_its_own", "--ignored"])
+        .env_clear()
+        .envs([("HOME", "/nonexistent"), (CONFIG, config)])
+        .envs(environment.iter().copied());
+    let ended = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success() && said.contains("1 passed"), "{said}");
+}
+
 #[tokio::test]
-async fn the_credentials_of_the_instance_come_from_the_same_endpoint() {
-    if std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
-        return;
-    }
+#[ignore = "run by other tests, in an environment"]
+async fn in_a_process_of_its_own() {
+    let Ok(config) = std::env::var(CONFIG) else { return };
+    connect(&ground(&config), &leave(PATIENCE)).await.unwrap();
+}
+
+const CLUSTER: &str = "[Global]\nKubernetesClusterID = blue\n";
+const KEYS: [(&str, &str); 2] =
+    [("AWS_ACCESS_KEY_ID", "AKIAENV"), ("AWS_SECRET_ACCESS_KEY", "sEcReT-env")];
+
+#[tokio::test]
+async fn the_credentials_of_the_instance_come_from_the_configured_endpoint() {
     let imds = Fake::new(metadata).await;
     let ec2 = Fake::new(|_| Answer::ok(&described(&[]))).await;
-    let config = endpoint("ec2imds", &imds)
-        + &endpoint("EC2", &ec2)
-        + "[Global]\nKubernetesClusterID = blue\n";
-    connect(&ground(&config), &leave(PATIENCE)).await.unwrap();
+    let config = endpoint("ec2imds", &imds) + &endpoint("EC2", &ec2) + CLUSTER;
+    connect_in(&[], &config).await;
     let asked = ec2.asked();
     let signed = asked[0].header("authorization").unwrap();
+    assert!(signed.contains("Credential=ASIAINSTANCE/"), "{signed}");
+}
+
+#[rstest]
+#[case::for_all("AWS_ENDPOINT_URL")]
+#[case::for_one("AWS_ENDPOINT_URL_EC2")]
+#[tokio::test]
+async fn endpoints_of_the_environment(#[case] variable: &str) {
+    let imds = Fake::new(metadata).await;
+    let ec2 = Fake::new(|_| Answer::ok(&described(&[]))).await;
+    let (imds_url, ec2_url) = (imds.url(), ec2.url());
+    let [id, key] = KEYS;
+    let metadata = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds_url.as_str());
+    connect_in(&[id, key, metadata, (variable, &ec2_url)], CLUSTER).await;
+    let asked = ec2.asked();
+    let signed = asked[0].header("authorization").unwrap();
+    assert!(signed.contains("Credential=AKIAENV/"), "{signed}");
+    assert!(signed.contains("/eu-west-1/ec2/aws4_request"), "{signed}");
+    assert_eq!(imds.asked().len(), 3, "{:?}", imds.asked());
+}
+
+/// The metadata are asked directly, and AWS through the proxy.
+#[tokio::test]
+async fn a_proxy_of_the_environment() {
+    let imds = Fake::new(metadata).await;
+    let proxy = Fake::new(|_| Answer::ok(&described(&[]))).await;
+    let url = proxy.url();
+    let ec2 = endpoint("EC2", &proxy).replace(&url, "http://ec2.example");
+    let config = endpoint("ec2imds", &imds) + &ec2 + CLUSTER;
+    connect_in(&[("HTTP_PROXY", &url)], &config).await;
+    let asked = proxy.asked();
+    let [asked] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "http://ec2.example/"));
+    let signed = asked.header("authorization").unwrap();
     assert!(signed.contains("Credential=ASIAINSTANCE/"), "{signed}");
 }
 

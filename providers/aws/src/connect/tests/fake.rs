@@ -51,7 +51,7 @@ impl Answer {
     }
 
     pub(super) fn with(mut self, name: &str, value: &str) -> Self {
-        self.headers += &format!("{name}: {value}\r\n");
+        self.headers.extend([name, ": ", value, "\r\n"]);
         self
     }
 }
