@@ -77,16 +77,18 @@ fn no_credentials(err: &(dyn Error + 'static)) -> Option<(Kind, String)> {
             return Some((err.kind(), err.message().to_owned()));
         }
         if let Some(err) = err.downcast_ref::<CredentialsError>() {
-            found.get_or_insert(match err {
-                CredentialsError::CredentialsNotLoaded(_)
-                | CredentialsError::InvalidConfiguration(_) => (
+            let (kind, why) = match err {
+                CredentialsError::CredentialsNotLoaded(_) => (
                     Kind::PermissionDenied,
                     "there are no credentials, neither in the environment nor in files nor of \
-                     the container or the instance"
-                        .to_owned(),
+                     the container or the instance",
                 ),
-                _ => (Kind::Unavailable, "no credentials could be had".to_owned()),
-            });
+                CredentialsError::InvalidConfiguration(_) => {
+                    (Kind::PermissionDenied, "the configured credentials cannot be used")
+                }
+                _ => (Kind::Unavailable, "no credentials could be had"),
+            };
+            found.get_or_insert((kind, why.to_owned()));
         }
         next = err.source();
     }

@@ -2,11 +2,14 @@
 
 mod fake;
 
+use std::future::ready;
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
+use aws_credential_types::credential_fn::provide_credentials_fn;
+use aws_credential_types::provider::error::CredentialsError;
 use ccm_conformance::leave;
 use ccm_core::cloud::ConfigFile;
 use rstest::rstest;
@@ -100,7 +103,7 @@ fn base() -> SharedCredentialsProvider {
 }
 
 async fn connected(ground: &Ground) -> Result<(), CloudError> {
-    connect_as(ground, &leave(PATIENCE), Some(base())).await
+    Box::pin(connect_as(ground, &leave(PATIENCE), Some(base()))).await
 }
 
 fn home_in_eu_west_1(cluster: Cluster) -> Home {
@@ -356,6 +359,40 @@ async fn a_role_that_is_refused() {
     assert_eq!(err.kind(), Kind::PermissionDenied);
     let wanted = "DescribeInstances was not sent: AssumeRole was refused: AccessDenied: not you";
     assert_eq!(err.to_string(), wanted);
+}
+
+#[rstest]
+#[case::nobody_has_any(
+    CredentialsError::not_loaded("no"),
+    Kind::PermissionDenied,
+    "DescribeInstances was not sent: there are no credentials, neither in the environment nor in \
+     files nor of the container or the instance"
+)]
+#[case::a_profile_that_makes_no_sense(
+    CredentialsError::invalid_configuration("no"),
+    Kind::PermissionDenied,
+    "DescribeInstances was not sent: the configured credentials cannot be used"
+)]
+#[case::nobody_answers(
+    CredentialsError::provider_timed_out(Duration::from_secs(1)),
+    Kind::Unavailable,
+    "DescribeInstances was not sent: no credentials could be had"
+)]
+#[tokio::test]
+async fn without_credentials(
+    #[case] why: CredentialsError,
+    #[case] kind: Kind,
+    #[case] message: &str,
+) {
+    let imds = Fake::new(metadata).await;
+    let ec2 = Fake::new(|_| Answer::status(500)).await;
+    let ground = ground(&(endpoint("ec2imds", &imds) + &endpoint("EC2", &ec2)));
+    let why = Mutex::new(Some(why));
+    let base = provide_credentials_fn(move || ready(Err(why.lock().unwrap().take().unwrap())));
+    let base = Some(SharedCredentialsProvider::new(base));
+    let err = connect_as(&ground, &leave(PATIENCE), base).await.unwrap_err();
+    assert_eq!((err.kind(), err.message()), (kind, message));
+    assert_eq!(ec2.asked(), []);
 }
 
 /// Where a process of its own finds its configuration.
