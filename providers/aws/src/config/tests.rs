@@ -441,3 +441,27 @@ fn where_an_override_applies() {
     let why = "it is for region \"us-east-1\", and the cluster is in \"eu-west-1\"";
     assert_eq!(unused, [(1, why.to_owned()), (15, "KMS is never called".to_owned())]);
 }
+
+/// The page lists each key, and no other.
+#[test]
+fn the_book_has_all_keys() {
+    let page =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/reference/aws-configuration.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let listed = |heading: &str| -> Vec<String> {
+        let (_, section) = page.split_once(&format!("\n## `[{heading}")).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+        rows.map(|row| row.split('`').next().unwrap().to_owned()).collect()
+    };
+    let sorted = |keys: &[&str]| -> Vec<String> {
+        let mut keys: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
+        keys.sort();
+        keys
+    };
+    let (mut global, mut of_overrides) = (listed(GLOBAL), listed(OVERRIDE));
+    global.sort();
+    of_overrides.sort();
+    assert_eq!(global, sorted(GLOBAL_KEYS));
+    assert_eq!(of_overrides, sorted(overrides::KEYS));
+}
