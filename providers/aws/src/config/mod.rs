@@ -15,7 +15,7 @@ use regex::Regex;
 use tracing::warn;
 
 use self::keys::{At, Keys, Warning};
-pub(crate) use self::overrides::{Override, Service, find, unused};
+pub(crate) use self::overrides::{Overrides, Service};
 use crate::ground::Cluster;
 
 /// Instance types of machines whose place in the network matters to what runs on them: the node
@@ -95,8 +95,8 @@ pub(crate) struct Config {
     pub(crate) needs_topology: Regex,
     /// `NLBSecurityGroupMode=Managed`.
     pub(crate) manages_nlb_groups: bool,
-    /// `[ServiceOverride]`, in the file's order.
-    pub(crate) overrides: Vec<Override>,
+    /// `[ServiceOverride]`.
+    pub(crate) overrides: Overrides,
 }
 
 /// A role that is assumed for all calls.
@@ -183,7 +183,7 @@ fn parse(bytes: &[u8]) -> Result<(Config, Vec<Warning>), ConfigError> {
         health_probe: health_probe(&global)?,
         needs_topology: needs_topology(&global)?,
         manages_nlb_groups: manages_nlb_groups(&global)?,
-        overrides: check_overrides(&overrides)?,
+        overrides: Overrides::read(&overrides)?,
     };
     Ok((config, warnings))
 }
@@ -332,22 +332,6 @@ fn manages_nlb_groups(global: &Keys) -> Result<bool, ConfigError> {
             Err(global.wrong(NLB_GROUPS, line, why))
         }
     }
-}
-
-fn check_overrides(sections: &[Keys]) -> Result<Vec<Override>, ConfigError> {
-    let mut overrides: Vec<Override> = Vec::new();
-    for keys in sections {
-        let one = Override::read(keys)?;
-        if let Some(before) = overrides.iter().find(|before| one.is_twice(before)) {
-            let why = format!(
-                "is {:?} in region {:?}, for which line {} gives an endpoint already",
-                one.name, one.region, before.line
-            );
-            return Err(keys.wrong("Service", keys.line, why));
-        }
-        overrides.push(one);
-    }
-    Ok(overrides)
 }
 
 #[cfg(test)]

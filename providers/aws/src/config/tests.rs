@@ -47,7 +47,7 @@ fn what_is_not_said_has_a_default(#[case] config: Config) {
     assert_eq!(config.health_probe, HealthProbe::ServiceNodePort);
     assert_eq!(config.needs_topology.as_str(), NEEDS_TOPOLOGY);
     assert!(!config.manages_nlb_groups);
-    assert!(config.overrides.is_empty());
+    assert_eq!(config.overrides, Overrides::default());
     assert!(!config.is_elsewhere());
 }
 
@@ -344,7 +344,7 @@ fn an_override_in_pieces() {
                   [ServiceOverride \"b\"]\nService = sts\nRegion = r\nURL = http://x\nSigningRegion = r\n\
                   [ServiceOverride \"a\"]\nurl = http://127.0.0.1:5000\nSigningRegion = eu-west-1\n";
     let config = config(pieces);
-    let [a, b] = &config.overrides[..] else { panic!("{config:?}") };
+    let [a, b] = &config.overrides.0[..] else { panic!("{config:?}") };
     assert_eq!((a.line, a.name.as_str(), a.services), (1, "ec2", &[Service::Ec2][..]));
     assert_eq!((a.region.as_str(), a.url.as_str()), ("eu-west-1", "http://127.0.0.1:5000/"));
     assert_eq!((a.signing_region.as_str(), a.signing_name.as_deref()), ("eu-west-1", None));
@@ -365,7 +365,7 @@ fn an_override_in_pieces() {
 #[case("ec2metadata", &[Service::Imds])]
 fn names_of_services(#[case] name: &str, #[case] services: &[Service]) {
     let text = FULL.replace("Service = EC2", &format!("Service = \"{name}\""));
-    assert_eq!(config(&text).overrides[0].services, services);
+    assert_eq!(config(&text).overrides.0[0].services, services);
 }
 
 #[rstest]
@@ -416,7 +416,7 @@ fn one_endpoint_for_a_service_in_a_region(#[case] service: &str, #[case] is_twic
         assert!(said.contains("line 8, key \"[ServiceOverride \\\"2\\\"] Service\""), "{said}");
         assert!(said.contains("for which line 1 gives an endpoint already"), "{said}");
     } else {
-        assert_eq!(config(&text).overrides.len(), 2);
+        assert_eq!(config(&text).overrides.0.len(), 2);
     }
 }
 
@@ -432,14 +432,25 @@ fn where_an_override_applies() {
     let elsewhere = FULL.replace("eu-west-1", "us-east-1");
     let metadata = FULL.replace("\"1\"", "\"2\"").replace("EC2", "ec2imds");
     let keys = FULL.replace("\"1\"", "\"3\"").replace("EC2", "KMS");
-    let overrides = config(&format!("{elsewhere}{metadata}{keys}")).overrides;
-    assert_eq!(find(&overrides, Service::Ec2, "eu-west-1"), None);
-    assert_eq!(find(&overrides, Service::Ec2, "us-east-1"), overrides.first());
-    assert_eq!(find(&overrides, Service::Imds, "us-east-1"), overrides.get(1));
-    let unused: Vec<_> =
-        unused(&overrides, "eu-west-1").map(|(one, why)| (one.line, why)).collect();
+    let config = config(&format!("{elsewhere}{metadata}{keys}"));
+    let line = |service, region| config.overrides.find(service, region).map(|one| one.line);
+    assert_eq!(line(Service::Ec2, "eu-west-1"), None);
+    assert_eq!(line(Service::Ec2, "us-east-1"), Some(1));
+    assert_eq!(line(Service::Imds, "us-east-1"), Some(8));
+    let unused = config.overrides.unused("eu-west-1");
+    let unused: Vec<_> = unused.into_iter().map(|(one, why)| (one.line, why)).collect();
     let why = "it is for region \"us-east-1\", and the cluster is in \"eu-west-1\"";
     assert_eq!(unused, [(1, why.to_owned()), (15, "KMS is never called".to_owned())]);
+}
+
+#[test]
+fn the_metadata_have_one_endpoint() {
+    let first = FULL.replace("EC2", "ec2imds");
+    let second = first.replace("\"1\"", "\"2\"").replace("eu-west-1", "us-east-1");
+    let config = config(&format!("{first}{second}"));
+    let unused = config.overrides.unused("us-east-1");
+    let unused: Vec<_> = unused.into_iter().map(|(one, why)| (one.line, why)).collect();
+    assert_eq!(unused, [(8, "another one for it stands before".to_owned())]);
 }
 
 /// The page lists each key, and no other.

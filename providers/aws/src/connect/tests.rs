@@ -259,6 +259,19 @@ async fn where_there_are_no_metadata() {
     );
 }
 
+#[tokio::test]
+async fn metadata_of_something_that_is_no_instance() {
+    let (_, err) = failure(|asked| match asked.path.as_str() {
+        "/latest/meta-data/instance-id" => Answer::status(404),
+        _ => metadata(asked),
+    })
+    .await;
+    assert_eq!(err.kind(), Kind::InvalidConfiguration);
+    let said = err.to_string();
+    assert!(said.contains("imds:instance-id was answered with HTTP 404"), "{said}");
+    assert!(said.contains("give VPC, KubernetesClusterID and one of"), "{said}");
+}
+
 /// Neither with an older service nor when it is switched off is anything asked without a token.
 #[rstest]
 #[case::switched_off(403)]
