@@ -110,6 +110,7 @@ actions! {
         writes REVOKE_SECURITY_GROUP_INGRESS = "RevokeSecurityGroupIngress": Classic, Network;
         writes CREATE_TAGS = "CreateTags": Classic, Network;
         writes MODIFY_INSTANCE_ATTRIBUTE = "ModifyInstanceAttribute": Routes;
+        writes MODIFY_NETWORK_INTERFACE_ATTRIBUTE = "ModifyNetworkInterfaceAttribute": Routes;
         writes CREATE_ROUTE = "CreateRoute": Routes;
         writes REPLACE_ROUTE = "ReplaceRoute": Routes;
         writes DELETE_ROUTE = "DeleteRoute": Routes;

@@ -24,12 +24,19 @@ where
             match code {
                 Some(code) => {
                     let kind = kind_of_code(action, code, status, retry_after);
-                    (kind, format!("{name} was refused: {code}: {}", message.unwrap_or("no reason given")))
+                    (
+                        kind,
+                        format!(
+                            "{name} was refused: {code}: {}",
+                            message.unwrap_or("no reason given")
+                        ),
+                    )
                 }
                 // Not in the cloud's words: a proxy, or something else that listens there.
-                None => {
-                    (kind_of_status(status, retry_after), format!("{name} was answered with HTTP {status}"))
-                }
+                None => (
+                    kind_of_status(status, retry_after),
+                    format!("{name} was answered with HTTP {status}"),
+                ),
             }
         }
         SdkError::ResponseError(odd) => {
@@ -40,9 +47,10 @@ where
         SdkError::TimeoutError(_) => {
             (Kind::Unavailable, format!("{name} was not answered: it took too long"))
         }
-        SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
-            (Kind::Unavailable, format!("{name} was not answered: cannot connect, or the connection broke"))
-        }
+        SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => (
+            Kind::Unavailable,
+            format!("{name} was not answered: cannot connect, or the connection broke"),
+        ),
         // Credentials are had while a request is made ready.
         SdkError::DispatchFailure(_) => (
             Kind::Unavailable,
@@ -55,32 +63,56 @@ where
 
 /// Codes: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>, and the
 /// errors of both Elastic Load Balancing APIs.
-fn kind_of_code(
-    action: &Action,
-    code: &str,
-    status: u16,
-    retry_after: Option<Duration>,
-) -> Kind {
+fn kind_of_code(action: &Action, code: &str, status: u16, retry_after: Option<Duration>) -> Kind {
     match code {
-        "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "ThrottledException"
-        | "TooManyRequestsException" | "RequestThrottled" | "RequestThrottledException"
-        | "SlowDown" | "BandwidthLimitExceeded" | "EC2ThrottledException" => {
-            Kind::RateLimited { retry_after }
-        }
-        "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" | "AuthFailure"
-        | "Blocked" | "ExpiredToken" | "ExpiredTokenException" | "InvalidClientTokenId"
-        | "IncompleteSignature" | "MissingAuthenticationToken" | "OptInRequired"
-        | "PendingVerification" | "RequestExpired" | "SignatureDoesNotMatch"
-        | "UnrecognizedClientException" | "OperationNotPermitted" => Kind::PermissionDenied,
+        "RequestLimitExceeded"
+        | "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "TooManyRequestsException"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "SlowDown"
+        | "BandwidthLimitExceeded"
+        | "EC2ThrottledException" => Kind::RateLimited { retry_after },
+        "UnauthorizedOperation"
+        | "AccessDenied"
+        | "AccessDeniedException"
+        | "AuthFailure"
+        | "Blocked"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "InvalidClientTokenId"
+        | "IncompleteSignature"
+        | "MissingAuthenticationToken"
+        | "OptInRequired"
+        | "PendingVerification"
+        | "RequestExpired"
+        | "SignatureDoesNotMatch"
+        | "UnrecognizedClientException"
+        | "OperationNotPermitted" => Kind::PermissionDenied,
         // Somebody else was quicker, or the thing is still in use.
-        "DependencyViolation" | "ResourceInUse" | "IncorrectState" | "IncorrectInstanceState"
-        | "InvalidPermission.Duplicate" | "InvalidGroup.Duplicate" | "RouteAlreadyExists"
-        | "DuplicateListener" | "DuplicateLoadBalancerName" | "DuplicateTargetGroupName"
-        | "DuplicatePolicyName" | "PriorityInUse" | "InvalidGroup.InUse" => Kind::Conflict,
-        "InternalError" | "InternalFailure" | "InternalServerError" | "ServerInternal"
-        | "ServiceUnavailable" | "Unavailable" | "RequestTimeout" | "DryRunOperation" => {
-            Kind::Unavailable
-        }
+        "DependencyViolation"
+        | "ResourceInUse"
+        | "IncorrectState"
+        | "IncorrectInstanceState"
+        | "InvalidPermission.Duplicate"
+        | "InvalidGroup.Duplicate"
+        | "RouteAlreadyExists"
+        | "DuplicateListener"
+        | "DuplicateLoadBalancerName"
+        | "DuplicateTargetGroupName"
+        | "DuplicatePolicyName"
+        | "PriorityInUse"
+        | "InvalidGroup.InUse" => Kind::Conflict,
+        "InternalError"
+        | "InternalFailure"
+        | "InternalServerError"
+        | "ServerInternal"
+        | "ServiceUnavailable"
+        | "Unavailable"
+        | "RequestTimeout"
+        | "DryRunOperation" => Kind::Unavailable,
         "UnsupportedOperation" | "Unsupported" => Kind::Unsupported,
         _ if is_not_found(code) => Kind::NotFound,
         _ if is_quota(code) => Kind::QuotaExceeded,

@@ -55,6 +55,8 @@ pub(crate) struct Cluster {
 impl Ground {
     /// Where the cluster is.
     pub(crate) fn home(&self) -> Result<&Home, CloudError> {
-        self.home.get().ok_or_else(|| CloudError::new(Kind::Unavailable, "AWS is not connected yet"))
+        self.home
+            .get()
+            .ok_or_else(|| CloudError::new(Kind::Unavailable, "AWS is not connected yet"))
     }
 }

@@ -6,30 +6,47 @@ mod config;
 mod connect;
 mod error;
 mod ground;
+mod id;
+mod instances;
 mod marks;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ccm_core::cloud::{
-    Annotations, Belongs, CloudError, CloudProvider, ClusterId, ConfigError, Facts, Needs,
-    NodeIdentity, Policy, Read, Registration, Setup,
+    Annotations, Belongs, CloudError, CloudProvider, ClusterId, ConfigError, Facts, Instances,
+    Labels, Needs, NodeIdentity, Policy, Read, Registration, Setup,
 };
 
 use self::client::Client;
 use self::config::Config;
 use self::ground::Ground;
+use self::id::SCHEME;
+use self::instances::{AwsInstances, LAYER_1};
 
-/// The value of `--cloud-provider`, and the scheme of provider IDs.
-const SCHEME: &str = "aws";
+/// How long a Node has to be there before a machine that AWS does not know is believed to be gone.
+///
+/// A new instance is not known everywhere at once: for seconds, on bad days for minutes, questions
+/// about it may be answered with "not found". Nodes were deleted for that within a second of their
+/// registration. The Go program waits five minutes with the tags of such an instance, and has no
+/// such wait before it deletes a Node.
+const ABSENCE_GRACE: Duration = Duration::from_mins(5);
 
 /// What `--cloud-provider=aws` stands for.
 pub fn registration() -> Registration {
     Registration {
         name: SCHEME,
-        needs: Needs::default(),
+        needs: Needs {
+            node_labels: Labels::These(&[LAYER_1]),
+            own_label_prefixes: &["topology.k8s.aws"],
+            ..Needs::default()
+        },
         service_annotations: Annotations::NONE,
-        policy: Policy::default(),
+        policy: Policy {
+            absence_grace: ABSENCE_GRACE,
+            legacy_metric_prefix: Some("cloudprovider_aws"),
+        },
         build,
     }
 }
@@ -43,13 +60,15 @@ fn build(setup: &Setup) -> Result<Arc<dyn CloudProvider>, ConfigError> {
         cluster_cidrs: setup.cluster_cidrs.clone(),
         home: OnceLock::new(),
     });
-    Ok(Arc::new(Aws { ground }))
+    let instances = Arc::new(AwsInstances::new(Arc::clone(&ground)));
+    Ok(Arc::new(Aws { ground, instances }))
 }
 
 /// Amazon Web Services, as the framework sees it.
 #[derive(Debug)]
 struct Aws {
     ground: Arc<Ground>,
+    instances: Arc<AwsInstances>,
 }
 
 #[async_trait]
@@ -68,12 +87,18 @@ impl CloudProvider for Aws {
     fn belongs(&self, node: &NodeIdentity) -> Belongs {
         match &node.provider_id {
             None => Belongs::Unsaid,
-            Some(id) if id.scheme() == Some(SCHEME) => Belongs::Ours,
-            Some(id) => Belongs::Foreign(format!("provider ID {id:?} is not {SCHEME}://…")),
+            Some(provider_id) if id::is_ours(provider_id) => Belongs::Ours,
+            Some(provider_id) => {
+                Belongs::Foreign(format!("provider ID {provider_id:?} is not {SCHEME}://…"))
+            }
         }
     }
 
     async fn connect(&self, cx: &Read, _facts: &Facts) -> Result<(), CloudError> {
         connect::connect(&self.ground, cx).await
+    }
+
+    fn instances(&self) -> Option<Arc<dyn Instances>> {
+        Some(Arc::clone(&self.instances) as _)
     }
 }

@@ -29,7 +29,11 @@ impl<T> fmt::Debug for Kept<T> {
 impl<T> Kept<T> {
     /// The answer, if it is fresh enough for [`Read::freshness`], or what `ask` brings. A live answer
     /// is one that was asked for after this call began.
-    pub(crate) async fn get<F>(&self, cx: &Read, ask: impl FnOnce() -> F) -> Result<Arc<T>, CloudError>
+    pub(crate) async fn get<F>(
+        &self,
+        cx: &Read,
+        ask: impl FnOnce() -> F,
+    ) -> Result<Arc<T>, CloudError>
     where
         F: Future<Output = Result<T, CloudError>> + Send,
     {
