@@ -3,8 +3,13 @@
 //! Nothing of the SDK leaves this module but its builders' failures, folded. A method that changes
 //! something takes `&Write` instead of `&Read`, so that no look and no plan can call it.
 
+mod credentials;
 pub(crate) mod ec2;
+mod endpoint;
+pub(crate) mod imds;
 pub(crate) mod kept;
+pub(crate) mod own;
+mod sdk;
 
 use std::error::Error;
 use std::future::Future;

@@ -1,0 +1,1 @@
+//! Each key, each mistake.
