@@ -48,8 +48,8 @@ pub use names::{
     Zone,
 };
 pub use provider::{
-    CloudProvider, ClusterId, ConfigError, ConfigFile, Facts, Labels, Needs, Policy, Registration, Registry,
-    RegistryError, Setup,
+    CloudProvider, ClusterId, ConfigError, ConfigFile, Facts, Labels, Needs, Policy, Registration,
+    Registry, RegistryError, Setup,
 };
 pub use route::RouteSpec;
 pub use volume::{Topology, VolumeRef, VolumeSource, Volumes};

@@ -10,8 +10,8 @@ use tokio::time::sleep;
 use tracing::{Instrument, debug, info, info_span};
 
 use crate::cloud::{
-    AnyChange, AnyObserved, CloudError, Converger, Effect, Freshness, Kind, Learnt, ObjectId, Plan, Report,
-    Spec, Step, Unit, Want, World, Write,
+    AnyChange, AnyObserved, CloudError, Converger, Effect, Freshness, Kind, Learnt, ObjectId, Plan,
+    Report, Spec, Step, Unit, Want, World, Write,
 };
 
 /// Stages of one pass. No unit of any cloud we know needs a dozen; more is a plan that goes in circles

@@ -8,6 +8,7 @@ mod error;
 mod ground;
 mod id;
 mod instances;
+mod load_balancers;
 mod marks;
 
 use std::sync::{Arc, OnceLock};
@@ -15,15 +16,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ccm_core::cloud::{
-    Annotations, Belongs, CloudError, CloudProvider, ClusterId, ConfigError, Facts, Instances,
-    Labels, Needs, NodeIdentity, Policy, Read, Registration, Setup,
+    Belongs, CloudError, CloudProvider, ClusterId, ConfigError, Converger, Facts, Instances,
+    LoadBalancerSpec, Needs, NodeIdentity, Policy, Read, Registration, Setup,
 };
 
 use self::client::Client;
 use self::config::Config;
 use self::ground::Ground;
 use self::id::SCHEME;
-use self::instances::{AwsInstances, LAYER_1};
+use self::instances::AwsInstances;
+use self::load_balancers::{AwsLoadBalancers, NODE_LABELS, ServiceAnnotations};
 
 /// How long a Node has to be there before a machine that AWS does not know is believed to be gone.
 ///
@@ -38,11 +40,11 @@ pub fn registration() -> Registration {
     Registration {
         name: SCHEME,
         needs: Needs {
-            node_labels: Labels::These(&[LAYER_1]),
+            node_labels: NODE_LABELS,
             own_label_prefixes: &["topology.k8s.aws"],
             ..Needs::default()
         },
-        service_annotations: Annotations::NONE,
+        service_annotations: ServiceAnnotations::ANNOTATIONS,
         policy: Policy {
             absence_grace: ABSENCE_GRACE,
             legacy_metric_prefix: Some("cloudprovider_aws"),
@@ -62,13 +64,15 @@ fn build(setup: &Setup) -> Result<Arc<dyn CloudProvider>, ConfigError> {
         home: OnceLock::new(),
     });
     let instances = Arc::new(AwsInstances::new(Arc::clone(&ground)));
-    Ok(Arc::new(Aws { ground, instances }))
+    let load_balancers = Converger::new(AwsLoadBalancers::new(Arc::clone(&ground)));
+    Ok(Arc::new(Aws { ground, instances, load_balancers }))
 }
 
 /// Amazon Web Services, as the framework sees it.
 #[derive(Debug)]
 struct Aws {
     ground: Arc<Ground>,
+    load_balancers: Converger<LoadBalancerSpec>,
     instances: Arc<AwsInstances>,
 }
 
@@ -97,6 +101,10 @@ impl CloudProvider for Aws {
 
     async fn connect(&self, cx: &Read, _facts: &Facts) -> Result<(), CloudError> {
         connect::connect(&self.ground, cx).await
+    }
+
+    fn load_balancers(&self) -> Option<Converger<LoadBalancerSpec>> {
+        Some(self.load_balancers.clone())
     }
 
     fn instances(&self) -> Option<Arc<dyn Instances>> {

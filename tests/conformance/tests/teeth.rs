@@ -11,9 +11,9 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use ccm_conformance::{Fault, Harness, Unsupported, instances, run};
 use ccm_core::cloud::{
-    Ask, Batching, Belongs, Bucket, CloudError, CloudProvider, ClusterId, Detail, Evidence, Incarnation,
-    Instance, Instances, Kind, NodeAddress, NodeIdentity, NodeName, Observation, Operation,
-    PodCidrs, ProviderId, Read, RunState, Uid,
+    Ask, Batching, Belongs, Bucket, CloudError, CloudProvider, ClusterId, Detail, Evidence,
+    Incarnation, Instance, Instances, Kind, NodeAddress, NodeIdentity, NodeName, Observation,
+    Operation, PodCidrs, ProviderId, Read, RunState, Uid,
 };
 use futures::future::join_all;
 use tokio::time::sleep;

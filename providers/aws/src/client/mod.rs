@@ -6,8 +6,10 @@
 mod credentials;
 pub(crate) mod ec2;
 mod endpoint;
+pub(crate) mod groups;
 pub(crate) mod imds;
 pub(crate) mod kept;
+pub(crate) mod network;
 pub(crate) mod own;
 mod sdk;
 

@@ -14,10 +14,10 @@ use ccm_conformance::WriteFault;
 use ccm_core::cloud::annotations::Declared;
 use ccm_core::cloud::{
     Annotated, AnnotationError, Annotations, Ask, Batching, Belongs, Bucket, Change, CloudError,
-    CloudProvider, ClusterId, Converge, Converger, Detail, Effect, Evidence, Holds, Incarnation, Ingress,
-    IngressAddress, IngressPoint, Instance, Instances, Kind, Learnt, LoadBalancerSpec, Member,
-    NodeIdentity, ObjectId, Observation, Operation, Owned, Plan, PodCidrs, ProviderId, Read,
-    Report, RunState, Step, Uid, Unit, UnitName, Verdict, Want, World, Write,
+    CloudProvider, ClusterId, Converge, Converger, Detail, Effect, Evidence, Holds, Incarnation,
+    Ingress, IngressAddress, IngressPoint, Instance, Instances, Kind, Learnt, LoadBalancerSpec,
+    Member, NodeIdentity, ObjectId, Observation, Operation, Owned, Plan, PodCidrs, ProviderId,
+    Read, Report, RunState, Step, Uid, Unit, UnitName, Verdict, Want, World, Write,
 };
 
 /// A promise that is broken.

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use ccm_conformance::{ReadFault, WriteFault};
 use ccm_core::cloud::{
-    Ask, Batching, Belongs, Bucket, Change, CloudError, CloudProvider, ClusterId, Converge, Converger, Detail,
-    Effect, Evidence, Holds, Incarnation, Instance, Instances, Kind, Learnt, NodeIdentity,
-    ObjectId, Observation, Operation, Owned, Plan, PodCidrs, ProviderId, Read, Report, RouteSpec,
-    RunState, Step, Uid, Unit, Verdict, Want, World, Write,
+    Ask, Batching, Belongs, Bucket, Change, CloudError, CloudProvider, ClusterId, Converge,
+    Converger, Detail, Effect, Evidence, Holds, Incarnation, Instance, Instances, Kind, Learnt,
+    NodeIdentity, ObjectId, Observation, Operation, Owned, Plan, PodCidrs, ProviderId, Read,
+    Report, RouteSpec, RunState, Step, Uid, Unit, Verdict, Want, World, Write,
 };
 use ipnet::IpNet;
 

@@ -14,9 +14,9 @@ use super::routes::{Act, Form, Line, Mark, Route, Routes};
 use super::setup::{Setup, Style, is_inside};
 use super::state::{Pass, Sim};
 use crate::cloud::{
-    Belongs, Bucket, CloudError, CloudProvider, ClusterId, Converge, Holds, Inputs, Kind, Later, Learnt,
-    NodeIdentity, ObjectId, Operation, Owned, Plan, ProviderId, Read, Report, RouteSpec, Step, Uid,
-    Unit, UnitName, Verdict, Want, World, Write,
+    Belongs, Bucket, CloudError, CloudProvider, ClusterId, Converge, Holds, Inputs, Kind, Later,
+    Learnt, NodeIdentity, ObjectId, Operation, Owned, Plan, ProviderId, Read, Report, RouteSpec,
+    Step, Uid, Unit, UnitName, Verdict, Want, World, Write,
 };
 use crate::converge::PASS_LIMIT;
 

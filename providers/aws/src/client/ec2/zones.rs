@@ -8,6 +8,9 @@ use super::some;
 use crate::actions::DESCRIBE_AVAILABILITY_ZONES;
 use crate::client::{Client, read};
 
+/// Zones by their names.
+pub(crate) type Zones = BTreeMap<String, ZoneInfo>;
+
 /// What tells zones apart beside their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ZoneInfo {
@@ -20,7 +23,7 @@ pub(crate) struct ZoneInfo {
 impl Client {
     /// The region's zones by their names. Local and wavelength zones are among them where the
     /// account has opted in.
-    pub(crate) async fn zones(&self, cx: &Read) -> Result<BTreeMap<String, ZoneInfo>, CloudError> {
+    pub(crate) async fn zones(&self, cx: &Read) -> Result<Zones, CloudError> {
         let ask = self.sdk()?.ec2.describe_availability_zones();
         let answer = read(cx, &DESCRIBE_AVAILABILITY_ZONES, ask.send()).await?;
         let zones = answer.availability_zones().iter().filter_map(|zone| {

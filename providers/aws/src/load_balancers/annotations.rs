@@ -1,0 +1,164 @@
+//! What the annotations of a Service may say. The keys, values and defaults are the Go program's.
+//!
+//! What depends on the kind of load balancer is judged when a wish is read; here is what each value
+//! may be by itself.
+
+mod values;
+
+pub(crate) use self::values::{
+    DrainingSeconds, EmitInterval, HealthCheckPort, HealthSeconds, IdleSeconds, Kind, Only, Pairs,
+    Ports, PrivateAddresses, TargetGroupAttributes, Threshold,
+};
+
+use std::collections::BTreeMap;
+
+use ccm_core::cloud::annotations::AnnotationValue;
+
+ccm_core::annotations! {
+    /// What the annotations of a Service say.
+    #[derive(Clone, Debug)]
+    pub(crate) struct ServiceAnnotations {
+        /// Which kind of load balancer: `nlb` is a Network Load Balancer, and any other text a
+        /// Classic one. `external` and `nlb-ip` leave the Service to another controller.
+        "service.beta.kubernetes.io/aws-load-balancer-type" => pub(crate) kind: Kind = "",
+        /// Whether the load balancer is reached from inside only: any text but `false`.
+        /// AWS fixes it when a load balancer is made: what is there keeps its scheme, with its
+        /// subnets, and an event says so.
+        "service.beta.kubernetes.io/aws-load-balancer-internal" => pub(crate) internal: String,
+        /// The load balancer's subnets, by ID or by the tag `Name`, instead of those that are found
+        /// by themselves. A Network Load Balancer keeps those that it was made with.
+        "service.beta.kubernetes.io/aws-load-balancer-subnets" => pub(crate) subnets: Vec<String>,
+        /// Labels that a node must have to take traffic; without a value the key is enough.
+        "service.beta.kubernetes.io/aws-load-balancer-target-node-labels" =>
+            pub(crate) target_node_labels: Pairs,
+        /// Tags for what is made, beside those by which it is found again. Added and kept as they
+        /// are here; one that is not named any more stays.
+        "service.beta.kubernetes.io/aws-load-balancer-additional-resource-tags" =>
+            pub(crate) additional_tags: Pairs,
+        /// Security groups, by ID, instead of one that is made for the load balancer. Their rules
+        /// are left alone. For a Network Load Balancer only where `NLBSecurityGroupMode` is
+        /// `Managed`.
+        "service.beta.kubernetes.io/aws-load-balancer-security-groups" =>
+            pub(crate) security_groups: Vec<String>,
+        /// Security groups, by ID, beside the others. Classic Load Balancers only.
+        "service.beta.kubernetes.io/aws-load-balancer-extra-security-groups" =>
+            pub(crate) extra_security_groups: Vec<String>,
+        /// The ARN of the certificate for the ports of `ssl-ports`.
+        "service.beta.kubernetes.io/aws-load-balancer-ssl-cert" => pub(crate) certificate: String,
+        /// Ports that speak TLS, by number or name, where there is a certificate.
+        "service.beta.kubernetes.io/aws-load-balancer-ssl-ports" => pub(crate) tls_ports: Ports = "*",
+        /// The security policy of ports that speak TLS. AWS' own default where there is none.
+        "service.beta.kubernetes.io/aws-load-balancer-ssl-negotiation-policy" =>
+            pub(crate) tls_policy: String,
+        /// What nodes are spoken to: `http`, `https`, `ssl` or `tcp` by a Classic Load Balancer, `ssl`
+        /// by a Network Load Balancer.
+        "service.beta.kubernetes.io/aws-load-balancer-backend-protocol" =>
+            pub(crate) backend_protocol: String,
+        /// Whether traffic goes to nodes in all zones, whatever zone it came in.
+        "service.beta.kubernetes.io/aws-load-balancer-cross-zone-load-balancing-enabled" =>
+            pub(crate) cross_zone: bool = "false",
+        /// Whether access logs are written.
+        "service.beta.kubernetes.io/aws-load-balancer-access-log-enabled" =>
+            pub(crate) access_log: bool = "false",
+        /// The bucket of access logs.
+        "service.beta.kubernetes.io/aws-load-balancer-access-log-s3-bucket-name" =>
+            pub(crate) access_log_bucket: String,
+        /// What the names of access logs begin with.
+        "service.beta.kubernetes.io/aws-load-balancer-access-log-s3-bucket-prefix" =>
+            pub(crate) access_log_prefix: String,
+        /// Minutes between access logs. Classic Load Balancers only.
+        "service.beta.kubernetes.io/aws-load-balancer-access-log-emit-interval" =>
+            pub(crate) access_log_interval: EmitInterval,
+        /// Whether connections to a node that goes are let end. Classic Load Balancers only.
+        "service.beta.kubernetes.io/aws-load-balancer-connection-draining-enabled" =>
+            pub(crate) draining: bool = "false",
+        /// For how long they are let. Classic Load Balancers only.
+        "service.beta.kubernetes.io/aws-load-balancer-connection-draining-timeout" =>
+            pub(crate) draining_timeout: DrainingSeconds,
+        /// For how long a connection may be silent. Classic Load Balancers only.
+        "service.beta.kubernetes.io/aws-load-balancer-connection-idle-timeout" =>
+            pub(crate) idle_timeout: IdleSeconds = "60",
+        /// Whether nodes are told the client by the PROXY protocol, on all ports. Classic Load
+        /// Balancers only; for others see `target-group-attributes`.
+        "service.beta.kubernetes.io/aws-load-balancer-proxy-protocol" => pub(crate) proxy_protocol: Only,
+        /// How nodes are asked whether they are well: `TCP`, `HTTP`, `HTTPS`, and `SSL` by a Classic
+        /// Load Balancer.
+        "service.beta.kubernetes.io/aws-load-balancer-healthcheck-protocol" =>
+            pub(crate) health_protocol: String,
+        /// Where they are asked.
+        "service.beta.kubernetes.io/aws-load-balancer-healthcheck-port" =>
+            pub(crate) health_port: HealthCheckPort,
+        /// What they are asked for by `HTTP` and `HTTPS`.
+        "service.beta.kubernetes.io/aws-load-balancer-healthcheck-path" => pub(crate) health_path: String,
+        /// Seconds between two questions. Without it 10 for a Classic Load Balancer, 30 for a Network
+        /// Load Balancer, or 10 where `externalTrafficPolicy` is `Local`.
+        "service.beta.kubernetes.io/aws-load-balancer-healthcheck-interval" =>
+            pub(crate) health_interval: HealthSeconds,
+        /// Seconds that an answer may take. Without it 5 for a Classic Load Balancer, and AWS' own default
+        /// for a Network Load Balancer.
+        "service.beta.kubernetes.io/aws-load-balancer-healthcheck-timeout" =>
+            pub(crate) health_timeout: HealthSeconds,
+        /// Good answers until a node is taken to be well. Without it 2 for a Classic Load Balancer, 3 for a
+        /// Network Load Balancer, or 2 where `externalTrafficPolicy` is `Local`.
+        "service.beta.kubernetes.io/aws-load-balancer-healthcheck-healthy-threshold" =>
+            pub(crate) healthy_threshold: Threshold,
+        /// Bad answers until it is not. Without it 6 for a Classic Load Balancer, 3 for a Network Load
+        /// Balancer, or 2 where `externalTrafficPolicy` is `Local`.
+        "service.beta.kubernetes.io/aws-load-balancer-healthcheck-unhealthy-threshold" =>
+            pub(crate) unhealthy_threshold: Threshold,
+        /// Attributes of target groups. Network Load Balancers only. One that is not named any more keeps
+        /// its last value.
+        "service.beta.kubernetes.io/aws-load-balancer-target-group-attributes" =>
+            pub(crate) target_group_attributes: TargetGroupAttributes,
+        /// Allocation IDs of Elastic IPs, one for each subnet. Network Load Balancers only, and only when
+        /// one is made.
+        "service.beta.kubernetes.io/aws-load-balancer-eip-allocations" =>
+            pub(crate) allocations: Vec<String>,
+        /// Private addresses, one for each subnet. Network Load Balancers only, and only when one is made.
+        "service.beta.kubernetes.io/aws-load-balancer-private-ipv4-addresses" =>
+            pub(crate) private_addresses: PrivateAddresses,
+    }
+}
+
+/// Before the rest of each key.
+pub(crate) const PREFIX: &str = "service.beta.kubernetes.io/aws-load-balancer-";
+
+impl ServiceAnnotations {
+    /// Whether the load balancer is to be reached from inside only.
+    pub(crate) fn is_internal(&self) -> bool {
+        self.internal.as_deref().is_some_and(|text| !text.is_empty() && text != "false")
+    }
+
+    /// The labels of nodes that take traffic, of an object whose other annotations may not be
+    /// readable. Empty: all nodes.
+    pub(crate) fn node_labels(annotations: &BTreeMap<String, String>) -> Pairs {
+        let text = annotations.get(&format!("{PREFIX}target-node-labels"));
+        text.and_then(|text| Pairs::read(text)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_can_be_read() {
+        let said = ServiceAnnotations::default();
+        assert_eq!((said.kind, said.is_internal()), (Kind::Classic, false));
+        assert!(ServiceAnnotations::ANNOTATIONS.has(&format!("{PREFIX}target-node-labels")));
+        assert_eq!(ServiceAnnotations::ANNOTATIONS.declared.len(), 30);
+    }
+
+    #[rstest]
+    #[case("", false)]
+    #[case("false", false)]
+    #[case("False", true)]
+    #[case("true", true)]
+    #[case("0.0.0.0/0", true)]
+    fn internal_is_all_but_false(#[case] text: &str, #[case] want: bool) {
+        let said = ServiceAnnotations { internal: Some(text.to_owned()), ..Default::default() };
+        assert_eq!(said.is_internal(), want);
+    }
+}

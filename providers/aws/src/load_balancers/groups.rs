@@ -1,0 +1,195 @@
+//! The security group that is made for a load balancer: which rules it has to have, and what that takes.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use ccm_core::cloud::{CloudError, Effect, Kind, Write};
+
+use super::draft::Draft;
+use crate::client::Client;
+use crate::client::groups::{Rule, SecurityGroup};
+use crate::ground::{Cluster, Home};
+use crate::marks::{CLUSTER_PREFIX, Tags};
+
+/// A group as it is to be. Its rules are exactly these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WantedGroup {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) tags: Tags,
+    pub(crate) rules: BTreeSet<Rule>,
+}
+
+/// A change of a load balancer's own group, which is known by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum GroupChange {
+    Create {
+        name: String,
+        description: String,
+        tags: Vec<(String, String)>,
+    },
+    /// The cluster's mark is missing.
+    Mark {
+        name: String,
+        tags: Vec<(String, String)>,
+    },
+    Authorize {
+        name: String,
+        rules: BTreeSet<Rule>,
+    },
+    Revoke {
+        name: String,
+        rules: BTreeSet<Rule>,
+    },
+    /// Waits until nothing uses it.
+    Delete {
+        name: String,
+    },
+}
+
+impl GroupChange {
+    pub(crate) fn effect(&self) -> Effect {
+        match self {
+            Self::Create { .. } => Effect::Create,
+            Self::Mark { .. } | Self::Authorize { .. } | Self::Revoke { .. } => Effect::Update,
+            Self::Delete { .. } => Effect::Delete,
+        }
+    }
+}
+
+impl fmt::Display for GroupChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create { name, .. } => write!(f, "create security group {name}"),
+            Self::Mark { name, .. } => write!(f, "tag security group {name} as the cluster's"),
+            Self::Authorize { name, rules } => {
+                write!(f, "allow in security group {name}: {}", lines(rules))
+            }
+            Self::Revoke { name, rules } => {
+                write!(f, "revoke in security group {name}: {}", lines(rules))
+            }
+            Self::Delete { name } => write!(f, "delete security group {name}"),
+        }
+    }
+}
+
+/// Rules, for people.
+pub(crate) fn lines(rules: &BTreeSet<Rule>) -> String {
+    let lines: Vec<_> = rules.iter().map(ToString::to_string).collect();
+    lines.join(", ")
+}
+
+/// The group of this name.
+pub(crate) fn find<'a>(groups: &'a [SecurityGroup], name: &str) -> Option<&'a SecurityGroup> {
+    groups.iter().find(|group| group.name == name)
+}
+
+/// What it takes that the group is as wanted: it is there, marked, and has these rules and no others.
+/// Descriptions do not count, and neither do the order and the grouping of rules.
+///
+/// An error where it belongs to another cluster.
+pub(crate) fn want(
+    cluster: &Cluster,
+    groups: &[SecurityGroup],
+    wanted: &WantedGroup,
+    draft: &mut Draft,
+) -> Result<(), CloudError> {
+    let WantedGroup { name, description, tags, rules } = wanted;
+    let (name, pairs) = (name.clone(), pairs(tags));
+    let Some(group) = find(groups, &name) else {
+        let description = description.clone();
+        draft.build([GroupChange::Create { name: name.clone(), description, tags: pairs }]);
+        draft.build([GroupChange::Authorize { name, rules: rules.clone() }]);
+        return Ok(());
+    };
+    if !cluster.has(&group.tags) {
+        if let Some(other) = group.tags.keys().find(|key| key.starts_with(CLUSTER_PREFIX)) {
+            let message = format!(
+                "security group {} has the name {name} and bears another cluster's tag {other}: delete it, \
+                 or take the tag away to hand it over",
+                group.id
+            );
+            return Err(CloudError::new(Kind::InvalidConfiguration, message));
+        }
+        let tags = self::pairs(&cluster.tags());
+        draft.build([GroupChange::Mark { name: name.clone(), tags }]);
+    }
+    let have: BTreeSet<_> = group.ingress.iter().map(Rule::bare).collect();
+    let want: BTreeSet<_> = rules.iter().map(Rule::bare).collect();
+    let missing: BTreeSet<_> =
+        rules.iter().filter(|rule| !have.contains(&rule.bare())).cloned().collect();
+    // Ranges of IPv6 and prefix lists that somebody added are not ours to judge: the Go program never
+    // did.
+    let is_surplus = |rule: &&Rule| !want.contains(&rule.bare()) && is_judged(rule);
+    let surplus: BTreeSet<_> = group.ingress.iter().filter(is_surplus).cloned().collect();
+    if !missing.is_empty() {
+        draft.build([GroupChange::Authorize { name: name.clone(), rules: missing }]);
+    }
+    if !surplus.is_empty() {
+        draft.build([GroupChange::Revoke { name, rules: surplus }]);
+    }
+    Ok(())
+}
+
+fn is_judged(rule: &Rule) -> bool {
+    use crate::client::groups::Peer;
+    match rule.peer {
+        Peer::V4(_) | Peer::Odd(_) | Peer::Group(_) => true,
+        Peer::V6(_) | Peer::PrefixList(_) => false,
+    }
+}
+
+/// Lets the group of this name go, if it is the cluster's own, once nothing uses it.
+pub(crate) fn unwant(cluster: &Cluster, groups: &[SecurityGroup], name: &str, draft: &mut Draft) {
+    let Some(group) = find(groups, name) else { return };
+    if !cluster.owns(&group.tags) {
+        draft.note(
+            "SecurityGroupLeft",
+            format!(
+                "security group {} ({name}) is left: it lacks the cluster's tag as owned",
+                group.id
+            ),
+        );
+        return;
+    }
+    draft.clear([GroupChange::Delete { name: name.to_owned() }]);
+    draft.look_again(format!("security group {} to be used no more", group.id));
+}
+
+/// Sends a change.
+pub(crate) async fn apply(
+    client: &Client,
+    cx: &Write,
+    home: &Home,
+    change: &GroupChange,
+    groups: &[SecurityGroup],
+) -> Result<(), CloudError> {
+    let id = |name: &str| match find(groups, name) {
+        Some(group) => Ok(group.id.as_str()),
+        None => Err(CloudError::new(
+            Kind::Conflict,
+            format!("security group {name} is not there any more"),
+        )),
+    };
+    match change {
+        GroupChange::Create { name, description, tags } => {
+            let tags = tags.iter().cloned().collect();
+            client.create_security_group(cx, &home.vpc, name, description, &tags).await.map(drop)
+        }
+        GroupChange::Mark { name, tags } => {
+            let tags = tags.iter().cloned().collect();
+            client.tag_security_group(cx, id(name)?, &tags).await
+        }
+        GroupChange::Authorize { name, rules } => client.authorize(cx, id(name)?, rules).await,
+        GroupChange::Revoke { name, rules } => client.revoke(cx, id(name)?, rules).await,
+        GroupChange::Delete { name } => match find(groups, name) {
+            Some(group) => client.delete_security_group(cx, &group.id).await,
+            None => Ok(()),
+        },
+    }
+}
+
+/// Tags as a change has them.
+pub(crate) fn pairs(tags: &Tags) -> Vec<(String, String)> {
+    tags.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+}

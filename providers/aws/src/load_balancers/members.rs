@@ -1,0 +1,107 @@
+//! Which instances take traffic. Pure, and linear in the nodes: both sides are sorted once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ccm_core::cloud::{Labels, Member, Observation, RunState};
+
+use super::annotations::Pairs;
+use crate::instances::InstanceDetail;
+
+/// The labels that users select nodes by are their own.
+pub(crate) const NODE_LABELS: Labels = Labels::All;
+
+/// Keeps the last answer: every Service asks about the same nodes, at each step.
+#[derive(Debug, Default)]
+pub(crate) struct Roll(Mutex<Option<Answer>>);
+
+/// The nodes that were asked about, and who of them is a member.
+type Answer = (Arc<[Member]>, Arc<Members>);
+
+impl Roll {
+    /// The members among these nodes, with these labels.
+    pub(crate) fn of(&self, nodes: &Arc<[Member]>, labels: &Pairs) -> Arc<Members> {
+        if !labels.0.is_empty() {
+            return Arc::new(Members::of(nodes, labels));
+        }
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((asked, members)) if Arc::ptr_eq(asked, nodes) => Arc::clone(members),
+            Some(_) | None => {
+                let members = Arc::new(Members::of(nodes, labels));
+                *last = Some((Arc::clone(nodes), Arc::clone(&members)));
+                members
+            }
+        }
+    }
+}
+
+/// The instances that are to be targets, and those that stay what they are.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Members {
+    /// To be added where they are not there.
+    pub(crate) wanted: BTreeSet<String>,
+    /// Targets stay, others are not added: nothing is known of them, or they do not run.
+    pub(crate) left_alone: BTreeSet<String>,
+    /// Security groups of the wanted, by instance.
+    pub(crate) security_groups: BTreeMap<String, BTreeSet<String>>,
+    /// Whether nothing is known of some node.
+    pub(crate) has_doubts: bool,
+}
+
+impl Members {
+    /// Sorts the nodes out.
+    ///
+    /// Instances that bear another cluster's tag or none are no targets, and nodes on Fargate cannot be. A
+    /// stopped instance stays a target: its health check keeps traffic away, and AWS takes no new
+    /// one that does not run.
+    pub(crate) fn of(nodes: &[Member], labels: &Pairs) -> Self {
+        let mut members = Self::default();
+        for Member { node, instance } in nodes {
+            let has = |(key, value): (&String, &String)| {
+                node.labels.get(key).is_some_and(|it| value.is_empty() || it == value)
+            };
+            if !labels.0.iter().all(has) {
+                continue;
+            }
+            match &**instance {
+                Observation::Present(found) => {
+                    let Some(detail) = found.detail.get::<InstanceDetail>() else { continue };
+                    if detail.is_fargate || !detail.has_cluster_tag {
+                        continue;
+                    }
+                    match found.state {
+                        RunState::Running => {
+                            members.wanted.insert(detail.id.clone());
+                            let groups = detail.security_groups.clone();
+                            members.security_groups.insert(detail.id.clone(), groups);
+                        }
+                        RunState::Starting | RunState::Stopping | RunState::Stopped => {
+                            members.left_alone.insert(detail.id.clone());
+                            let groups = detail.security_groups.clone();
+                            members.security_groups.insert(detail.id.clone(), groups);
+                        }
+                    }
+                }
+                Observation::Unknown(_) => {
+                    members.has_doubts = true;
+                    let id =
+                        node.provider_id.as_ref().and_then(|id| id.as_str().rsplit('/').next());
+                    members.left_alone.extend(id.map(str::to_owned));
+                }
+                Observation::Gone(_) => {}
+            }
+        }
+        members
+    }
+
+    /// What has to be added to and removed from these targets.
+    pub(crate) fn difference(
+        &self,
+        have: &BTreeSet<String>,
+    ) -> (BTreeSet<String>, BTreeSet<String>) {
+        let add = self.wanted.difference(have).cloned().collect();
+        let stays = |it: &&String| !self.wanted.contains(*it) && !self.left_alone.contains(*it);
+        (add, have.iter().filter(stays).cloned().collect())
+    }
+}

@@ -1,0 +1,154 @@
+//! What a Service asks for, as far as it does not depend on the kind of load balancer. Pure.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use ccm_core::cloud::{CloudError, Kind, LoadBalancerSpec, ObjectId, Protocol};
+use ipnet::{IpNet, Ipv4Net};
+
+use super::annotations::{Ports, ServiceAnnotations};
+use super::names;
+use crate::ground::Cluster;
+use crate::marks::{SERVICE_KEY, Tags};
+
+/// What one Service asks for.
+#[derive(Debug)]
+pub(crate) struct Wish<'a> {
+    pub(crate) id: &'a ObjectId,
+    pub(crate) spec: &'a LoadBalancerSpec,
+    pub(crate) said: Cow<'a, ServiceAnnotations>,
+    /// The load balancer's name.
+    pub(crate) name: String,
+    /// In the Service's order, at least one; all of one protocol.
+    pub(crate) ports: Vec<Port>,
+    /// Who may connect, without host bits.
+    pub(crate) ranges: BTreeSet<IpNet>,
+    /// The tags that the annotation asks for.
+    pub(crate) extra_tags: Tags,
+    /// Those of load balancers, listeners and target groups; the extra ones with the cluster's and the
+    /// Service's, which go before them.
+    pub(crate) tags: Tags,
+    /// Those of security groups.
+    pub(crate) group_tags: Tags,
+}
+
+/// One port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Port {
+    pub(crate) name: String,
+    pub(crate) protocol: Protocol,
+    pub(crate) port: u16,
+    pub(crate) node_port: u16,
+    /// Whether there is a certificate, and the annotation names this port.
+    pub(crate) is_tls: bool,
+}
+
+/// The annotations of a spec. One that was made without any has the defaults.
+pub(crate) fn annotations(spec: &LoadBalancerSpec) -> Cow<'_, ServiceAnnotations> {
+    match spec.annotations.get() {
+        Some(said) => Cow::Borrowed(said),
+        None => Cow::Owned(ServiceAnnotations::default()),
+    }
+}
+
+impl<'a> Wish<'a> {
+    /// Reads a spec, or says all that is wrong with it whatever the kind.
+    pub(crate) fn read(spec: &'a LoadBalancerSpec, cluster: &Cluster) -> Result<Self, CloudError> {
+        let said = annotations(spec);
+        let id = &spec.identity.id;
+        let mut wrong = Vec::new();
+        if spec.client_ip_affinity.is_some() {
+            wrong.push(
+                "spec.sessionAffinity ClientIP: load balancers of this provider take None alone"
+                    .to_owned(),
+            );
+        }
+        if let Some(text) = spec.requested_address.as_deref().filter(|text| !text.is_empty()) {
+            wrong.push(format!(
+                "spec.loadBalancerIP {text:?}: AWS chooses the addresses; leave it empty (a Network Load \
+                 Balancer takes eip-allocations or private-ipv4-addresses)"
+            ));
+        }
+        let ports = ports(spec, &said, &mut wrong);
+        let ranges = ranges(spec, &mut wrong);
+        if !wrong.is_empty() {
+            return Err(CloudError::new(Kind::InvalidConfiguration, wrong.join("; ")));
+        }
+        let extra_tags = said.additional_tags.clone().unwrap_or_default().0;
+        let mut group_tags = extra_tags.clone();
+        group_tags.extend(cluster.tags());
+        let mut tags = group_tags.clone();
+        tags.insert(SERVICE_KEY.to_owned(), id.to_string());
+        let name = names::load_balancer(&id.uid);
+        Ok(Self { id, spec, said, name, ports, ranges, extra_tags, tags, group_tags })
+    }
+
+    /// The ranges that may connect, of IPv4.
+    pub(crate) fn v4_ranges(&self) -> impl Iterator<Item = Ipv4Net> {
+        self.ranges.iter().filter_map(|range| match range {
+            IpNet::V4(range) => Some(*range),
+            IpNet::V6(_) => None,
+        })
+    }
+}
+
+fn ports(spec: &LoadBalancerSpec, said: &ServiceAnnotations, wrong: &mut Vec<String>) -> Vec<Port> {
+    let mut ports = Vec::with_capacity(spec.ports.len());
+    for (index, port) in spec.ports.iter().enumerate() {
+        if port.protocol == Protocol::Sctp {
+            wrong.push(format!(
+                "spec.ports[{index}].protocol SCTP: AWS forwards TCP, and UDP by type nlb"
+            ));
+            continue;
+        }
+        let Some(node_port) = port.node_port else {
+            wrong.push(format!(
+                "spec.ports[{index}] ({}) has no nodePort: AWS reaches pods through node ports, so \
+                 spec.allocateLoadBalancerNodePorts must be true",
+                port.port
+            ));
+            continue;
+        };
+        let number = port.port.to_string();
+        let is_named = match &said.tls_ports {
+            Ports::All => true,
+            Ports::These(words) => words.iter().any(|word| *word == number || *word == port.name),
+        };
+        let has_certificate = said.certificate.as_ref().is_some_and(|arn| !arn.is_empty());
+        ports.push(Port {
+            name: port.name.clone(),
+            protocol: port.protocol,
+            port: port.port.get(),
+            node_port: node_port.get(),
+            is_tls: has_certificate && is_named,
+        });
+    }
+    if spec.ports.is_empty() {
+        wrong.push("spec.ports: at least one is needed".to_owned());
+    }
+    if let [first, rest @ ..] = &ports[..]
+        && rest.iter().any(|port| port.protocol != first.protocol)
+    {
+        wrong.push(
+            "spec.ports: a load balancer of this provider has ports of one protocol".to_owned(),
+        );
+    }
+    ports
+}
+
+fn ranges(spec: &LoadBalancerSpec, wrong: &mut Vec<String>) -> BTreeSet<IpNet> {
+    if spec.source_ranges.is_empty() {
+        return BTreeSet::from([IpNet::V4(Ipv4Net::default())]);
+    }
+    let mut ranges = BTreeSet::new();
+    for range in &spec.source_ranges {
+        match range.network {
+            Some(network) => _ = ranges.insert(network.trunc()),
+            None => wrong.push(format!(
+                "{} {:?}: must be a range like 192.0.2.0/24",
+                range.field, range.text
+            )),
+        }
+    }
+    ranges
+}
