@@ -10,6 +10,8 @@ mod id;
 mod instances;
 mod load_balancers;
 mod marks;
+mod routes;
+mod volumes;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,7 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ccm_core::cloud::{
     Belongs, CloudError, CloudProvider, ClusterId, ConfigError, Converger, Facts, Instances,
-    LoadBalancerSpec, Needs, NodeIdentity, Policy, Read, Registration, Setup,
+    LoadBalancerSpec, Needs, NodeIdentity, Policy, Read, Registration, RouteSpec, Setup, Volumes,
 };
 
 use self::client::Client;
@@ -26,6 +28,8 @@ use self::ground::Ground;
 use self::id::SCHEME;
 use self::instances::AwsInstances;
 use self::load_balancers::{AwsLoadBalancers, NODE_LABELS, ServiceAnnotations};
+use self::routes::AwsRoutes;
+use self::volumes::AwsVolumes;
 
 /// How long a Node has to be there before a machine that AWS does not know is believed to be gone.
 ///
@@ -64,8 +68,10 @@ fn build(setup: &Setup) -> Result<Arc<dyn CloudProvider>, ConfigError> {
         home: OnceLock::new(),
     });
     let instances = Arc::new(AwsInstances::new(Arc::clone(&ground)));
+    let routes = Converger::new(AwsRoutes::new(Arc::clone(&ground)));
+    let volumes = Arc::new(AwsVolumes::new(Arc::clone(&ground)));
     let load_balancers = Converger::new(AwsLoadBalancers::new(Arc::clone(&ground)));
-    Ok(Arc::new(Aws { ground, instances, load_balancers }))
+    Ok(Arc::new(Aws { ground, instances, load_balancers, routes, volumes }))
 }
 
 /// Amazon Web Services, as the framework sees it.
@@ -74,6 +80,8 @@ struct Aws {
     ground: Arc<Ground>,
     load_balancers: Converger<LoadBalancerSpec>,
     instances: Arc<AwsInstances>,
+    routes: Converger<RouteSpec>,
+    volumes: Arc<AwsVolumes>,
 }
 
 #[async_trait]
@@ -109,5 +117,13 @@ impl CloudProvider for Aws {
 
     fn instances(&self) -> Option<Arc<dyn Instances>> {
         Some(Arc::clone(&self.instances) as _)
+    }
+
+    fn routes(&self) -> Option<Converger<RouteSpec>> {
+        Some(self.routes.clone())
+    }
+
+    fn volumes(&self) -> Option<Arc<dyn Volumes>> {
+        Some(Arc::clone(&self.volumes) as _)
     }
 }

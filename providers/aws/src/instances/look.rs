@@ -207,17 +207,17 @@ async fn by_name(
     client: &Client,
     cx: &Read,
     home: &Home,
-    named: &[(&str, &NodeIdentity)],
+    asked: &[(&str, &NodeIdentity)],
 ) -> Vec<Word> {
-    let names: BTreeSet<_> = named.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let names: BTreeSet<_> = asked.iter().map(|(name, _)| (*name).to_owned()).collect();
     let names: Vec<_> = names.into_iter().collect();
     let found = live(client, cx, "private-dns-name", &names).await;
-    let by_name = named.iter().map(|(name, _)| match &found {
+    let by_name = asked.iter().map(|(name, _)| match &found {
         Ok(found) => of_name(found, name, home),
         Err(err) => Some(Word::Unknown(Arc::clone(err))),
     });
     let by_name: Vec<_> = by_name.collect();
-    let lost = named.iter().zip(&by_name).filter(|(_, word)| word.is_none());
+    let lost = asked.iter().zip(&by_name).filter(|(_, word)| word.is_none());
     let addresses: BTreeSet<_> = lost.flat_map(|((_, node), _)| internal_ips(node)).collect();
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     let found = live_in(client, cx, &home.vpc, &addresses).await;
@@ -225,9 +225,8 @@ async fn by_name(
         Ok(found) => of_addresses(found, node, home),
         Err(err) => Word::Unknown(Arc::clone(err)),
     };
-    let nodes = named.iter().map(|(_, node)| *node);
-    let word = |(word, node): (Option<Word>, _)| word.unwrap_or_else(|| by_address(node));
-    by_name.into_iter().zip(nodes).map(word).collect()
+    let each = by_name.into_iter().zip(asked);
+    each.map(|(word, (_, node))| word.unwrap_or_else(|| by_address(node))).collect()
 }
 
 type Found = Result<Vec<Arc<Machine>>, Arc<CloudError>>;
