@@ -6,33 +6,53 @@ mod config;
 mod connect;
 mod error;
 mod ground;
+mod id;
 mod instances;
 mod load_balancers;
 mod marks;
+mod routes;
+mod volumes;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ccm_core::cloud::{
-    Belongs, CloudError, CloudProvider, ClusterId, ConfigError, Converger, Facts, LoadBalancerSpec,
-    Needs, NodeIdentity, Policy, Read, Registration, Setup,
+    Belongs, CloudError, CloudProvider, ClusterId, ConfigError, Converger, Facts, Instances,
+    LoadBalancerSpec, Needs, NodeIdentity, Policy, Read, Registration, RouteSpec, Setup, Volumes,
 };
 
 use self::client::Client;
 use self::config::Config;
 use self::ground::Ground;
+use self::id::SCHEME;
+use self::instances::AwsInstances;
 use self::load_balancers::{AwsLoadBalancers, NODE_LABELS, ServiceAnnotations};
+use self::routes::AwsRoutes;
+use self::volumes::AwsVolumes;
 
-/// The value of `--cloud-provider`, and the scheme of provider IDs.
-const SCHEME: &str = "aws";
+/// How long a Node has to be there before a machine that AWS does not know is believed to be gone.
+///
+/// A new instance is not known everywhere at once: for seconds, on bad days for minutes, questions
+/// about it may be answered with "not found". Nodes were deleted for that within a second of their
+/// registration. The Go program waits five minutes with the tags of such an instance, and has no
+/// such wait before it deletes a Node.
+const ABSENCE_GRACE: Duration = Duration::from_mins(5);
 
 /// What `--cloud-provider=aws` stands for.
 pub fn registration() -> Registration {
     Registration {
         name: SCHEME,
-        needs: Needs { node_labels: NODE_LABELS, ..Needs::default() },
+        needs: Needs {
+            node_labels: NODE_LABELS,
+            own_label_prefixes: &["topology.k8s.aws"],
+            ..Needs::default()
+        },
         service_annotations: ServiceAnnotations::ANNOTATIONS,
-        policy: Policy::default(),
+        policy: Policy {
+            absence_grace: ABSENCE_GRACE,
+            legacy_metric_prefix: Some("cloudprovider_aws"),
+        },
         build,
     }
 }
@@ -44,10 +64,14 @@ fn build(setup: &Setup) -> Result<Arc<dyn CloudProvider>, ConfigError> {
         config,
         cluster_name: setup.cluster_name.clone(),
         cluster_cidrs: setup.cluster_cidrs.clone(),
+        user_agent: setup.user_agent.clone(),
         home: OnceLock::new(),
     });
+    let instances = Arc::new(AwsInstances::new(Arc::clone(&ground)));
+    let routes = Converger::new(AwsRoutes::new(Arc::clone(&ground)));
+    let volumes = Arc::new(AwsVolumes::new(Arc::clone(&ground)));
     let load_balancers = Converger::new(AwsLoadBalancers::new(Arc::clone(&ground)));
-    Ok(Arc::new(Aws { ground, load_balancers }))
+    Ok(Arc::new(Aws { ground, instances, load_balancers, routes, volumes }))
 }
 
 /// Amazon Web Services, as the framework sees it.
@@ -55,6 +79,9 @@ fn build(setup: &Setup) -> Result<Arc<dyn CloudProvider>, ConfigError> {
 struct Aws {
     ground: Arc<Ground>,
     load_balancers: Converger<LoadBalancerSpec>,
+    instances: Arc<AwsInstances>,
+    routes: Converger<RouteSpec>,
+    volumes: Arc<AwsVolumes>,
 }
 
 #[async_trait]
@@ -73,8 +100,10 @@ impl CloudProvider for Aws {
     fn belongs(&self, node: &NodeIdentity) -> Belongs {
         match &node.provider_id {
             None => Belongs::Unsaid,
-            Some(id) if id.scheme() == Some(SCHEME) => Belongs::Ours,
-            Some(id) => Belongs::Foreign(format!("provider ID {id:?} is not {SCHEME}://…")),
+            Some(provider_id) if id::is_ours(provider_id) => Belongs::Ours,
+            Some(provider_id) => {
+                Belongs::Foreign(format!("provider ID {provider_id:?} is not {SCHEME}://…"))
+            }
         }
     }
 
@@ -84,5 +113,17 @@ impl CloudProvider for Aws {
 
     fn load_balancers(&self) -> Option<Converger<LoadBalancerSpec>> {
         Some(self.load_balancers.clone())
+    }
+
+    fn instances(&self) -> Option<Arc<dyn Instances>> {
+        Some(Arc::clone(&self.instances) as _)
+    }
+
+    fn routes(&self) -> Option<Converger<RouteSpec>> {
+        Some(self.routes.clone())
+    }
+
+    fn volumes(&self) -> Option<Arc<dyn Volumes>> {
+        Some(Arc::clone(&self.volumes) as _)
     }
 }

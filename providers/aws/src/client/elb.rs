@@ -51,8 +51,8 @@ pub(crate) struct LoadBalancer {
     pub(crate) policies: BTreeSet<String>,
     /// `subnet-…`.
     pub(crate) subnets: BTreeSet<String>,
-    /// `sg-…`.
-    pub(crate) groups: BTreeSet<String>,
+    /// `sg-…`, in AWS' order, which the Go program goes by.
+    pub(crate) groups: Vec<String>,
     /// `i-…`.
     pub(crate) instances: BTreeSet<String>,
     pub(crate) health: Option<HealthCheck>,
@@ -491,7 +491,7 @@ fn load_balancer(found: sdk::LoadBalancerDescription) -> LoadBalancer {
         backends: backends.into_iter().filter_map(backend).collect(),
         policies: set(policies),
         subnets: set(found.subnets),
-        groups: set(found.security_groups),
+        groups: found.security_groups.unwrap_or_default(),
         instances: instances.into_iter().filter_map(|it| it.instance_id).collect(),
         health: found.health_check.map(health_check),
     }

@@ -37,6 +37,16 @@ pub(crate) struct Network {
 }
 
 impl Network {
+    /// These subnets, of which these lead to the internet.
+    #[cfg(test)]
+    pub(crate) fn of(subnets: Vec<Subnet>, public: &[&str]) -> Self {
+        Self {
+            gateways: public.iter().map(|id| ((*id).to_owned(), true)).collect(),
+            subnets: subnets.into_iter().map(|subnet| (subnet.id.clone(), subnet)).collect(),
+            main: Some(false),
+        }
+    }
+
     /// Whether a subnet leads to the internet. `None`: no route table speaks of it.
     pub(crate) fn is_public(&self, subnet: &str) -> Option<bool> {
         self.gateways.get(subnet).copied().or(self.main)

@@ -148,7 +148,7 @@ mod tests {
         let said = ServiceAnnotations::default();
         assert_eq!((said.kind, said.is_internal()), (Kind::Classic, false));
         assert!(ServiceAnnotations::ANNOTATIONS.has(&format!("{PREFIX}target-node-labels")));
-        assert_eq!(ServiceAnnotations::ANNOTATIONS.declared.len(), 33);
+        assert_eq!(ServiceAnnotations::ANNOTATIONS.declared.len(), 30);
     }
 
     #[rstest]

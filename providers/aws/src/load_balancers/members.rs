@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ccm_core::cloud::{Labels, Member, Observation, RunState};
 
 use super::annotations::Pairs;
-use crate::instances::detail::InstanceDetail;
+use crate::instances::InstanceDetail;
 
 /// The labels that users select nodes by are their own.
 pub(crate) const NODE_LABELS: Labels = Labels::All;

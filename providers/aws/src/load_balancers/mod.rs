@@ -18,6 +18,8 @@ mod network;
 mod node_rules;
 mod observe;
 mod plan;
+#[cfg(test)]
+mod samples;
 mod site;
 mod subnets;
 mod wish;
@@ -37,9 +39,10 @@ use ccm_core::cloud::{
 use self::change::{AwsChange, OwnChange};
 use self::members::Roll;
 use self::observe::{Groups, Observed, Own};
+use crate::client::ec2::zones::Zones;
+use crate::client::groups::SecurityGroup;
 use crate::client::kept::Kept;
 use crate::client::network::Network;
-use crate::client::zones::Zones;
 use crate::ground::Ground;
 
 /// For how long changes of the nodes' rules are collected.
@@ -59,6 +62,8 @@ pub(crate) struct AwsLoadBalancers {
     network: Kept<Network>,
     zones: Kept<Zones>,
     groups: Kept<Groups>,
+    /// Those of nodes that do not bear the cluster's tag, with the IDs that were asked for.
+    other_groups: Kept<(Vec<String>, Vec<SecurityGroup>)>,
     classic: classic::ClassicRoom,
     nlb: network::NetworkRoom,
 }
@@ -71,6 +76,7 @@ impl AwsLoadBalancers {
             network: Kept::default(),
             zones: Kept::default(),
             groups: Kept::default(),
+            other_groups: Kept::default(),
             classic: classic::ClassicRoom::default(),
             nlb: network::NetworkRoom::default(),
         }
@@ -102,7 +108,9 @@ impl Converge<LoadBalancerSpec> for AwsLoadBalancers {
                 Some(want) => Box::pin(observe::own(self, cx, want)).await.map(Observed::Own),
                 None => Ok(Observed::Own(Own::default())),
             },
-            UnitName::Shared(_) => Ok(Observed::Rules(node_rules::Seen::default())),
+            UnitName::Shared(_) => {
+                Box::pin(node_rules::observe(self, cx, world)).await.map(Observed::Rules)
+            }
         }
     }
 
@@ -121,7 +129,11 @@ impl Converge<LoadBalancerSpec> for AwsLoadBalancers {
                     None => Plan::default(),
                 }
             }
-            (UnitName::Shared(_), Observed::Rules(_)) => Plan::default(),
+            (UnitName::Shared(_), Observed::Rules(seen)) => {
+                let (config, roll, nodes) = (&self.ground.config, &self.roll, &world.nodes);
+                let place = node_rules::Place { cluster: &home.cluster, config, roll, nodes };
+                node_rules::plan(&place, world, seen)
+            }
             // A mistake of the engine's. Without a report nobody is taken to be done.
             (UnitName::Own(_), Observed::Rules(_)) | (UnitName::Shared(_), Observed::Own(_)) => {
                 Plan::default()
@@ -139,7 +151,13 @@ impl Converge<LoadBalancerSpec> for AwsLoadBalancers {
             (AwsChange::Own { change, .. }, Observed::Own(own)) => {
                 self.apply_own(cx, change, own).await
             }
-            (AwsChange::Own { .. } | AwsChange::Rules(_), _) => Ok(Learnt::LookAgain),
+            (AwsChange::Rules(change), _) => {
+                let sent = node_rules::apply(&self.ground.client, cx, change).await;
+                self.groups.forget().await;
+                self.other_groups.forget().await;
+                sent.map(|()| Learnt::LookAgain)
+            }
+            (AwsChange::Own { .. }, Observed::Rules(_)) => Ok(Learnt::LookAgain),
         }
     }
 

@@ -46,7 +46,7 @@ pub(crate) async fn own(
     let names = [names::classic_group(&name), names::network_group(&at.ground.cluster_name, id)];
     let (network, zones, groups, classic, nlb) = futures::try_join!(
         client.network(cx, &at.network, &home.vpc),
-        client.zones(cx, &at.zones),
+        at.zones.get(cx, || client.zones(cx)),
         groups(at, cx, &names),
         classic::observe(&at.ground, &at.classic, cx, id, wish.as_ref()),
         network::observe(&at.ground, &at.nlb, cx, id, wish.as_ref()),

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use ccm_core::cloud::{ClusterName, ObjectId};
 
+use crate::client::ec2::zones::Zones;
 use crate::client::groups::SecurityGroup;
 use crate::client::network::Network;
-use crate::client::zones::Zones;
 use crate::config::Config;
 use crate::ground::Home;
 

@@ -6,8 +6,8 @@ use std::fmt::Write;
 use ccm_core::cloud::{CloudError, Kind};
 
 use super::annotations::PREFIX;
+use crate::client::ec2::zones::Zones;
 use crate::client::network::{Network, Subnet};
-use crate::client::zones::Zones;
 use crate::ground::{Cluster, Home};
 use crate::marks::is_any_clusters;
 
@@ -91,7 +91,7 @@ fn discover<'a>(
         (!subnet.tags.contains_key(role), !cluster.has(&subnet.tags), subnet.id.clone())
     };
     for subnet in candidates {
-        if reason_against(network, zones, cluster, subnet, internal).is_some() {
+        if unsuitable(network, zones, subnet, internal).is_some() {
             continue;
         }
         let best = chosen.entry(&subnet.zone).or_insert(subnet);
@@ -121,7 +121,13 @@ fn reason_against(
     if !may_use(cluster, subnet) {
         return Some("it bears another cluster's tag".to_owned());
     }
-    let kind = zones.get(&subnet.zone).map_or("availability-zone", |zone| &zone.kind);
+    unsuitable(network, zones, subnet, internal)
+}
+
+/// The same, whoever it belongs to.
+fn unsuitable(network: &Network, zones: &Zones, subnet: &Subnet, internal: bool) -> Option<String> {
+    let kind = zones.get(&subnet.zone).and_then(|zone| zone.kind.as_deref());
+    let kind = kind.unwrap_or("availability-zone");
     if kind != "availability-zone" {
         return Some(format!("its zone {} is a {kind}", subnet.zone));
     }
@@ -148,4 +154,119 @@ fn nothing_fits(network: &Network, zones: &Zones, cluster: &Cluster, internal: b
         message.push_str(": the VPC has none");
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::client::ec2::zones::ZoneInfo;
+    use crate::load_balancers::samples::home;
+
+    fn subnet(id: &str, zone: &str, tags: &[(&str, &str)]) -> Subnet {
+        let tag = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        Subnet {
+            id: id.to_owned(),
+            zone: zone.to_owned(),
+            cidr: None,
+            tags: tags.iter().map(tag).collect(),
+        }
+    }
+
+    const OURS: (&str, &str) = ("kubernetes.io/cluster/blue", "shared");
+    const OTHER: (&str, &str) = ("kubernetes.io/cluster/red", "shared");
+    const PUBLIC: (&str, &str) = (PUBLIC_ROLE, "");
+    const INTERNAL: (&str, &str) = (INTERNAL_ROLE, "1");
+
+    fn zones() -> Zones {
+        let zone = |name: &str, kind: &str| {
+            (name.to_owned(), ZoneInfo { id: None, kind: Some(kind.to_owned()) })
+        };
+        [zone("a", "availability-zone"), zone("b", "availability-zone"), zone("lax", "local-zone")]
+            .into()
+    }
+
+    fn ids(chosen: Result<Vec<&Subnet>, CloudError>) -> Vec<&str> {
+        chosen.unwrap().into_iter().map(|subnet| subnet.id.as_str()).collect()
+    }
+
+    #[rstest]
+    #[case::one_in_each_zone(vec![subnet("s-1", "a", &[]), subnet("s-2", "b", &[])], false, &["s-1", "s-2"])]
+    #[case::the_smallest_id(vec![subnet("s-2", "a", &[]), subnet("s-1", "a", &[])], false, &["s-1"])]
+    #[case::the_clusters_goes_first(vec![subnet("s-1", "a", &[]), subnet("s-2", "a", &[OURS])], false, &["s-2"])]
+    #[case::the_role_goes_before_it(
+        vec![subnet("s-1", "a", &[OURS]), subnet("s-2", "a", &[PUBLIC])], false, &["s-2"]
+    )]
+    #[case::of_the_right_kind(
+        vec![subnet("s-1", "a", &[OURS]), subnet("s-2", "a", &[PUBLIC])], true, &["s-1"]
+    )]
+    #[case::another_clusters_is_out(vec![subnet("s-1", "a", &[OTHER]), subnet("s-2", "a", &[])], false, &["s-2"])]
+    #[case::unless_it_is_shared(
+        vec![subnet("s-1", "a", &[OTHER, OURS]), subnet("s-2", "a", &[])], false, &["s-1"]
+    )]
+    #[case::private_ones_are_out(vec![subnet("p-1", "a", &[PUBLIC]), subnet("s-2", "a", &[])], false, &["s-2"])]
+    #[case::and_in_where_it_is_internal(
+        vec![subnet("p-1", "a", &[INTERNAL]), subnet("s-2", "a", &[])], true, &["p-1"]
+    )]
+    #[case::local_zones_are_out(vec![subnet("s-1", "lax", &[]), subnet("s-2", "a", &[])], false, &["s-2"])]
+    fn subnets_are_found(
+        #[case] subnets: Vec<Subnet>,
+        #[case] internal: bool,
+        #[case] want: &[&str],
+    ) {
+        let network = Network::of(subnets, &["s-1", "s-2"]);
+        assert_eq!(ids(choose(&network, &zones(), &home(), None, internal)), want);
+    }
+
+    #[test]
+    fn the_own_machines_subnet_is_the_last_resort() {
+        let network =
+            Network::of(vec![subnet("s-1", "a", &[OTHER]), subnet("s-2", "b", &[OTHER])], &[]);
+        let mut home = home();
+        home.subnet = Some("s-1".to_owned());
+        assert_eq!(ids(choose(&network, &zones(), &home, None, true)), ["s-1"]);
+        let err = choose(&network, &zones(), &home, None, false).unwrap_err();
+        assert!(err.message().contains("s-1 (a): it bears another cluster's tag"), "{err}");
+    }
+
+    #[test]
+    fn users_are_told_why_none_suits() {
+        let subnets =
+            vec![subnet("p-1", "a", &[]), subnet("s-1", "lax", &[]), subnet("s-2", "b", &[OTHER])];
+        let network = Network::of(subnets, &["s-1", "s-2"]);
+        let err = choose(&network, &zones(), &home(), None, false).unwrap_err();
+        assert_eq!(
+            err.message(),
+            "no subnet suits an internet-facing load balancer: p-1 (a): its route table has no route to \
+             an internet gateway; s-1 (lax): its zone lax is a local-zone; s-2 (b): it bears another \
+             cluster's tag"
+        );
+    }
+
+    #[rstest]
+    #[case(&["subnet-1", "blue-b"], Ok(&["subnet-1", "subnet-2"][..]))]
+    #[case(&["blue-b", "subnet-1"], Ok(&["subnet-1", "subnet-2"][..]))]
+    #[case(&[], Err("=\"\": must name subnets, by ID or tag Name"))]
+    #[case(&["subnet-9"], Err("there is no subnet \"subnet-9\" in the cluster's VPC"))]
+    #[case(&["both"], Err("subnets subnet-3 and subnet-4 both have that tag Name"))]
+    #[case(&["subnet-2", "blue-b"], Err("a subnet is named twice"))]
+    fn subnets_are_named(#[case] asked: &[&str], #[case] want: Result<&[&str], &str>) {
+        let subnets = vec![
+            subnet("subnet-1", "a", &[]),
+            subnet("subnet-2", "b", &[("Name", "blue-b")]),
+            subnet("subnet-3", "a", &[("Name", "both")]),
+            subnet("subnet-4", "b", &[("Name", "both")]),
+        ];
+        let network = Network::of(subnets, &[]);
+        let asked: Vec<_> = asked.iter().map(|it| (*it).to_owned()).collect();
+        let chosen = choose(&network, &zones(), &home(), Some(&asked), false);
+        match want {
+            Ok(want) => assert_eq!(ids(chosen), want),
+            Err(part) => {
+                let err = chosen.unwrap_err();
+                assert!(err.message().contains(part), "{err}");
+            }
+        }
+    }
 }

@@ -19,7 +19,7 @@ pub(crate) fn made(name: &str, blueprint: &Blueprint, groups: &[SecurityGroup]) 
         backends: BTreeMap::new(),
         policies: BTreeSet::new(),
         subnets: subnets.clone(),
-        groups: group_ids(refs, groups).unwrap_or_default(),
+        groups: group_ids(refs, groups).unwrap_or_default().into_iter().collect(),
         instances: BTreeSet::new(),
         // AWS gives it one of its own, which is never ours: it asks every 30 seconds.
         health: None,
@@ -47,7 +47,7 @@ pub(crate) fn after(
         What::Tag(more) => tags.extend(more.iter().cloned()),
         What::Attach(subnets) => it.subnets.extend(subnets.iter().cloned()),
         What::Detach(subnets) => it.subnets.retain(|id| !subnets.contains(id)),
-        What::SetGroups(refs) => it.groups = group_ids(refs, groups)?,
+        What::SetGroups(refs) => it.groups = group_ids(refs, groups)?.into_iter().collect(),
         What::DeleteListeners { ports, .. } => {
             let gone = it.listeners.values().filter(|it| ports.contains(&it.listener.port));
             if gone.into_iter().any(|front| it.backends.contains_key(&front.listener.node_port)) {

@@ -33,6 +33,7 @@ mod change;
 mod foresee;
 mod health;
 mod observe;
+mod places;
 mod plan;
 mod wish;
 
@@ -42,4 +43,5 @@ mod tests;
 pub(crate) use self::apply::apply;
 pub(crate) use self::change::ClassicChange;
 pub(crate) use self::observe::{ClassicRoom, Found, observe};
+pub(crate) use self::places::{managed, places};
 pub(crate) use self::plan::{build, down, keep, mark};

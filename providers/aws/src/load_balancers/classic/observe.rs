@@ -38,7 +38,12 @@ impl ClassicRoom {
     }
 
     /// The tags of one. [`NotFound`](Failure::NotFound) where it is not there.
-    async fn tags(&self, client: &Client, cx: &Read, name: &str) -> Result<Tags, CloudError> {
+    pub(crate) async fn tags(
+        &self,
+        client: &Client,
+        cx: &Read,
+        name: &str,
+    ) -> Result<Tags, CloudError> {
         let name = name.to_owned();
         let all = self.tags.ask(cx, vec![name.clone()], |names| client.classic_tags(cx, names));
         let found = match all.await {

@@ -172,7 +172,8 @@ impl Work<'_> {
 
     fn security_groups(&mut self) {
         let want = &self.asked.groups;
-        if group_ids(want, &self.site.surroundings.groups).as_ref() != Some(&self.have.it.groups) {
+        let have = self.have.it.groups.iter().cloned().collect();
+        if group_ids(want, &self.site.surroundings.groups) != Some(have) {
             self.build(What::SetGroups(want.clone()));
         }
     }

@@ -1,5 +1,6 @@
 //! Network Load Balancers.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use ccm_core::cloud::{CloudError, Effect, ObjectId, Read, Write};
@@ -9,6 +10,7 @@ use super::members::Members;
 use super::observe::Own;
 use super::site::Site;
 use super::wish::Wish;
+use crate::config::Config;
 use crate::ground::Ground;
 
 /// What is kept between looks.
@@ -98,4 +100,28 @@ pub(crate) async fn apply(
     _own: &Own,
 ) -> Result<Option<Found>, CloudError> {
     Ok(None)
+}
+
+/// The subnets of every Network Load Balancer, by its name.
+pub(crate) async fn places(
+    _ground: &Ground,
+    _room: &NetworkRoom,
+    _cx: &Read,
+) -> Result<BTreeMap<String, BTreeSet<String>>, CloudError> {
+    Ok(BTreeMap::new())
+}
+
+/// The ports at which nodes are asked whether they are well. `None`: the annotations make no sense.
+pub(crate) fn health_ports(_config: &Config, _wish: &Wish<'_>) -> Option<BTreeSet<u16>> {
+    None
+}
+
+/// Of load balancers of these names, those that bear [`MANAGED_KEY`](crate::marks::MANAGED_KEY).
+pub(crate) async fn managed(
+    _ground: &Ground,
+    _room: &NetworkRoom,
+    _cx: &Read,
+    _names: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, CloudError> {
+    Ok(BTreeSet::new())
 }

@@ -1,0 +1,139 @@
+//! Nodes on Fargate: one pod each, of which there is nothing to see but a network interface.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use ccm_core::cloud::{Ask, CloudError, Kind, ProviderId, Read};
+use futures::future::join_all;
+
+use super::look::Word;
+use crate::client::Client;
+use crate::client::ec2::MOST_VALUES;
+use crate::client::ec2::interfaces::FoundInterface;
+
+/// What the cloud says of one of them.
+#[derive(Clone, Debug)]
+pub(super) enum Pod {
+    Found(Arc<FoundInterface>),
+    Absent,
+    Unknown(Arc<CloudError>),
+}
+
+impl Pod {
+    pub(super) fn word(&self, provider_id: &ProviderId) -> Word {
+        match self {
+            Self::Found(found) => Word::Fargate(provider_id.clone(), Arc::clone(found)),
+            Self::Absent => Word::Absent,
+            Self::Unknown(err) => Word::Unknown(Arc::clone(err)),
+        }
+    }
+}
+
+/// Many in one question for a look, each by itself for a confirmation.
+pub(super) async fn ask(
+    client: &Client,
+    cx: &Read,
+    ask: Ask,
+    vpc: &str,
+    addresses: &BTreeSet<Ipv4Addr>,
+) -> BTreeMap<Ipv4Addr, Pod> {
+    let many = match ask {
+        Ask::Look => MOST_VALUES,
+        Ask::Confirm => 1,
+    };
+    let addresses: Vec<_> = addresses.iter().copied().collect();
+    let vpc = [vpc.to_owned()];
+    let questions = addresses.chunks(many).map(|part| {
+        let vpc = &vpc;
+        async move {
+            let values: Vec<_> = part.iter().map(ToString::to_string).collect();
+            let conditions =
+                [("private-ip-address", &values[..]), ("vpc-id", vpc), ("status", &in_use())];
+            (part, client.find_interfaces(cx, &conditions).await)
+        }
+    });
+    let mut pods = BTreeMap::new();
+    for (part, answer) in join_all(questions).await {
+        pods.extend(sort(part, answer));
+    }
+    pods
+}
+
+/// Attached ones are in use; those that are being attached or detached are sorted out by
+/// [`sort`].
+fn in_use() -> [String; 1] {
+    ["in-use".to_owned()]
+}
+
+fn sort(
+    addresses: &[Ipv4Addr],
+    answer: Result<Vec<FoundInterface>, CloudError>,
+) -> BTreeMap<Ipv4Addr, Pod> {
+    let mut found = match answer {
+        Ok(found) => found,
+        Err(err) => {
+            let err = Arc::new(err);
+            return addresses.iter().map(|it| (*it, Pod::Unknown(Arc::clone(&err)))).collect();
+        }
+    };
+    found.retain(|one| one.is_attached);
+    found.sort_by(|one, other| one.id.cmp(&other.id));
+    let found: Vec<_> = found.into_iter().map(Arc::new).collect();
+    let pod = |address: &Ipv4Addr| {
+        let text = address.to_string();
+        let has_it = |one: &&Arc<FoundInterface>| one.private_ipv4s.contains(&text);
+        let mut with_it = found.iter().filter(has_it);
+        let pod = match (with_it.next(), with_it.next()) {
+            (None, _) => Pod::Absent,
+            (Some(one), None) => Pod::Found(Arc::clone(one)),
+            (Some(one), Some(other)) => {
+                let message = format!(
+                    "network interfaces {} and {} both have the address {address}",
+                    one.id, other.id
+                );
+                Pod::Unknown(Arc::new(CloudError::new(Kind::InvalidConfiguration, message)))
+            }
+        };
+        (*address, pod)
+    };
+    addresses.iter().map(pod).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn found(id: &str, addresses: &[&str], is_attached: bool) -> FoundInterface {
+        let private_ipv4s = addresses.iter().map(|&it| it.to_owned()).collect();
+        FoundInterface { id: id.to_owned(), is_attached, private_ipv4s, ..Default::default() }
+    }
+
+    #[rstest]
+    #[case::none(vec![], "absent")]
+    #[case::one(vec![found("eni-1", &["10.0.0.1"], true)], "eni-1")]
+    #[case::another(vec![found("eni-1", &["10.0.0.2"], true)], "absent")]
+    #[case::one_that_is_being_detached(vec![found("eni-1", &["10.0.0.1"], false)], "absent")]
+    #[case::two(
+        vec![found("eni-2", &["10.0.0.1"], true), found("eni-1", &["10.0.0.9", "10.0.0.1"], true)],
+        "network interfaces eni-1 and eni-2 both have the address 10.0.0.1",
+    )]
+    fn answers(#[case] there: Vec<FoundInterface>, #[case] want: &str) {
+        let address = Ipv4Addr::new(10, 0, 0, 1);
+        let said = match &sort(&[address], Ok(there))[&address] {
+            Pod::Found(found) => found.id.clone(),
+            Pod::Absent => "absent".to_owned(),
+            Pod::Unknown(err) => err.message().to_owned(),
+        };
+        assert_eq!(said, want);
+    }
+
+    #[test]
+    fn a_failure_is_everybodys() {
+        let addresses = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)];
+        let pods = sort(&addresses, Err(CloudError::new(Kind::Unavailable, "no")));
+        assert!(pods.len() == 2 && pods.values().all(|pod| matches!(pod, Pod::Unknown(_))));
+    }
+}

@@ -1,0 +1,249 @@
+//! What each Service claims of the nodes' security groups. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ccm_core::cloud::{LoadBalancerSpec, Member, ObjectId, Protocol, Want};
+use ipnet::{IpNet, Ipv4Net};
+
+use super::super::annotations::{Kind, ServiceAnnotations};
+use super::super::members::{Members, Roll};
+use super::super::wish::Wish;
+use super::super::{names, network};
+use super::observe::Seen;
+use super::{CLIENT, HEALTH};
+use crate::client::groups::{Peer, Rule, SecurityGroup, Traffic};
+use crate::config::{Config, HealthProbe};
+use crate::ground::Cluster;
+
+/// Rules by the ID of the group that they are to be in.
+pub(crate) type Rules = BTreeMap<String, BTreeSet<Rule>>;
+
+/// What one Service claims.
+#[derive(Debug)]
+pub(crate) struct Claim<'a> {
+    pub(crate) id: &'a ObjectId,
+    /// The load balancer's name.
+    pub(crate) balancer: String,
+    pub(crate) stance: Stance,
+    /// Security groups from which the Service's traffic comes or came: rules that name one of them
+    /// are this Service's.
+    pub(crate) sources: BTreeSet<String>,
+    /// The Classic Load Balancer's own group, by ID, where it is not used any more: it cannot go
+    /// while a rule names it.
+    pub(crate) leaving: Option<String>,
+}
+
+/// How a Service stands to the rules.
+#[derive(Debug)]
+pub(crate) enum Stance {
+    /// These are to be there, and none of its own besides.
+    Wants {
+        rules: Rules,
+        /// Whether nothing is known of some node: then its groups keep their rules.
+        has_doubts: bool,
+        /// Whether there is nothing to ask for health checks beside the clients' rules. The Go
+        /// program does not look at health rules then, and leaves those of before.
+        skips_health: bool,
+        kind: Kind,
+    },
+    /// What it has stays. These of others, too, are to be there after all.
+    Keeps { rules: Rules },
+    /// Nothing is to be left.
+    Goes,
+}
+
+/// What claims are made beside.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) config: &'a Config,
+    pub(crate) roll: &'a Roll,
+    pub(crate) nodes: &'a Arc<[Member]>,
+}
+
+impl<'a> Claim<'a> {
+    pub(crate) fn of(place: &Place<'_>, want: &'a Want<LoadBalancerSpec>, seen: &Seen) -> Self {
+        let id = want.id();
+        let balancer = names::load_balancer(&id.uid);
+        let attached = seen.classics.get(&balancer).cloned().unwrap_or_default();
+        let own_name = names::classic_group(&balancer);
+        let own = seen.groups.iter().find(|it| it.name == own_name).map(|it| it.id.clone());
+        let is_leaving = |id: &String| matches!(want, Want::Absent(_)) || !attached.contains(id);
+        let leaving = own.clone().filter(is_leaving);
+        let sources = attached.iter().cloned().chain(own).collect();
+        let stance = match want {
+            Want::Absent(_) => Stance::Goes,
+            Want::Keep(_) => Stance::Keeps { rules: Rules::new() },
+            Want::Present(spec) => Self::present(place, spec, seen, &balancer),
+        };
+        let mut claim = Self { id, balancer, stance, sources, leaving };
+        // The operator's own group, which many may share, is nobody's.
+        if let Some(shared) = &place.config.elb_security_group
+            && !matches!(claim.stance, Stance::Wants { .. })
+        {
+            claim.sources.remove(shared);
+        }
+        if let Stance::Keeps { rules } = &mut claim.stance {
+            *rules = needed_by_kept(place, seen, &claim.balancer);
+        }
+        claim
+    }
+
+    fn present(place: &Place<'_>, spec: &LoadBalancerSpec, seen: &Seen, balancer: &str) -> Stance {
+        let keeps = || Stance::Keeps { rules: Rules::new() };
+        let Ok(wish) = Wish::read(spec, place.cluster) else { return keeps() };
+        let labels = ServiceAnnotations::node_labels(&spec.identity.annotations);
+        let members = place.roll.of(place.nodes, &labels);
+        let groups = groups_of(place.cluster, &members, &seen.groups);
+        let kind = wish.said.kind;
+        let (rules, skips_health) = match kind {
+            Kind::Elsewhere => return Stance::Goes,
+            Kind::Network => {
+                let Some(subnets) = seen.networks.get(balancer) else { return keeps() };
+                let Some(health) = network::health_ports(place.config, &wish) else {
+                    return keeps();
+                };
+                network_rules(&wish, balancer, subnets, &health)
+            }
+            Kind::Classic | Kind::Unheard => {
+                let Some(attached) = seen.classics.get(balancer) else { return keeps() };
+                let Some(source) = source(place.cluster, &wish, attached, &seen.groups) else {
+                    return keeps();
+                };
+                let rule =
+                    Rule { what: Traffic::all(), peer: Peer::Group(source), description: None };
+                (BTreeSet::from([rule]), true)
+            }
+        };
+        let rules = groups.into_iter().map(|group| (group, rules.clone())).collect();
+        Stance::Wants { rules, has_doubts: members.has_doubts, skips_health, kind }
+    }
+
+    /// Whether a rule is this Service's.
+    pub(crate) fn has(&self, rule: &Rule) -> bool {
+        self.is_client(rule) || self.is_health(rule) || self.is_reference(rule)
+    }
+
+    pub(crate) fn is_client(&self, rule: &Rule) -> bool {
+        bears(rule, CLIENT, &self.balancer)
+    }
+
+    pub(crate) fn is_health(&self, rule: &Rule) -> bool {
+        bears(rule, HEALTH, &self.balancer)
+    }
+
+    /// Whether a rule lets one of its security groups through.
+    pub(crate) fn is_reference(&self, rule: &Rule) -> bool {
+        matches!(&rule.peer, Peer::Group(id) if self.sources.contains(id))
+            && rule.what == Traffic::all()
+            && rule.description.is_none()
+    }
+}
+
+fn bears(rule: &Rule, prefix: &str, balancer: &str) -> bool {
+    rule.description.as_deref().and_then(|text| text.strip_prefix(prefix)) == Some(balancer)
+}
+
+/// The groups that get rules: of each instance the one that bears the cluster's tag, or its only one.
+///
+/// Where several bear it, or several do not and none does, the Go program gives up; here the first by
+/// its ID serves: one is enough to let traffic through.
+fn groups_of(cluster: &Cluster, members: &Members, seen: &[SecurityGroup]) -> BTreeSet<String> {
+    let is_marked =
+        |id: &&String| seen.iter().any(|group| group.id == **id && cluster.has(&group.tags));
+    let of_instance = |groups: &BTreeSet<String>| {
+        groups.iter().find(is_marked).or_else(|| groups.first()).cloned()
+    };
+    members.security_groups.values().filter_map(of_instance).collect()
+}
+
+/// The rules of a Network Load Balancer, and whether its health checks need none of their own.
+fn network_rules(
+    wish: &Wish<'_>,
+    balancer: &str,
+    subnets: &BTreeSet<Ipv4Net>,
+    health: &BTreeSet<u16>,
+) -> (BTreeSet<Rule>, bool) {
+    let is_udp = wish.ports.iter().any(|port| port.protocol == Protocol::Udp);
+    let protocol = if is_udp { "udp" } else { "tcp" };
+    let ports: BTreeSet<u16> = wish.ports.iter().map(|port| port.node_port).collect();
+    let client = Some(format!("{CLIENT}{balancer}"));
+    let mut rules = BTreeSet::new();
+    for port in &ports {
+        rules.extend(wish.ranges.iter().map(|range| Rule {
+            what: Traffic::port(protocol, *port),
+            peer: peer(*range),
+            description: client.clone(),
+        }));
+    }
+    let everybody = BTreeSet::from([IpNet::V4(Ipv4Net::default())]);
+    let skips_health = wish.ranges == everybody && !is_udp && *health == ports;
+    if !skips_health {
+        rules.extend(health_rules(balancer, subnets, health));
+    }
+    (rules, skips_health)
+}
+
+fn health_rules(
+    balancer: &str,
+    subnets: &BTreeSet<Ipv4Net>,
+    ports: &BTreeSet<u16>,
+) -> impl Iterator<Item = Rule> {
+    let description = Some(format!("{HEALTH}{balancer}"));
+    ports.iter().flat_map(move |port| {
+        let description = description.clone();
+        subnets.iter().map(move |subnet| Rule {
+            what: Traffic::port("tcp", *port),
+            peer: Peer::V4(*subnet),
+            description: description.clone(),
+        })
+    })
+}
+
+pub(crate) fn peer(range: IpNet) -> Peer {
+    match range {
+        IpNet::V4(range) => Peer::V4(range),
+        IpNet::V6(range) => Peer::V6(range),
+    }
+}
+
+/// Where kube-proxy is asked for all Services, one load balancer's rule may be what lets another's
+/// health checks through: it stays while somebody who cannot be read may need it.
+fn needed_by_kept(place: &Place<'_>, seen: &Seen, balancer: &str) -> Rules {
+    let HealthProbe::Shared { port, .. } = &place.config.health_probe else { return Rules::new() };
+    let Some(subnets) = seen.networks.get(balancer) else { return Rules::new() };
+    let rules: BTreeSet<_> =
+        health_rules(balancer, subnets, &BTreeSet::from([port.get()])).collect();
+    let in_group = |group: &SecurityGroup| {
+        let has = |rule: &&Rule| group.ingress.iter().any(|it| it.bare() == rule.bare());
+        let there: BTreeSet<_> = rules.iter().filter(has).cloned().collect();
+        (!there.is_empty()).then(|| (group.id.clone(), there))
+    };
+    seen.groups.iter().filter_map(in_group).collect()
+}
+
+/// The security group of a Classic Load Balancer that nodes let through: the first of those attached,
+/// in the order of the annotation, then its own, then the extra ones; one that bears the cluster's
+/// tag goes before others.
+fn source(
+    cluster: &Cluster,
+    wish: &Wish<'_>,
+    attached: &[String],
+    seen: &[SecurityGroup],
+) -> Option<String> {
+    let (first, last) = (&wish.said.security_groups, &wish.said.extra_security_groups);
+    let place_in = |list: &Option<Vec<String>>, id: &String| {
+        list.as_ref().and_then(|list| list.iter().position(|it| it == id))
+    };
+    let is_marked = |id: &str| seen.iter().any(|it| it.id == id && cluster.has(&it.tags));
+    let rank = |id: &&String| {
+        let place = match (place_in(first, id), place_in(last, id)) {
+            (Some(place), _) => (0, place),
+            (None, None) => (1, 0),
+            (None, Some(place)) => (2, place),
+        };
+        (!is_marked(id), place)
+    };
+    attached.iter().min_by_key(rank).cloned()
+}

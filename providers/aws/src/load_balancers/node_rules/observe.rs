@@ -1,0 +1,133 @@
+//! The security groups that rules are in, and the load balancers that they are for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ccm_core::cloud::{CloudError, LoadBalancerSpec, Member, Observation, Read, Want, World};
+use ipnet::Ipv4Net;
+
+use super::super::{AwsLoadBalancers, classic, names, network};
+use super::claim::{Claim, Place};
+use super::plan::left_to_others;
+use crate::client::groups::SecurityGroup;
+use crate::instances::InstanceDetail;
+
+/// What was seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    /// Those that bear the cluster's tag, those of nodes, and those that name a group which is to go.
+    pub(crate) groups: Vec<SecurityGroup>,
+    /// The IPv4 ranges of the subnets of each Network Load Balancer, by its name.
+    pub(crate) networks: BTreeMap<String, BTreeSet<Ipv4Net>>,
+    /// The security groups of each Classic Load Balancer, by its name.
+    pub(crate) classics: BTreeMap<String, Vec<String>>,
+    /// Load balancers whose rules are put right even where the Go program would leave them.
+    pub(crate) managed: BTreeSet<String>,
+}
+
+/// Looks.
+pub(crate) async fn observe(
+    at: &AwsLoadBalancers,
+    cx: &Read,
+    world: &World<LoadBalancerSpec>,
+) -> Result<Seen, CloudError> {
+    let ground = &at.ground;
+    let home = ground.home()?;
+    if ground.config.keeps_off_node_groups {
+        return Ok(Seen::default());
+    }
+    let (kept, subnets, networks, classics) = futures::try_join!(
+        at.cluster_groups(cx),
+        ground.client.network(cx, &at.network, &home.vpc),
+        network::places(ground, &at.nlb, cx),
+        classic::places(ground, &at.classic, cx),
+    )?;
+    let cidrs = |ids: BTreeSet<String>| {
+        ids.iter().filter_map(|id| subnets.subnets.get(id)?.cidr).collect::<BTreeSet<_>>()
+    };
+    let mut seen = Seen {
+        groups: kept.marked.clone(),
+        networks: networks.into_iter().map(|(name, ids)| (name, cidrs(ids))).collect(),
+        classics,
+        managed: BTreeSet::new(),
+    };
+    let mut more = groups_of_nodes(&world.nodes);
+    more.retain(|id| !seen.groups.iter().any(|group| group.id == *id));
+    if !more.is_empty() {
+        seen.groups.extend(at.other_groups(cx, more).await?.iter().cloned());
+    }
+    // A group cannot go while a rule names it, in whatever group that is.
+    let leaving = leaving(world, &seen, &kept.unmarked);
+    if !leaving.is_empty() {
+        let filter = [("ip-permission.group-id", leaving)];
+        for group in ground.client.security_groups(cx, &filter).await? {
+            if !seen.groups.iter().any(|it| it.id == group.id) {
+                seen.groups.push(group);
+            }
+        }
+    }
+    let place = Place {
+        cluster: &home.cluster,
+        config: &ground.config,
+        roll: &at.roll,
+        nodes: &world.nodes,
+    };
+    let claims: Vec<_> = world.wants.iter().map(|want| Claim::of(&place, want, &seen)).collect();
+    let doubtful = left_to_others(&claims, &seen);
+    if !doubtful.is_empty() {
+        let (networks, classics) = futures::try_join!(
+            network::managed(ground, &at.nlb, cx, &doubtful),
+            classic::managed(ground, &at.classic, cx, &doubtful),
+        )?;
+        seen.managed = networks.into_iter().chain(classics).collect();
+    }
+    Ok(seen)
+}
+
+/// All groups that instances of nodes are in.
+fn groups_of_nodes(nodes: &[Member]) -> BTreeSet<String> {
+    let of_node = |member: &Member| match &*member.instance {
+        Observation::Present(instance) => {
+            instance.detail.get::<InstanceDetail>().map(|it| it.security_groups.clone())
+        }
+        Observation::Gone(_) | Observation::Unknown(_) => None,
+    };
+    nodes.iter().filter_map(of_node).flatten().collect()
+}
+
+/// Load balancers' own groups that are not used any more, by ID.
+fn leaving(
+    world: &World<LoadBalancerSpec>,
+    seen: &Seen,
+    unmarked: &[SecurityGroup],
+) -> Vec<String> {
+    let of_want = |want: &Want<LoadBalancerSpec>| {
+        let balancer = names::load_balancer(&want.id().uid);
+        let name = names::classic_group(&balancer);
+        let group = seen.groups.iter().chain(unmarked).find(|group| group.name == name)?;
+        let is_used = seen.classics.get(&balancer).is_some_and(|ids| ids.contains(&group.id));
+        (matches!(want, Want::Absent(_)) || !is_used).then(|| group.id.clone())
+    };
+    world.wants.iter().filter_map(of_want).collect()
+}
+
+impl AwsLoadBalancers {
+    /// Groups that do not bear the cluster's tag, kept as long as the others.
+    async fn other_groups(
+        &self,
+        cx: &Read,
+        ids: BTreeSet<String>,
+    ) -> Result<Arc<Vec<SecurityGroup>>, CloudError> {
+        let ids: Vec<_> = ids.into_iter().collect();
+        let ask = async || {
+            let filter = [("group-id", ids.clone())];
+            Ok((ids.clone(), self.ground.client.security_groups(cx, &filter).await?))
+        };
+        let kept = self.other_groups.get(cx, || ask()).await?;
+        if kept.0 == ids {
+            return Ok(Arc::new(kept.1.clone()));
+        }
+        self.other_groups.forget().await;
+        Ok(Arc::new(self.other_groups.get(cx, || ask()).await?.1.clone()))
+    }
+}

@@ -1,0 +1,256 @@
+//! What has to change in the rules. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ccm_core::cloud::LoadBalancerSpec;
+use ccm_core::cloud::{Holds, ObjectId, Plan, Report, Step, Verdict, World};
+
+use super::super::annotations::Kind;
+use super::super::change::AwsChange;
+use super::claim::{Claim, Place, Stance};
+use super::observe::Seen;
+use super::{CLIENT, MTU, RuleChange, Verb};
+use crate::client::groups::{Peer, Rule, SecurityGroup, Traffic};
+use crate::ground::Cluster;
+
+/// Plans what the nodes' security groups need.
+pub(crate) fn plan(
+    place: &Place<'_>,
+    world: &World<LoadBalancerSpec>,
+    seen: &Seen,
+) -> Plan<AwsChange> {
+    if place.config.keeps_off_node_groups {
+        // Nothing here is anybody's.
+        let reports =
+            world.wants.iter().map(|want| Report::new(want.id(), Holds::Nothing, Verdict::Done));
+        return Plan { reports: reports.collect(), ..Plan::default() };
+    }
+    let claims: Vec<_> = world.wants.iter().map(|want| Claim::of(place, want, seen)).collect();
+    let strict = strict(place.cluster, &claims, seen);
+    let mut draft = Draft::default();
+    for group in &seen.groups {
+        draft.group(place.cluster, &claims, &strict, group);
+    }
+    let reports = claims.iter().map(|claim| draft.report(claim)).collect();
+    let stage = |changes: Vec<(Vec<ObjectId>, RuleChange)>| -> Vec<_> {
+        changes
+            .into_iter()
+            .map(|(wanted_by, change)| Step { wanted_by, ..Step::new(AwsChange::Rules(change)) })
+            .collect()
+    };
+    // What goes makes room for what comes: a group holds 60 rules.
+    let stages = [stage(draft.revoke), stage(draft.authorize)];
+    let stages = stages.into_iter().filter(|stage| !stage.is_empty()).collect();
+    Plan { stages, later: Vec::new(), reports }
+}
+
+/// Load balancers that have rules which the Go program would leave, though nothing needs them: whether
+/// they go depends on more than the rules.
+pub(super) fn left_to_others(claims: &[Claim<'_>], seen: &Seen) -> BTreeSet<String> {
+    let has_soft = |claim: &&Claim<'_>| {
+        let Stance::Wants { rules, .. } = &claim.stance else { return false };
+        seen.groups.iter().any(|group| {
+            let wanted = rules.get(&group.id);
+            group
+                .ingress
+                .iter()
+                .any(|rule| claim.has(rule) && !is_wanted(wanted, rule) && claim.leaves(rule))
+        })
+    };
+    claims.iter().filter(has_soft).map(|claim| claim.balancer.clone()).collect()
+}
+
+/// Load balancers whose rules are put right even where the Go program would leave them: those that we
+/// have made or changed, and those whose rules change anyhow.
+fn strict<'a>(cluster: &Cluster, claims: &'a [Claim<'_>], seen: &Seen) -> BTreeSet<&'a str> {
+    let mut draft = Draft::default();
+    let nobody = BTreeSet::new();
+    for group in &seen.groups {
+        draft.group(cluster, claims, &nobody, group);
+    }
+    let changed: BTreeSet<_> = draft
+        .revoke
+        .iter()
+        .chain(&draft.authorize)
+        .map(|(_, change)| change.balancer.as_str())
+        .collect();
+    let is_strict = |name: &&str| seen.managed.contains(*name) || changed.contains(*name);
+    claims.iter().map(|claim| claim.balancer.as_str()).filter(is_strict).collect()
+}
+
+fn is_wanted(wanted: Option<&BTreeSet<Rule>>, rule: &Rule) -> bool {
+    wanted.is_some_and(|wanted| wanted.iter().any(|it| it.bare() == rule.bare()))
+}
+
+impl Claim<'_> {
+    /// Whether the Go program leaves such a rule of this Service where nothing needs it.
+    fn leaves(&self, rule: &Rule) -> bool {
+        let Stance::Wants { skips_health, kind, .. } = &self.stance else { return false };
+        match kind {
+            Kind::Network => self.is_reference(rule) || (*skips_health && self.is_health(rule)),
+            Kind::Classic | Kind::Unheard | Kind::Elsewhere => !self.is_reference(rule),
+        }
+    }
+}
+
+/// A plan in the making.
+#[derive(Debug, Default)]
+struct Draft {
+    revoke: Vec<(Vec<ObjectId>, RuleChange)>,
+    authorize: Vec<(Vec<ObjectId>, RuleChange)>,
+    /// Load balancers that have a rule somewhere.
+    holding: BTreeSet<String>,
+    /// Those whose rules change.
+    changing: BTreeSet<String>,
+}
+
+impl Draft {
+    fn group(
+        &mut self,
+        cluster: &Cluster,
+        claims: &[Claim<'_>],
+        strict: &BTreeSet<&str>,
+        group: &SecurityGroup,
+    ) {
+        let is_marked = cluster.has(&group.tags);
+        let mut there: BTreeMap<(Traffic, Peer), &Rule> =
+            group.ingress.iter().map(|rule| (bare(rule), rule)).collect();
+        let wanted: BTreeSet<_> = claims.iter().flat_map(|it| it.wanted(group)).map(bare).collect();
+        let mut revoked: Vec<(&Claim<'_>, BTreeSet<Rule>)> = Vec::new();
+        for claim in claims {
+            // What several that go let through goes once.
+            let is_there = |rule: &&Rule| there.contains_key(&bare(rule));
+            let mine = group.ingress.iter().filter(is_there).filter(|rule| claim.has(rule));
+            let mine: Vec<_> = mine.collect();
+            let goes = |rule: &&&Rule| match &claim.stance {
+                Stance::Keeps { .. } => false,
+                // What several let through stays while one of them needs it.
+                _ if claim.is_reference(rule) && wanted.contains(&bare(rule)) => false,
+                // In a group that is not the cluster's only what stands in the way of a deletion
+                // goes: another may have made the rule.
+                _ if claim.is_reference(rule) && !is_marked && !claim.is_in_the_way(rule) => false,
+                Stance::Goes => true,
+                Stance::Wants { rules, has_doubts, .. } => {
+                    let wanted = rules.get(&group.id);
+                    let is_in_doubt = *has_doubts && wanted.is_none();
+                    let is_left = claim.leaves(rule) && !strict.contains(claim.balancer.as_str());
+                    !is_wanted(wanted, rule) && !is_in_doubt && !is_left
+                }
+            };
+            let goes: BTreeSet<Rule> =
+                mine.iter().filter(goes).map(|rule| (*rule).clone()).collect();
+            for rule in &goes {
+                there.remove(&bare(rule));
+            }
+            let is_held = match claim.stance {
+                Stance::Goes => !goes.is_empty(),
+                Stance::Keeps { .. } | Stance::Wants { .. } => !mine.is_empty(),
+            };
+            if is_held {
+                self.holding.insert(claim.balancer.clone());
+            }
+            if !goes.is_empty() {
+                revoked.push((claim, goes));
+            }
+        }
+        let mut authorized: Vec<(&Claim<'_>, BTreeSet<Rule>)> = Vec::new();
+        for claim in claims {
+            let mut missing = BTreeSet::new();
+            for rule in claim.wanted(group) {
+                if there.insert(bare(rule), rule).is_none() {
+                    missing.insert(rule.clone());
+                }
+            }
+            if !missing.is_empty() {
+                authorized.push((claim, missing));
+            }
+        }
+        path_mtu(&there, &mut revoked, &mut authorized);
+        for (verb, list) in [(Verb::Revoke, revoked), (Verb::Authorize, authorized)] {
+            for (claim, rules) in list {
+                self.changing.insert(claim.balancer.clone());
+                let (group, balancer) = (group.id.clone(), claim.balancer.clone());
+                let change = RuleChange { group, balancer, verb, rules };
+                let list = match verb {
+                    Verb::Revoke => &mut self.revoke,
+                    Verb::Authorize => &mut self.authorize,
+                };
+                list.push((vec![claim.id.clone()], change));
+            }
+        }
+    }
+
+    fn report(&self, claim: &Claim<'_>) -> Report {
+        let has_rules = self.holding.contains(&claim.balancer);
+        let holds = if has_rules { Holds::Something } else { Holds::Nothing };
+        let is_changing = self.changing.contains(&claim.balancer);
+        let verdict = match &claim.stance {
+            Stance::Goes if has_rules => {
+                Verdict::Progressing("the nodes' security groups to be closed".to_owned())
+            }
+            Stance::Wants { .. } if is_changing => Verdict::Progressing(
+                "the nodes' security groups to let its traffic through".to_owned(),
+            ),
+            Stance::Goes | Stance::Wants { .. } | Stance::Keeps { .. } => Verdict::Done,
+        };
+        Report::new(claim.id, holds, verdict)
+    }
+}
+
+impl Claim<'_> {
+    /// Whether a rule names the group that is to go.
+    fn is_in_the_way(&self, rule: &Rule) -> bool {
+        matches!((&rule.peer, &self.leaving), (Peer::Group(id), Some(leaving)) if id == leaving)
+    }
+
+    /// What is to be in a group.
+    fn wanted(&self, group: &SecurityGroup) -> impl Iterator<Item = &Rule> {
+        let rules = match &self.stance {
+            Stance::Wants { rules, .. } | Stance::Keeps { rules } => rules.get(&group.id),
+            Stance::Goes => None,
+        };
+        rules.into_iter().flatten()
+    }
+}
+
+fn bare(rule: &Rule) -> (Traffic, Peer) {
+    (rule.what.clone(), rule.peer.clone())
+}
+
+/// The rule that all share follows the clients' ranges. It is changed together with the rules that it
+/// follows, in one call, so that neither is ever without the other.
+fn path_mtu<'c, 'w>(
+    there: &BTreeMap<(Traffic, Peer), &Rule>,
+    revoked: &mut [(&'c Claim<'w>, BTreeSet<Rule>)],
+    authorized: &mut Vec<(&'c Claim<'w>, BTreeSet<Rule>)>,
+) {
+    let is_client =
+        |rule: &&&Rule| rule.description.as_deref().is_some_and(|text| text.starts_with(CLIENT));
+    let clients: BTreeSet<&Peer> =
+        there.values().filter(is_client).map(|rule| &rule.peer).collect();
+    let shared = |peer: &Peer| Rule {
+        what: Traffic::path_mtu(),
+        peer: peer.clone(),
+        description: Some(MTU.to_owned()),
+    };
+    // The one whose rule brings the range.
+    for (_, rules) in authorized.iter_mut() {
+        let missing: Vec<_> = rules
+            .iter()
+            .filter(|rule| is_client(&rule))
+            .map(|rule| shared(&rule.peer))
+            .filter(|rule| !there.contains_key(&bare(rule)))
+            .collect();
+        rules.extend(missing);
+    }
+    let is_surplus = |rule: &&Rule| {
+        rule.description.as_deref() == Some(MTU)
+            && rule.what == Traffic::path_mtu()
+            && !clients.contains(&rule.peer)
+    };
+    if let Some((_, rules)) =
+        revoked.iter_mut().find(|(_, rules)| rules.iter().any(|it| is_client(&&it)))
+    {
+        rules.extend(there.values().copied().filter(is_surplus).cloned());
+    }
+}
