@@ -129,7 +129,6 @@ actions! {
         // The other kind is looked for too: a Service may have changed its type.
         reads DESCRIBE_CLASSIC = "DescribeLoadBalancers": Classic, Network;
         reads DESCRIBE_CLASSIC_ATTRIBUTES = "DescribeLoadBalancerAttributes": Classic;
-        reads DESCRIBE_CLASSIC_POLICIES = "DescribeLoadBalancerPolicies": Classic;
         reads DESCRIBE_CLASSIC_TAGS = "DescribeTags": Classic, Network;
         writes CREATE_CLASSIC = "CreateLoadBalancer": Classic;
         writes DELETE_CLASSIC = "DeleteLoadBalancer": Classic, Network;

@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use ccm_core::cloud::{CloudError, Kind};
 
-use crate::actions::Action;
+use crate::actions::{ATTACH_SUBNETS, Action};
 
 /// Sorts a failure by what is to be done about it.
 pub(crate) fn fold<E>(action: &Action, err: SdkError<E, HttpResponse>) -> CloudError
@@ -125,6 +125,8 @@ fn kind_of_code(action: &Action, code: &str, status: u16, retry_after: Option<Du
         | "SignatureDoesNotMatch"
         | "UnrecognizedClientException"
         | "OperationNotPermitted" => Kind::PermissionDenied,
+        // A subnet that was just detached still has its zone for a moment.
+        "InvalidConfigurationRequest" if *action == ATTACH_SUBNETS => Kind::Conflict,
         // Somebody else was quicker, or the thing is still in use.
         "DependencyViolation"
         | "ResourceInUse"
@@ -167,7 +169,7 @@ fn is_not_found(code: &str) -> bool {
         || matches!(
             code,
             // Classic Load Balancers.
-            "LoadBalancerNotFound" | "ListenerNotFound" | "PolicyNotFound" | "CertificateNotFound"
+            "LoadBalancerNotFound" | "ListenerNotFound" | "PolicyNotFound"
                 // Both.
                 | "TargetGroupNotFound" | "SubnetNotFound" | "LoadBalancerAttributeNotFound"
                 | "InvalidInstance" | "InvalidRouteTableID.NotFound"

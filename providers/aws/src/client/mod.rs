@@ -5,6 +5,7 @@
 
 mod credentials;
 pub(crate) mod ec2;
+pub(crate) mod elb;
 mod endpoint;
 pub(crate) mod groups;
 pub(crate) mod imds;
