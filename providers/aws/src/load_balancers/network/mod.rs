@@ -38,6 +38,7 @@ mod health;
 mod observe;
 mod places;
 mod plan;
+mod sight;
 mod wish;
 
 pub(crate) use self::apply::apply;
