@@ -29,6 +29,8 @@ pub enum Api {
     Elb,
     /// `elasticloadbalancing`, version 2015-12-01: Network Load Balancers.
     ElbV2,
+    /// `sts`.
+    Sts,
 }
 
 impl Api {
@@ -37,6 +39,7 @@ impl Api {
         match self {
             Self::Ec2 => "ec2",
             Self::Elb | Self::ElbV2 => "elasticloadbalancing",
+            Self::Sts => "sts",
         }
     }
 }
@@ -46,6 +49,9 @@ impl Api {
 pub enum User {
     /// Start-up, unless the configuration says everything.
     Start,
+    /// Whoever assumes the configured role. It is needed before the role is had, so it is for the
+    /// credentials that are found, and not for the role.
+    Role,
     /// The node controllers.
     Nodes,
     /// Nodes on Fargate.
@@ -158,5 +164,8 @@ actions! {
         writes MODIFY_LISTENER = "ModifyListener": Network;
         writes DELETE_LISTENER = "DeleteListener": Network;
         writes ADD_TAGS = "AddTags": Network;
+    }
+    Sts "sts" {
+        reads ASSUME_ROLE = "AssumeRole": Role;
     }
 }

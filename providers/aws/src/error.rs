@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -52,6 +53,11 @@ where
             format!("{name} was not answered: cannot connect, or the connection broke"),
         ),
         // Credentials are had while a request is made ready.
+        SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_)
+            if let Some((kind, why)) = no_credentials(&err) =>
+        {
+            (kind, format!("{name} was not sent: {why}"))
+        }
         SdkError::DispatchFailure(_) => (
             Kind::Unavailable,
             format!("{name} was not sent: no credentials could be had, or no connection"),
@@ -59,6 +65,34 @@ where
         _ => (Kind::Internal, format!("{name} could not be sent")),
     };
     CloudError::new(kind, message).with_source(err)
+}
+
+/// Why there are no credentials, if that is what failed.
+fn no_credentials(err: &(dyn Error + 'static)) -> Option<(Kind, String)> {
+    let mut next = Some(err);
+    let mut found = None;
+    while let Some(err) = next {
+        // A role that is refused, folded already.
+        if let Some(err) = err.downcast_ref::<CloudError>() {
+            return Some((err.kind(), err.message().to_owned()));
+        }
+        if let Some(err) = err.downcast_ref::<CredentialsError>() {
+            let (kind, why) = match err {
+                CredentialsError::CredentialsNotLoaded(_) => (
+                    Kind::PermissionDenied,
+                    "there are no credentials, neither in the environment nor in files nor of \
+                     the container or the instance",
+                ),
+                CredentialsError::InvalidConfiguration(_) => {
+                    (Kind::PermissionDenied, "the configured credentials cannot be used")
+                }
+                _ => (Kind::Unavailable, "no credentials could be had"),
+            };
+            found.get_or_insert((kind, why.to_owned()));
+        }
+        next = err.source();
+    }
+    found
 }
 
 /// Codes: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>, and the

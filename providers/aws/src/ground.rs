@@ -17,6 +17,8 @@ pub(crate) struct Ground {
     pub(crate) cluster_name: ClusterName,
     /// `--cluster-cidr`.
     pub(crate) cluster_cidrs: Vec<IpNet>,
+    /// What the framework calls itself in `User-Agent`.
+    pub(crate) user_agent: String,
     pub(crate) home: OnceLock<Home>,
 }
 

@@ -44,6 +44,7 @@ fn build(setup: &Setup) -> Result<Arc<dyn CloudProvider>, ConfigError> {
         config,
         cluster_name: setup.cluster_name.clone(),
         cluster_cidrs: setup.cluster_cidrs.clone(),
+        user_agent: setup.user_agent.clone(),
         home: OnceLock::new(),
     });
     let load_balancers = Converger::new(AwsLoadBalancers::new(Arc::clone(&ground)));
