@@ -1,0 +1,1 @@
+"""A fake AWS for tests: moto, with a front that records calls, plays faults and corrects gaps."""

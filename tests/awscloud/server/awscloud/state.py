@@ -1,0 +1,65 @@
+"""What the fake knows beside moto: settings, and data of services that moto lacks."""
+
+import threading
+import time
+
+DEFAULTS = {
+    # Milliseconds that each call of an action takes, by action or `*`.
+    "latency_ms": {},
+    # Seconds that a deleted load balancer's interfaces go on using its security groups.
+    "lingering_s": 0.0,
+    # Seconds that a deregistered target is draining.
+    "draining_s": 0.0,
+    # Seconds that a Network Load Balancer is provisioning. 0: until it is described.
+    "provisioning_s": 0.0,
+    # Routes that a route table holds; nothing is no limit.
+    "routes_per_table": 50,
+    # Network nodes of instances, outermost first, by instance ID or type.
+    "topology": {},
+    # The machine on which the program under test runs.
+    "imds_instance_id": "i-00000000000000000",
+    "imds_region": "us-east-1",
+    "imds_zone": "us-east-1a",
+    # Seconds that a terminated instance is still described; nothing is for ever.
+    "terminated_s": None,
+}
+
+
+class State:
+    """Shared by all threads; corrections read it."""
+
+    def __init__(self):
+        self.lock = threading.RLock()
+        self.reset()
+
+    def reset(self) -> None:
+        with self.lock:
+            self.settings = {name: dict(v) if isinstance(v, dict) else v
+                             for name, v in DEFAULTS.items()}
+            # Security group ID -> when it is free of a deleted load balancer's interfaces.
+            self.lingering: dict[str, float] = {}
+            # Instance ID -> when it was terminated.
+            self.terminated: dict[str, float] = {}
+
+    def change(self, patch: dict) -> dict:
+        if unknown := set(patch) - set(DEFAULTS):
+            raise ValueError(f"no setting {sorted(unknown)}; there are {sorted(DEFAULTS)}")
+        with self.lock:
+            self.settings.update(patch)
+            return dict(self.settings)
+
+    def __getitem__(self, name: str):
+        return self.settings[name]
+
+    def linger(self, groups) -> None:
+        """These groups' interfaces go away later."""
+        until = time.monotonic() + self["lingering_s"]
+        with self.lock:
+            for group in groups:
+                self.lingering[group] = max(until, self.lingering.get(group, 0))
+
+    def lingers(self, group: str) -> bool:
+        return self.lingering.get(group, 0) > time.monotonic()
+
+
+STATE = State()
