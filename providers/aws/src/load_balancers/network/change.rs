@@ -205,11 +205,10 @@ fn some(targets: &BTreeSet<Target>) -> String {
 
 fn spoken(settings: &ListenerSettings) -> String {
     let ListenerSettings { protocol, certificate, policy } = settings;
-    let mut text = protocol.to_string();
-    for (word, value) in [("certificate", certificate), ("policy", policy)] {
-        if let Some(value) = value {
-            text = format!("{text}, {word} {value},");
-        }
+    let extra = [("certificate", certificate), ("policy", policy)];
+    let extra = extra.into_iter().filter_map(|(word, it)| Some(format!("{word} {}", it.as_ref()?)));
+    match extra.collect::<Vec<_>>().as_slice() {
+        [] => protocol.to_string(),
+        extra => format!("{protocol} ({})", extra.join(", ")),
     }
-    text
 }

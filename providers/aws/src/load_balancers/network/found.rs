@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::names;
 use crate::client::elbv2::{Attributes, Listener, LoadBalancer, State, Target, TargetGroup};
 use crate::ground::Cluster;
 use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags, is_any_clusters};
@@ -59,11 +60,9 @@ pub(crate) enum Claim {
     Others,
 }
 
-/// What the names of target groups begin with that lack the tags: the oldest do.
-const OLDEST: &str = "k8s-";
-
 impl Claim {
-    /// Judges a group that is on the Service's load balancer, or on none.
+    /// Judges a group by its tags. `mounted` is its name where it is on the Service's load balancer: the
+    /// oldest have no tags.
     pub(super) fn of(cluster: &Cluster, id: &ObjectId, tags: &Tags, mounted: Option<&str>) -> Self {
         let service = tags.get(SERVICE_KEY);
         if cluster.has(tags) && service.is_some_and(|text| *text == id.to_string()) {
@@ -71,7 +70,7 @@ impl Claim {
         }
         let is_nobodys = service.is_none() && !is_any_clusters(tags);
         match mounted {
-            Some(name) if is_nobodys && name.starts_with(OLDEST) => Self::Ours,
+            Some(name) if is_nobodys && name.starts_with(&names::short_prefix(id)) => Self::Ours,
             Some(_) | None => Self::Others,
         }
     }
