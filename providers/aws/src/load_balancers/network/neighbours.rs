@@ -1,0 +1,61 @@
+//! What the nodes' rules need to know of Network Load Balancers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ccm_core::cloud::{CloudError, Read};
+
+use super::super::wish::Wish;
+use super::health::HealthWish;
+use super::observe::NetworkRoom;
+use crate::client::elbv2::LoadBalancer;
+use crate::config::Config;
+use crate::ground::Ground;
+use crate::marks::MANAGED_KEY;
+
+/// The subnets of every Network Load Balancer, by its name.
+pub(crate) async fn subnets(
+    ground: &Ground,
+    room: &NetworkRoom,
+    cx: &Read,
+) -> Result<BTreeMap<String, BTreeSet<String>>, CloudError> {
+    let all = list(ground, room, cx).await?;
+    let of = |it: &LoadBalancer| (it.name.clone(), it.subnets.keys().cloned().collect());
+    Ok(all.iter().filter(|it| it.kind == "network").map(of).collect())
+}
+
+/// Of load balancers of these names, those that bear [`MANAGED_KEY`]. Names may be those of others, or of
+/// none.
+pub(crate) async fn managed(
+    ground: &Ground,
+    room: &NetworkRoom,
+    cx: &Read,
+    names: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, CloudError> {
+    let all = list(ground, room, cx).await?;
+    let asked = all.iter().filter(|it| names.contains(&it.name));
+    let by_arn: BTreeMap<_, _> = asked.map(|it| (it.arn.clone(), it.name.clone())).collect();
+    let arns: Vec<_> = by_arn.keys().cloned().collect();
+    let tags = ground.client.tags(cx, &arns).await?;
+    let is_managed = |arn: &String| tags.get(arn).is_some_and(|it| it.contains_key(MANAGED_KEY));
+    Ok(by_arn.into_iter().filter(|(arn, _)| is_managed(arn)).map(|(_, name)| name).collect())
+}
+
+/// The ports at which nodes are asked whether they are well. `None`: the annotations make no sense.
+pub(crate) fn health_ports(config: &Config, wish: &Wish<'_>) -> Option<BTreeSet<u16>> {
+    let mut wrong = Vec::new();
+    let health = HealthWish::read(wish.spec, &wish.said, &config.health_probe, &mut wrong);
+    wrong.is_empty().then(|| match health.port() {
+        Some(port) => BTreeSet::from([port]),
+        None => wish.ports.iter().map(|port| port.node_port).collect(),
+    })
+}
+
+async fn list(
+    ground: &Ground,
+    room: &NetworkRoom,
+    cx: &Read,
+) -> Result<Arc<Vec<LoadBalancer>>, CloudError> {
+    let ask = async |_| ground.client.load_balancers(cx).await;
+    room.balancers.ask(cx, vec![()], ask).await
+}
