@@ -36,6 +36,6 @@ pub(crate) async fn managed(
         Err(err) if err.kind() == Kind::NotFound => Ok(None),
         Err(err) => Err(err),
     };
-    let managed = try_join_all(there.map(|name| is_managed(name))).await?;
+    let managed = try_join_all(there.map(is_managed)).await?;
     Ok(managed.into_iter().flatten().collect())
 }

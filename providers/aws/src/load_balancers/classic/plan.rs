@@ -40,12 +40,11 @@ pub(crate) fn build(
     let asked = ClassicWish::read(site, wish, have.map(|have| have.it.internal))?;
     draft.notes.extend(asked.notes.iter().cloned());
     let groups = &site.surroundings.groups;
-    match &asked.own_group {
-        Some(own) => groups::want(&site.home.cluster, groups, own, draft)?,
-        None => {
-            let name = names::classic_group(&wish.name);
-            groups::unwant(&site.home.cluster, groups, &name, draft);
-        }
+    if let Some(own) = &asked.own_group {
+        groups::want(&site.home.cluster, groups, own, draft)?;
+    } else {
+        let name = names::classic_group(&wish.name);
+        groups::unwant(&site.home.cluster, groups, &name, draft);
     }
     let made;
     let have = if let Some(have) = have {

@@ -267,7 +267,18 @@ fn subnets(
     let around = site.surroundings;
     let named = wish.said.subnets.as_deref();
     match subnets::choose(&around.network, &around.zones, site.home, named, asked) {
-        Ok(subnets) => Some(subnets.into_iter().map(|subnet| subnet.id.clone()).collect()),
+        Ok(subnets) => {
+            // In the order of their zones.
+            let twins = subnets.windows(2).filter(|pair| pair[0].zone == pair[1].zone);
+            wrong.extend(twins.map(|pair| {
+                let (one, other, zone) = (&pair[0].id, &pair[1].id, &pair[0].zone);
+                format!(
+                    "annotation {PREFIX}subnets: {one} and {other} are both in {zone}; a Classic Load \
+                     Balancer takes one subnet in a zone"
+                )
+            }));
+            Some(subnets.into_iter().map(|subnet| subnet.id.clone()).collect())
+        }
         Err(err) => {
             wrong.push(err.message().to_owned());
             None

@@ -1,1 +1,7 @@
-//! x
+//! Plans, on a cloud that is a value.
+
+mod adoption;
+mod converging;
+mod model;
+mod steps;
+mod wishes;
