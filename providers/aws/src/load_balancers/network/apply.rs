@@ -8,6 +8,7 @@ use super::super::groups;
 use super::super::observe::Own;
 use super::change::{NetworkChange, Piece, Shield};
 use super::found::{Balancer, Claim, Ear, Found, Group};
+use crate::client::Client;
 use crate::client::elbv2::{
     Attributes, NewListener, NewLoadBalancer, NewTargetGroup, Target, TargetGroup,
 };
@@ -36,21 +37,19 @@ pub(crate) async fn apply(
         NetworkChange::Protect { security_groups, .. } => {
             let ids = ids(security_groups, &own.surroundings.groups)?;
             client.set_security_groups(cx, &balancer(found)?.it.arn, &ids).await?;
-            if let Some(balancer) = &mut now.balancer {
-                balancer.it.security_groups = ids;
-            }
+            now.balancer.iter_mut().for_each(|it| it.it.security_groups.clone_from(&ids));
         }
         NetworkChange::SetAttributes { attributes, .. } => {
             let arn = &balancer(found)?.it.arn;
             client.set_load_balancer_attributes(cx, arn, attributes).await?;
-            if let Some(balancer) = &mut now.balancer {
-                balancer.attributes.extend(attributes.clone());
-            }
+            now.balancer.iter_mut().for_each(|it| it.attributes.extend(attributes.clone()));
         }
         NetworkChange::Tag { pieces, tags } => {
             let arns = pieces.iter().map(|piece| arn(found, piece)).collect::<Result<_, _>>()?;
             client.add_tags(cx, arns, tags).await?;
-            pieces.iter().for_each(|piece| tag(&mut now, piece, tags));
+            for piece in pieces {
+                tag(&mut now, piece, tags);
+            }
         }
         NetworkChange::CreateGroup { name, protocol, node_port, health, tags } => {
             let (vpc, port) = (&home.vpc, *node_port);
@@ -70,9 +69,9 @@ pub(crate) async fn apply(
         NetworkChange::SetGroupAttributes { group: name, attributes } => {
             let arn = &group(found, name)?.it.arn;
             client.set_target_group_attributes(cx, arn, attributes).await?;
-            if let Some(group) = now.groups.get_mut(name) {
-                group.attributes.extend(attributes.clone());
-            }
+            now.groups
+                .entry(name.clone())
+                .and_modify(|it| it.attributes.extend(attributes.clone()));
         }
         NetworkChange::Register { group: name, targets } => {
             client.register_targets(cx, &group(found, name)?.it.arn, targets).await?;
@@ -114,10 +113,7 @@ pub(crate) async fn apply(
         }
         NetworkChange::Delete { .. } => {
             if let Some(balancer) = &found.balancer {
-                let gone = client.delete_load_balancer(cx, &balancer.it.arn).await;
-                if let Err(err) = gone {
-                    return Err(why_protected(ground, cx, balancer, err).await);
-                }
+                delete(client, cx, balancer).await?;
             }
             now.balancer = None;
         }
@@ -127,25 +123,22 @@ pub(crate) async fn apply(
 }
 
 /// Says it where a load balancer is protected, which AWS tells as a lack of rights.
-async fn why_protected(
-    ground: &Ground,
-    cx: &Write,
-    balancer: &Balancer,
-    err: CloudError,
-) -> CloudError {
+async fn delete(client: &Client, cx: &Write, balancer: &Balancer) -> Result<(), CloudError> {
+    let arn = &balancer.it.arn;
+    let Err(err) = client.delete_load_balancer(cx, arn).await else { return Ok(()) };
     if err.kind() != Kind::PermissionDenied {
-        return err;
+        return Err(err);
     }
-    let have = ground.client.load_balancer_attributes(cx, &balancer.it.arn).await;
+    let have = client.load_balancer_attributes(cx, arn).await;
     let is_on = |have: Attributes| have.get(PROTECTION).is_some_and(|text| text == "true");
     if !have.is_ok_and(is_on) {
-        return err;
+        return Err(err);
     }
     let message = format!(
         "Network Load Balancer {} is protected from deletion: set its attribute {PROTECTION} to false",
         balancer.it.name
     );
-    CloudError::new(Kind::InvalidConfiguration, message).with_source(err)
+    Err(CloudError::new(Kind::InvalidConfiguration, message).with_source(err))
 }
 
 const PROTECTION: &str = "deletion_protection.enabled";

@@ -163,7 +163,7 @@ impl fmt::Display for Shield {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => f.write_str("no security group"),
-            Self::These(ids) => f.write_str(&Vec::from_iter(ids.iter().cloned()).join(", ")),
+            Self::These(ids) => f.write_str(&ids.iter().cloned().collect::<Vec<_>>().join(", ")),
             Self::Own(name) => write!(f, "security group {name}"),
         }
     }

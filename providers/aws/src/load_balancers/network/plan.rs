@@ -43,7 +43,9 @@ fn row(steps: Vec<NetworkChange>) -> Vec<Vec<NetworkChange>> {
 }
 
 fn build_row(draft: &mut Draft, steps: Vec<NetworkChange>) {
-    row(steps).into_iter().for_each(|stage| draft.build(stage));
+    for stage in row(steps) {
+        draft.build(stage);
+    }
 }
 
 /// What it takes that it is as asked for. An error refuses the Service, and nothing is done.
@@ -115,7 +117,7 @@ fn listeners(
     draft: &mut Draft,
 ) {
     let balancer = &wish.base.name;
-    let (mut makes, mut sets) = (Vec::new(), Vec::new());
+    let (mut makes, mut changes) = (Vec::new(), Vec::new());
     for (port, seat) in seats {
         let Some(front) = wish.fronts.get(port).filter(|_| !seat.waits) else { continue };
         let settings = front.settings.clone();
@@ -128,11 +130,11 @@ fn listeners(
         };
         let forwards = found.groups_of(&ear.it).next().map(|it| &it.it.name) == Some(&group);
         if !forwards || !speaks(&settings, &ear.it.settings) {
-            sets.push(NetworkChange::SetListener { balancer, port, settings, group });
+            changes.push(NetworkChange::SetListener { balancer, port, settings, group });
         }
     }
     build_row(draft, makes);
-    build_row(draft, sets);
+    build_row(draft, changes);
     let surplus = found.listeners().map(|it| it.port).filter(|it| !wish.fronts.contains_key(it));
     let delete = |port| NetworkChange::DeleteListener { balancer: balancer.clone(), port };
     build_row(draft, surplus.map(delete).collect());
@@ -149,7 +151,9 @@ fn speaks(want: &ListenerSettings, have: &ListenerSettings) -> bool {
 fn clear_groups<'g>(groups: impl Iterator<Item = &'g Group>, draft: &mut Draft) {
     let own = groups.filter(|group| group.claim == Claim::Ours);
     let delete = |group: &Group| NetworkChange::DeleteGroup { name: group.it.name.clone() };
-    row(own.map(delete).collect()).into_iter().for_each(|stage| draft.clear(stage));
+    for stage in row(own.map(delete).collect()) {
+        draft.clear(stage);
+    }
 }
 
 /// It keeps what it has, but nodes come and go.

@@ -125,7 +125,9 @@ pub(super) fn build(
     for steps in [makes, checks, goes, comes, sets] {
         build_row(draft, steps);
     }
-    row(small).into_iter().for_each(|stage| draft.tidy(stage));
+    for stage in row(small) {
+        draft.tidy(stage);
+    }
 }
 
 /// Steps of one kind may run together.
@@ -144,7 +146,7 @@ impl Steps {
         let name = &seat.group;
         let none = BTreeSet::new();
         let nothing = Attributes::new();
-        let (have, set) = match seat.found {
+        let (have, attributes) = match seat.found {
             None => {
                 self.makes.push(NetworkChange::CreateGroup {
                     name: name.clone(),
@@ -176,7 +178,7 @@ impl Steps {
             self.comes.extend(comes);
         }
         let replaced = seat.replaces.map(|group| &group.attributes);
-        let missing = attributes::missing_of_group(&wish.group_attributes, replaced, set);
+        let missing = attributes::missing_of_group(&wish.group_attributes, replaced, attributes);
         if !missing.is_empty() {
             let group = name.clone();
             self.sets.push(NetworkChange::SetGroupAttributes { group, attributes: missing });

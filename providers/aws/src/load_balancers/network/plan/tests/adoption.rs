@@ -67,7 +67,7 @@ fn left(ports: &[u16]) -> Cloud {
 }
 
 /// Changes what every group asks nodes.
-fn asks(cloud: &mut Cloud, protocol: Protocol, port: &str, path: &str, numbers: [u32; 4]) {
+fn asks(cloud: &mut Cloud, protocol: &Protocol, port: &str, path: &str, numbers: [u32; 4]) {
     let [interval, timeout, healthy, unhealthy] = numbers;
     for group in cloud.groups.values_mut() {
         group.health = HealthCheck {
@@ -83,7 +83,7 @@ fn asks(cloud: &mut Cloud, protocol: Protocol, port: &str, path: &str, numbers: 
 }
 
 /// Makes all listeners speak TLS.
-fn speaks_tls(cloud: &mut Cloud, backend: Protocol) {
+fn speaks_tls(cloud: &mut Cloud, backend: &Protocol) {
     for listener in cloud.listeners.values_mut() {
         listener.settings = ListenerSettings {
             protocol: Protocol::Tls,
@@ -138,36 +138,36 @@ type Mutate = fn(&mut Cloud);
 
 #[rstest]
 #[case::as_it_comes("", spec(&[80, 443], &[]), |_: &mut Cloud| ())]
-#[case::local("", local(&[]), |it: &mut Cloud| asks(it, Protocol::Http, "32000", "/healthz", [10, 6, 2, 2]))]
+#[case::local("", local(&[]), |it: &mut Cloud| asks(it, &Protocol::Http, "32000", "/healthz", [10, 6, 2, 2]))]
 #[case::local_with_its_own_numbers(
     "",
     local(&[("healthcheck-interval", "20"), ("healthcheck-healthy-threshold", "4")]),
-    |it: &mut Cloud| asks(it, Protocol::Http, "32000", "/healthz", [20, 6, 4, 2])
+    |it: &mut Cloud| asks(it, &Protocol::Http, "32000", "/healthz", [20, 6, 4, 2])
 )]
 #[case::local_asked_by_tcp(
-    "", local(&[("healthcheck-protocol", "tcp")]), |it: &mut Cloud| asks(it, Protocol::Tcp, "32000", "", [10, 10, 2, 2])
+    "", local(&[("healthcheck-protocol", "tcp")]), |it: &mut Cloud| asks(it, &Protocol::Tcp, "32000", "", [10, 10, 2, 2])
 )]
 #[case::asked_by_http(
     "", spec(&[80], &[("healthcheck-protocol", "HTTP")]),
-    |it: &mut Cloud| asks(it, Protocol::Http, "traffic-port", "/", [30, 6, 3, 3])
+    |it: &mut Cloud| asks(it, &Protocol::Http, "traffic-port", "/", [30, 6, 3, 3])
 )]
 #[case::asked_by_https_somewhere(
     "",
     spec(&[80], &[
         ("healthcheck-protocol", "https"), ("healthcheck-path", "/up"), ("healthcheck-port", "8443"),
     ]),
-    |it: &mut Cloud| asks(it, Protocol::Https, "8443", "/up", [30, 10, 3, 3])
+    |it: &mut Cloud| asks(it, &Protocol::Https, "8443", "/up", [30, 10, 3, 3])
 )]
 #[case::a_shared_probe(
-    SHARED, spec(&[80], &[]), |it: &mut Cloud| asks(it, Protocol::Http, "10256", "/healthz", [30, 6, 3, 3])
+    SHARED, spec(&[80], &[]), |it: &mut Cloud| asks(it, &Protocol::Http, "10256", "/healthz", [30, 6, 3, 3])
 )]
 #[case::a_shared_probe_goes_before_annotations(
     SHARED,
     spec(&[80], &[("healthcheck-protocol", "TCP"), ("healthcheck-port", "1"), ("healthcheck-interval", "10")]),
-    |it: &mut Cloud| asks(it, Protocol::Http, "10256", "/healthz", [10, 6, 3, 3])
+    |it: &mut Cloud| asks(it, &Protocol::Http, "10256", "/healthz", [10, 6, 3, 3])
 )]
 #[case::a_shared_probe_is_not_for_local(
-    SHARED, local(&[]), |it: &mut Cloud| asks(it, Protocol::Http, "32000", "/healthz", [10, 6, 2, 2])
+    SHARED, local(&[]), |it: &mut Cloud| asks(it, &Protocol::Http, "32000", "/healthz", [10, 6, 2, 2])
 )]
 #[case::other_names("", spec(&[80], &[]), |it: &mut Cloud| {
     let (_, mut group) = it.groups.pop_first().unwrap();
@@ -175,18 +175,18 @@ type Mutate = fn(&mut Cloud);
     it.groups.insert(group.name.clone(), group);
 })]
 #[case::tls_without_a_policy(
-    "", spec(&[80], &[("ssl-cert", "arn:cert")]), |it: &mut Cloud| speaks_tls(it, Protocol::Tcp)
+    "", spec(&[80], &[("ssl-cert", "arn:cert")]), |it: &mut Cloud| speaks_tls(it, &Protocol::Tcp)
 )]
 #[case::tls_with_a_policy(
     "",
     spec(&[80], &[
         ("ssl-cert", "arn:cert"), ("ssl-negotiation-policy", "ELBSecurityPolicy-2016-08"), ("ssl-ports", "port-80"),
     ]),
-    |it: &mut Cloud| speaks_tls(it, Protocol::Tcp)
+    |it: &mut Cloud| speaks_tls(it, &Protocol::Tcp)
 )]
 #[case::tls_to_nodes(
     "", spec(&[80], &[("ssl-cert", "arn:cert"), ("backend-protocol", "ssl")]),
-    |it: &mut Cloud| speaks_tls(it, Protocol::Tls)
+    |it: &mut Cloud| speaks_tls(it, &Protocol::Tls)
 )]
 #[case::a_certificate_for_another_port(
     "", spec(&[80], &[("ssl-cert", "arn:cert"), ("ssl-ports", "443")]), |_: &mut Cloud| ()

@@ -44,7 +44,7 @@ pub(crate) fn id() -> ObjectId {
 /// A provider with this in `[Global]`.
 pub(crate) fn provider(config: &str) -> AwsLoadBalancers {
     let bytes = format!("[Global]\n{config}\n").into_bytes();
-    let file = ConfigFile { path: "cloud.config".into(), bytes: bytes.into() };
+    let file = ConfigFile { path: "cloud.config".into(), bytes };
     let home = Home {
         region: "eu-west-1".into(),
         vpc: VPC.into(),
