@@ -61,7 +61,7 @@ fn a_dry_run_shows_all_of_it() {
     // And that is what is done.
     assert_eq!(cloud.converge(&wish), shown);
     let tags = &cloud.balancer().tags;
-    assert_eq!(tags[MANAGED_KEY], "true");
+    assert_eq!(tags[MANAGED_KEY], report(&plan).id.uid.as_str());
     assert_eq!(tags["kubernetes.io/service-name"], "shop/web");
     assert_eq!(tags["kubernetes.io/cluster/blue"], "owned");
     let plan = cloud.plan(&wish);
