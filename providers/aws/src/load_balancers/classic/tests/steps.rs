@@ -223,7 +223,7 @@ fn what_go_would_leave_waits_for_another_change() {
     assert_eq!(
         short(cloud.converge(&wish(3))),
         [
-            "tag LB: ccm.rs/managed=true",
+            "tag LB: ccm.rs/managed-for=uid-web",
             "register with LB: i-00000000000000002",
             "tag LB: kubernetes.io/service-name=shop/web",
             "set policies of listener 80 of LB: ELBSecurityPolicy-2016-08",
@@ -241,7 +241,7 @@ fn the_clusters_tag_is_added_where_it_is_missing() {
     let lines = short(cloud.converge(&wish));
     assert_eq!(
         lines[..2],
-        ["tag LB: ccm.rs/managed=true", "tag LB: kubernetes.io/cluster/blue=owned"]
+        ["tag LB: ccm.rs/managed-for=uid-web", "tag LB: kubernetes.io/cluster/blue=owned"]
     );
     cloud.balancer_mut().tags.insert("kubernetes.io/cluster/blue".into(), "shared".into());
     assert_eq!(cloud.converge(&wish), Vec::<String>::new(), "shared is as good");
