@@ -110,8 +110,10 @@ impl Converge<LoadBalancerSpec> for AwsLoadBalancers {
         match &unit.name {
             UnitName::Own(id) => match world.wants.iter().find(|want| want.id() == id) {
                 // Large, because it looks at all kinds of pieces at once.
-                Some(want) => Box::pin(observe::own(self, cx, want)).await.map(Observed::Own),
-                None => Ok(Observed::Own(Own::default())),
+                Some(want) => {
+                    Box::pin(observe::own(self, cx, want)).await.map(Box::new).map(Observed::Own)
+                }
+                None => Ok(Observed::Own(Box::default())),
             },
             UnitName::Shared(_) => {
                 Box::pin(node_rules::observe(self, cx, world)).await.map(Observed::Rules)
@@ -200,6 +202,6 @@ impl AwsLoadBalancers {
                 None
             }
         };
-        Ok(now.map_or(Learnt::LookAgain, |own| Learnt::Now(Observed::Own(own))))
+        Ok(now.map_or(Learnt::LookAgain, |own| Learnt::Now(Observed::Own(Box::new(own)))))
     }
 }

@@ -53,6 +53,6 @@ pub(crate) async fn tags_of_all(
         Err(err) if err.kind() == Kind::NotFound => Ok(None),
         Err(err) => Err(err),
     };
-    let found = try_join_all(all.keys().map(|name| tags(name))).await?;
+    let found = try_join_all(all.keys().map(tags)).await?;
     Ok(found.into_iter().flatten().collect())
 }

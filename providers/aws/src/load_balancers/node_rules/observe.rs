@@ -123,11 +123,11 @@ impl AwsLoadBalancers {
             let filter = [("group-id", ids.clone())];
             Ok((ids.clone(), self.ground.client.security_groups(cx, &filter).await?))
         };
-        let kept = self.other_groups.get(cx, || ask()).await?;
+        let kept = self.other_groups.get(cx, &ask).await?;
         if kept.0 == ids {
             return Ok(Arc::new(kept.1.clone()));
         }
         self.other_groups.forget().await;
-        Ok(Arc::new(self.other_groups.get(cx, || ask()).await?.1.clone()))
+        Ok(Arc::new(self.other_groups.get(cx, ask).await?.1.clone()))
     }
 }
