@@ -22,6 +22,8 @@ DEFAULTS = {
     "imds_zone": "us-east-1a",
     # Seconds that a terminated instance is still described; nothing is for ever.
     "terminated_s": None,
+    # Seconds that a new instance is not yet known to those who ask.
+    "unknown_s": 0.0,
 }
 
 
@@ -40,6 +42,8 @@ class State:
             self.lingering: dict[str, float] = {}
             # Instance ID -> when it was terminated.
             self.terminated: dict[str, float] = {}
+            # Instance ID -> when it was launched.
+            self.launched: dict[str, float] = {}
 
     def change(self, patch: dict) -> dict:
         if unknown := set(patch) - set(DEFAULTS):

@@ -55,6 +55,19 @@ def classic_names(_rules):
         return balancer
 
 
+@correction("classic-default-group", "Classic ELB",
+            moto="Without security groups a new one is made.",
+            aws="The VPC's default group is used.")
+def classic_default_group(_rules):
+    @around(ELBBackend, "create_load_balancer")
+    def create(original, backend, **kwargs):
+        ec2, subnets = ec2_backends[backend.account_id][backend.region_name], kwargs.get("subnets")
+        if subnets and not any(kwargs.get("security_groups") or []):
+            vpc = ec2.get_subnet(subnets[0]).vpc_id
+            kwargs["security_groups"] = [ec2.get_default_security_group(vpc).id]
+        return original(backend, **kwargs)
+
+
 @correction("classic-instance-protocol", "Classic ELB",
             moto="A listener's instance protocol is answered as its protocol.",
             aws="It is what was asked for; by default that of the listener's layer.")
@@ -110,7 +123,6 @@ def classic_listener_checks(_rules):
     @around(ELBBackend, "create_load_balancer")
     def create(original, backend, **kwargs):
         check(kwargs["ports"])
-        with_code(lambda: None)
         return with_code(lambda: original(backend, **kwargs))
 
     @around(ELBBackend, "create_load_balancer_listeners")

@@ -142,11 +142,14 @@ def like(value, pattern: str) -> bool:
 
 def described(backend):
     """Reservations and those of their instances that are still described."""
-    gone = STATE["terminated_s"]
+    gone, now = STATE["terminated_s"], time.monotonic()
+    known = now - STATE["unknown_s"]
     for reservation in backend.reservations.values():
         for machine in reservation.instances:
             since = STATE.terminated.get(machine.id)
-            if None not in (gone, since) and time.monotonic() - since >= gone:
+            if None not in (gone, since) and now - since >= gone:
+                continue
+            if STATE.launched.get(machine.id, 0) > known:
                 continue
             yield reservation, machine
 
@@ -353,16 +356,34 @@ def card_xml(machine, card) -> str:
 
 
 @correction("terminated-instances", "EC2",
-            moto="A terminated instance keeps addresses, DNS names, interfaces and VPC in its filters, "
+            moto="A terminated instance keeps addresses, DNS names, interfaces and VPC, also in filters, "
                  "and is described for ever.",
             aws="It has none of them, and is gone after about an hour (setting `terminated_s`).")
 def terminated_instances(_rules):
+    @around(Instance, "__init__")
+    def init(original, machine, *args, **kwargs):
+        original(machine, *args, **kwargs)
+        # As AWS does unless a launch says otherwise.
+        if 0 in machine.nics:
+            machine.nics[0].delete_on_termination = True
+
     @around(Instance, "terminate")
     def terminate(original, machine):
         if machine.state == "terminated":
             return copy.copy(machine._state)
         STATE.terminated[machine.id] = time.monotonic()
         return original(machine)
+
+
+@correction("new-instances", "EC2",
+            moto="A new instance is found at once.",
+            aws="It may be unknown for a moment: `InvalidInstanceID.NotFound`, and not in lists (setting "
+                "`unknown_s`).")
+def new_instances(_rules):
+    @around(Instance, "__init__")
+    def init(original, machine, *args, **kwargs):
+        original(machine, *args, **kwargs)
+        STATE.launched[machine.id] = time.monotonic()
 
 
 @correction("instance-topology", "EC2",
