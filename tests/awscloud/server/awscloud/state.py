@@ -36,8 +36,9 @@ class State:
 
     def reset(self) -> None:
         with self.lock:
-            self.settings = {name: dict(v) if isinstance(v, dict) else v
-                             for name, v in DEFAULTS.items()}
+            self.settings = {
+                name: dict(v) if isinstance(v, dict) else v for name, v in DEFAULTS.items()
+            }
             # Security group ID -> when it is free of a deleted load balancer's interfaces.
             self.lingering: dict[str, float] = {}
             # Instance ID -> when it was terminated.
