@@ -9,22 +9,32 @@ from . import correction
 TEXT = [("Content-Type", "text/plain")]
 
 
-@correction("instance-metadata", "Metadata",
-            moto="Every caller is `i-fake` in `us-east-1a`; there is no identity document.",
-            aws="The caller's own instance, with an identity document. Here what the settings `imds_…` "
-                "say.")
+@correction(
+    "instance-metadata",
+    "Metadata",
+    moto="Every caller is `i-fake` in `us-east-1a`; there is no identity document.",
+    aws="The caller's own instance, with an identity document. Here what the settings `imds_…` "
+    "say.",
+)
 def instance_metadata(rules):
     @rules.on_request("imds", "*")
     def serve(request):
         if request.action == "Get/api/token":
             ttl = ("X-aws-ec2-metadata-token-ttl-seconds", "21600")
             return Answer(200, b"token-of-the-fake", [*TEXT, ttl])
-        instance, region, zone = (STATE[f"imds_{name}"]
-                                  for name in ("instance_id", "region", "zone"))
+        instance, region, zone = (
+            STATE[f"imds_{name}"] for name in ("instance_id", "region", "zone")
+        )
         document = {
-            "accountId": "123456789012", "architecture": "x86_64", "availabilityZone": zone,
-            "imageId": "ami-00000000", "instanceId": instance, "instanceType": "m5.large",
-            "pendingTime": "1970-01-01T00:00:00Z", "privateIp": "10.0.0.10", "region": region,
+            "accountId": "123456789012",
+            "architecture": "x86_64",
+            "availabilityZone": zone,
+            "imageId": "ami-00000000",
+            "instanceId": instance,
+            "instanceType": "m5.large",
+            "pendingTime": "1970-01-01T00:00:00Z",
+            "privateIp": "10.0.0.10",
+            "region": region,
             "version": "2017-09-30",
         }
         values = {
