@@ -67,6 +67,7 @@ pub(crate) struct AwsLoadBalancers {
     network: Kept<Network>,
     zones: Kept<Zones>,
     groups: Kept<Groups>,
+    balancers: Kept<node_rules::Balancers>,
     /// Those of nodes that do not bear the cluster's tag, with the IDs that were asked for.
     other_groups: Kept<(Vec<String>, Vec<SecurityGroup>)>,
     classic: classic::ClassicRoom,
@@ -81,6 +82,7 @@ impl AwsLoadBalancers {
             network: Kept::default(),
             zones: Kept::default(),
             groups: Kept::default(),
+            balancers: Kept::default(),
             other_groups: Kept::default(),
             classic: classic::ClassicRoom::default(),
             nlb: network::NetworkRoom::default(),
@@ -156,7 +158,9 @@ impl Converge<LoadBalancerSpec> for AwsLoadBalancers {
     ) -> Result<Learnt<Observed>, CloudError> {
         match (change, observed) {
             (AwsChange::Own { change, .. }, Observed::Own(own)) => {
-                self.apply_own(cx, change, own).await
+                let learnt = self.apply_own(cx, change, own).await;
+                self.balancers.forget().await;
+                learnt
             }
             (AwsChange::Rules(change), _) => {
                 let sent = node_rules::apply(&self.ground.client, cx, change).await;
