@@ -445,6 +445,9 @@ pub struct Owned {
     pub id: String,
     /// The UID in its mark, where the mark has one.
     pub owner: Option<Uid>,
+    /// `namespace/name` of the object in its mark, where the mark has no UID but this: an object of
+    /// this name may be another one than that which it was made for.
+    pub object: Option<String>,
 }
 
 /// Makes what is there what it should be.

@@ -3,6 +3,10 @@
 //! The declaration names each call for metrics and quotas, and says who needs it: from it come the
 //! IAM policies in the book, and a test holds it against the calls of whole runs.
 
+mod guard;
+
+pub use self::guard::Guard;
+
 use ccm_core::cloud::{Bucket, Operation};
 
 /// An action of one of the APIs.
@@ -125,7 +129,6 @@ actions! {
         // The other kind is looked for too: a Service may have changed its type.
         reads DESCRIBE_CLASSIC = "DescribeLoadBalancers": Classic, Network;
         reads DESCRIBE_CLASSIC_ATTRIBUTES = "DescribeLoadBalancerAttributes": Classic;
-        reads DESCRIBE_CLASSIC_POLICIES = "DescribeLoadBalancerPolicies": Classic;
         reads DESCRIBE_CLASSIC_TAGS = "DescribeTags": Classic, Network;
         writes CREATE_CLASSIC = "CreateLoadBalancer": Classic;
         writes DELETE_CLASSIC = "DeleteLoadBalancer": Classic, Network;

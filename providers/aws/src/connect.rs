@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use crate::client::Sdk;
 use crate::client::imds::Imds;
 use crate::client::own::OwnRecord;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::ground::{Cluster, Ground, Home, OwnInstance};
 use crate::marks::{CLUSTER_PREFIX, LEGACY_KEY, Tags};
 
@@ -42,13 +42,14 @@ async fn connect_as(
             .await
             .map_err(|err| advise(err, "the region is not known", GIVE_REGION))?,
     };
-    for (unused, why) in config::unused(&config.overrides, &region) {
-        warn!(
-            "--cloud-config, line {}: the endpoint for {:?} is not used: {why}",
-            unused.line, unused.name
-        );
+    if ground.client.sdk().is_err() {
+        for (unused, why) in config.overrides.unused(&region) {
+            let (line, name) = (unused.line, &unused.name);
+            warn!("--cloud-config, line {line}: the endpoint for {name:?} is not used: {why}");
+        }
+        let sdk = Box::pin(Sdk::new(config, &region, &ground.user_agent, &imds, base)).await;
+        ground.client.connect(sdk);
     }
-    ground.client.connect(Sdk::new(config, &region, &ground.user_agent, &imds, base).await);
     let own = if config.is_elsewhere() {
         None
     } else {
@@ -88,8 +89,12 @@ async fn own(ground: &Ground, cx: &Read, region: &str, id: &str) -> Result<OwnRe
 
 /// Says what the failure means, and what to do if it stays.
 fn advise(err: CloudError, what: &str, advice: &str) -> CloudError {
-    let message = format!("{what}: {err}; {advice}");
-    CloudError::new(err.kind(), message).with_source(err)
+    let kind = match err.kind() {
+        // The service is there, and has nothing to say: only an operator can help.
+        Kind::NotFound => Kind::InvalidConfiguration,
+        kind => kind,
+    };
+    CloudError::new(kind, format!("{what}: {err}; {advice}")).with_source(err)
 }
 
 /// Puts together where the cluster is. `own` is missing where the process runs elsewhere.
@@ -153,3 +158,6 @@ fn no_cluster(why: &str) -> CloudError {
     );
     CloudError::new(Kind::InvalidConfiguration, message)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,13 @@
 use std::error::Error;
 use std::time::Duration;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use ccm_core::cloud::{CloudError, Kind};
 
-use crate::actions::Action;
+use crate::actions::{ATTACH_SUBNETS, Action};
 
 /// Sorts a failure by what is to be done about it.
 pub(crate) fn fold<E>(action: &Action, err: SdkError<E, HttpResponse>) -> CloudError
@@ -52,6 +53,11 @@ where
             format!("{name} was not answered: cannot connect, or the connection broke"),
         ),
         // Credentials are had while a request is made ready.
+        SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_)
+            if let Some((kind, why)) = no_credentials(&err) =>
+        {
+            (kind, format!("{name} was not sent: {why}"))
+        }
         SdkError::DispatchFailure(_) => (
             Kind::Unavailable,
             format!("{name} was not sent: no credentials could be had, or no connection"),
@@ -59,6 +65,34 @@ where
         _ => (Kind::Internal, format!("{name} could not be sent")),
     };
     CloudError::new(kind, message).with_source(err)
+}
+
+/// Why there are no credentials, if that is what failed.
+fn no_credentials(err: &(dyn Error + 'static)) -> Option<(Kind, String)> {
+    let mut next = Some(err);
+    let mut found = None;
+    while let Some(err) = next {
+        // A role that is refused, folded already.
+        if let Some(err) = err.downcast_ref::<CloudError>() {
+            return Some((err.kind(), err.message().to_owned()));
+        }
+        if let Some(err) = err.downcast_ref::<CredentialsError>() {
+            let (kind, why) = match err {
+                CredentialsError::CredentialsNotLoaded(_) => (
+                    Kind::PermissionDenied,
+                    "there are no credentials, neither in the environment nor in files nor of \
+                     the container or the instance",
+                ),
+                CredentialsError::InvalidConfiguration(_) => {
+                    (Kind::PermissionDenied, "the configured credentials cannot be used")
+                }
+                _ => (Kind::Unavailable, "no credentials could be had"),
+            };
+            found.get_or_insert((kind, why.to_owned()));
+        }
+        next = err.source();
+    }
+    found
 }
 
 /// Codes: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>, and the
@@ -91,6 +125,8 @@ fn kind_of_code(action: &Action, code: &str, status: u16, retry_after: Option<Du
         | "SignatureDoesNotMatch"
         | "UnrecognizedClientException"
         | "OperationNotPermitted" => Kind::PermissionDenied,
+        // A subnet that was just detached still has its zone for a moment.
+        "InvalidConfigurationRequest" if *action == ATTACH_SUBNETS => Kind::Conflict,
         // Somebody else was quicker, or the thing is still in use.
         "DependencyViolation"
         | "ResourceInUse"
@@ -133,10 +169,12 @@ fn is_not_found(code: &str) -> bool {
         || matches!(
             code,
             // Classic Load Balancers.
-            "LoadBalancerNotFound" | "ListenerNotFound" | "PolicyNotFound" | "CertificateNotFound"
+            "LoadBalancerNotFound" | "ListenerNotFound" | "PolicyNotFound"
                 // Both.
                 | "TargetGroupNotFound" | "SubnetNotFound" | "LoadBalancerAttributeNotFound"
                 | "InvalidInstance" | "InvalidRouteTableID.NotFound"
+                // A target that does not run, or is gone.
+                | "InvalidTarget"
         )
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::{Deref, DerefMut};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -115,6 +115,17 @@ impl Setup {
     }
 }
 
+/// The cloud that one is told to use, and how.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// `--cloud-provider`.
+    pub provider: &'static str,
+    /// `--cloud-config`.
+    pub config: PathBuf,
+    /// Variables of its environment, beside ours.
+    pub env: Vec<(&'static str, String)>,
+}
+
 /// A running one.
 #[derive(Debug)]
 pub struct Ccm {
@@ -142,7 +153,7 @@ impl Ccm {
         dir: &Path,
         setup: &Setup,
         kubeconfig: &Path,
-        cloud_config: &Path,
+        target: &Target,
     ) -> Self {
         // Free a moment ago; should somebody take it meanwhile, the program waits for it.
         let port = setup.serves.then(|| {
@@ -150,7 +161,7 @@ impl Ccm {
             listener.local_addr().unwrap().port()
         });
         let mut command = Command::new(locate(PROGRAM));
-        flags(&mut command, setup, port, kubeconfig, cloud_config);
+        flags(&mut command, setup, port, kubeconfig, target);
         Self { process: Process::start(name, dir, &mut command), port }
     }
 
@@ -195,12 +206,14 @@ pub(crate) fn flags(
     setup: &Setup,
     port: Option<u16>,
     kubeconfig: &Path,
-    cloud_config: &Path,
+    target: &Target,
 ) {
     command
-        .args(["--cloud-provider=sim", "-v=4"])
+        .arg(format!("--cloud-provider={}", target.provider))
+        .arg("-v=4")
         .arg(format!("--secure-port={}", port.unwrap_or(0)))
-        .arg(flag("--cloud-config", cloud_config))
+        .arg(flag("--cloud-config", &target.config))
+        .envs(target.env.iter().map(|(key, value)| (key, value)))
         .arg(flag("--kubeconfig", kubeconfig))
         .args(setup.flags());
 }
@@ -217,10 +230,12 @@ fn flag(name: &str, path: &Path) -> String {
 }
 
 /// Lets it make a plan, as JSON. Gives its exit code and what it printed.
-pub(crate) fn plan(setup: &Setup, kubeconfig: &Path, cloud_config: &Path) -> (i32, Value) {
+pub(crate) fn plan(setup: &Setup, kubeconfig: &Path, target: &Target) -> (i32, Value) {
     let output = Command::new(locate(PROGRAM))
-        .args(["plan", "--output=json", "--cloud-provider=sim"])
-        .arg(flag("--cloud-config", cloud_config))
+        .args(["plan", "--output=json"])
+        .arg(format!("--cloud-provider={}", target.provider))
+        .arg(flag("--cloud-config", &target.config))
+        .envs(target.env.iter().map(|(key, value)| (key, value)))
         .arg(flag("--kubeconfig", kubeconfig))
         .args(setup.flags())
         .output()

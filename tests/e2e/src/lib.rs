@@ -10,6 +10,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
 
+mod aws;
 mod binaries;
 mod ccm;
 mod cloud;
@@ -28,7 +29,8 @@ mod volumes;
 mod wait;
 mod world;
 
-pub use ccm::{Account, Ccm, Setup, in_the_cloud, refused};
+pub use aws::{ANNOTATION, Aws};
+pub use ccm::{Account, Ccm, Setup, Target, in_the_cloud, refused};
 pub use cloud::Cloud;
 pub use https::{Answer, get};
 pub use process::{Process, Signal};

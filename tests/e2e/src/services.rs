@@ -153,7 +153,7 @@ impl SeenService {
     }
 }
 
-impl World {
+impl<C> World<C> {
     /// The Services of the tests.
     pub fn services(&self) -> Api<Service> {
         Api::namespaced(self.admin(), NAMESPACE)

@@ -155,6 +155,15 @@ impl Cloud {
 }
 
 impl World {
+    /// Makes a volume and waits until it says where it is: what came before it was seen by then.
+    pub async fn volume_barrier(&self, name: &str) {
+        let id = self.cloud.volume_in(&["sim-1a"]).await;
+        self.make_volume(&WantedVolume::csi(name, &id)).await;
+        self.placed(name).await;
+    }
+}
+
+impl<C> World<C> {
     /// All `PersistentVolume`s.
     pub fn volumes(&self) -> Api<PersistentVolume> {
         Api::all(self.admin())
@@ -203,13 +212,6 @@ impl World {
     pub async fn change_volume(&self, name: &str, patch: &Value) {
         let patch = Patch::Merge(patch);
         self.volumes().patch(name, &PatchParams::default(), &patch).await.unwrap();
-    }
-
-    /// Makes a volume and waits until it says where it is: what came before it was seen by then.
-    pub async fn volume_barrier(&self, name: &str) {
-        let id = self.cloud.volume_in(&["sim-1a"]).await;
-        self.make_volume(&WantedVolume::csi(name, &id)).await;
-        self.placed(name).await;
     }
 
     /// Events about the volume: reason, message, count.

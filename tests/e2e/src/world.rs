@@ -15,7 +15,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
-use crate::ccm::{self, Account, Ccm, Setup};
+use crate::ccm::{self, Account, Ccm, Setup, Target};
 use crate::cloud::{self, Cloud};
 use crate::process::{Process, Signal, signal_process};
 use crate::proxy::Proxy;
@@ -43,9 +43,10 @@ pub struct Options {
 
 /// Where a test plays. Without nodes, instances and cloud-controller-managers at first.
 #[derive(Debug)]
-pub struct World {
+pub struct World<C = Cloud> {
     /// The cloud.
-    pub cloud: Cloud,
+    pub cloud: C,
+    target: Target,
     stage: Option<Stage>,
     dir: PathBuf,
     /// Events in the audit log before us.
@@ -62,24 +63,60 @@ impl World {
 
     /// One as wanted.
     pub async fn start_with(options: Options) -> Self {
-        let turn = Turn::take(options.alone).await;
+        Self::set_up(options.alone, async |dir| {
+            let cloud = Cloud::start(dir).await;
+            let config = format!(
+                "endpoint: {}\ntoken: {}\nclusterID: {CLUSTER}\nlagSeconds: {}\n\
+                 legacyVolumeField: {LEGACY_FIELD}\n",
+                cloud.url(),
+                cloud::TOKEN,
+                options.lag
+            );
+            let file = dir.join("cloud.yaml");
+            std::fs::write(&file, config).unwrap();
+            (cloud, Target { provider: "sim", config: file, env: Vec::new() })
+        })
+        .await
+    }
+
+    /// Makes an instance and registers its node.
+    pub async fn join(&self, name: &str) {
+        self.cloud.instance_named(name).await;
+        self.register(Kubelet::new(name)).await;
+    }
+
+    /// Makes instances and registers their nodes.
+    pub async fn join_all(&self, names: &[String]) {
+        self.cloud.instances_named(names.to_vec()).await;
+        self.register_all(names).await;
+    }
+
+    /// Waits until a node that joins now is initialized: what came before it was seen by then.
+    pub async fn barrier(&self, name: &str) {
+        self.join(name).await;
+        self.initialized(name).await;
+    }
+}
+
+impl<C> World<C> {
+    /// One whose cloud is made in this folder, with what the program is to be told of it.
+    pub async fn set_up(alone: bool, cloud: impl AsyncFnOnce(&Path) -> (C, Target)) -> Self {
+        let turn = Turn::take(alone).await;
         let stage = Stage::take().await;
         let dir = stage
             .control_plane
             .dir()
             .join(format!("world-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir(&dir).unwrap();
-        let cloud = Cloud::start(&dir).await;
-        let config = format!(
-            "endpoint: {}\ntoken: {}\nclusterID: {CLUSTER}\nlagSeconds: {}\n\
-             legacyVolumeField: {LEGACY_FIELD}\n",
-            cloud.url(),
-            cloud::TOKEN,
-            options.lag
-        );
-        std::fs::write(dir.join("cloud.yaml"), config).unwrap();
+        let (cloud, target) = cloud(&dir).await;
         let begun = stage.control_plane.audit_events().await.unwrap().len();
-        Self { cloud, stage: Some(stage), dir, begun, ccms: AtomicUsize::new(0), _turn: turn }
+        let (stage, ccms) = (Some(stage), AtomicUsize::new(0));
+        Self { cloud, target, stage, dir, begun, ccms, _turn: turn }
+    }
+
+    /// Lets programs that start from now on be told something else of the cloud.
+    pub fn retarget(&mut self, change: impl FnOnce(&mut Target)) {
+        change(&mut self.target);
     }
 
     /// Starts a cloud-controller-manager.
@@ -89,7 +126,7 @@ impl World {
 
     fn ccm_with(&self, setup: &Setup, kubeconfig: &Path) -> Ccm {
         let name = format!("ccm-{}", self.ccms.fetch_add(1, Ordering::Relaxed) + 1);
-        Ccm::start(&name, &self.dir, setup, kubeconfig, &self.dir.join("cloud.yaml"))
+        Ccm::start(&name, &self.dir, setup, kubeconfig, &self.target)
     }
 
     /// Starts the Go library that ours stands in for, on the same cloud.
@@ -98,15 +135,15 @@ impl World {
         let name = format!("peer-{}", self.ccms.fetch_add(1, Ordering::Relaxed) + 1);
         let kubeconfig = self.account(Account::Peer).kubeconfig();
         let mut command = Command::new(program);
-        ccm::flags(&mut command, setup, None, kubeconfig, &self.dir.join("cloud.yaml"));
+        ccm::flags(&mut command, setup, None, kubeconfig, &self.target);
         Process::start(&name, &self.dir, &mut command)
     }
 
     /// What a cloud-controller-manager would change: the exit code of its plan, and the plan.
     pub async fn plan(&self, setup: &Setup) -> (i32, Value) {
         let kubeconfig = self.account(setup.who()).kubeconfig().to_owned();
-        let (setup, config) = (setup.clone(), self.dir.join("cloud.yaml"));
-        tokio::task::spawn_blocking(move || ccm::plan(&setup, &kubeconfig, &config)).await.unwrap()
+        let (setup, target) = (setup.clone(), self.target.clone());
+        tokio::task::spawn_blocking(move || ccm::plan(&setup, &kubeconfig, &target)).await.unwrap()
     }
 
     /// A wire to the API server that can be held.
@@ -164,22 +201,10 @@ impl World {
         kubelet.register(&self.admin()).await.unwrap()
     }
 
-    /// Makes an instance and registers its node.
-    pub async fn join(&self, name: &str) {
-        self.cloud.instance_named(name).await;
-        self.register(Kubelet::new(name)).await;
-    }
-
     /// Registers plain nodes.
     pub async fn register_all(&self, names: &[String]) {
         let kubelets = names.iter().map(|name| Kubelet::new(name.as_str()));
         register_many(&self.admin(), kubelets, 16).await.unwrap();
-    }
-
-    /// Makes instances and registers their nodes.
-    pub async fn join_all(&self, names: &[String]) {
-        self.cloud.instances_named(names.to_vec()).await;
-        self.register_all(names).await;
     }
 
     /// Lets the node's kubelet say that it is ready, or that it is not.
@@ -265,12 +290,6 @@ impl World {
         .await;
     }
 
-    /// Waits until a node that joins now is initialized: what came before it was seen by then.
-    pub async fn barrier(&self, name: &str) {
-        self.join(name).await;
-        self.initialized(name).await;
-    }
-
     /// Changes the main resource of a Node, as its owner would.
     pub async fn patch(&self, name: &str, patch: &Value) -> Node {
         self.nodes().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
@@ -330,7 +349,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl<C> Drop for World<C> {
     fn drop(&mut self) {
         // What a failed test leaves is not for others.
         if !std::thread::panicking()

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cloud::{CloudError, Effect, Owned, UnitName};
+use crate::cloud::{CloudError, Effect, Owned, Uid, UnitName};
 use crate::controllers::rehearsal::{Intended, Line, Sign};
 use crate::controllers::route;
 use crate::controllers::service::rehearse::Rehearsal;
@@ -228,7 +228,8 @@ impl Group {
 }
 
 fn orphan(piece: &Owned) -> String {
-    let owner = piece.owner.as_ref().map(|owner| format!(", of {owner}")).unwrap_or_default();
+    let owner = piece.owner.as_ref().map(Uid::as_str).or(piece.object.as_deref());
+    let owner = owner.map(|owner| format!(", of {owner}")).unwrap_or_default();
     format!("{} {}{owner}", piece.kind, piece.id)
 }
 

@@ -129,6 +129,7 @@ mod tests {
             kind: "route",
             id: id.to_owned(),
             owner: owner.map(Uid::from),
+            object: None,
         };
         let known = Uid::from("known");
         let routes = vec![

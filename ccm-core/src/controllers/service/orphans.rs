@@ -64,20 +64,25 @@ impl ServiceController {
             .map(|service| &service.uid)
             .chain(ids.iter().map(|id| &id.uid))
             .collect();
-        Ok(unowned(pieces, &known))
+        let names = services.iter().map(|service| service.key.to_string());
+        let names: HashSet<_> = names.chain(ids.iter().map(ToString::to_string)).collect();
+        Ok(unowned(pieces, &known, &names))
     }
 }
 
 /// Those that name an owner, which is none of these.
-fn unowned(pieces: Vec<Owned>, known: &HashSet<&Uid>) -> Vec<Owned> {
-    let is_orphan =
-        |piece: &Owned| piece.owner.as_ref().is_some_and(|owner| !known.contains(owner));
+fn unowned(pieces: Vec<Owned>, known: &HashSet<&Uid>, names: &HashSet<String>) -> Vec<Owned> {
+    let is_orphan = |piece: &Owned| match (&piece.owner, &piece.object) {
+        (Some(owner), _) => !known.contains(owner),
+        (None, Some(name)) => !names.contains(name),
+        (None, None) => false,
+    };
     pieces.into_iter().filter(is_orphan).collect()
 }
 
 fn name(piece: &Owned) -> String {
-    let owner = piece.owner.as_ref().map(Uid::as_str).unwrap_or_default();
-    format!("{} {} (of {owner})", piece.kind, piece.id)
+    let owner = piece.owner.as_ref().map(Uid::as_str).or(piece.object.as_deref());
+    format!("{} {} (of {})", piece.kind, piece.id, owner.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -86,14 +91,21 @@ mod tests {
 
     #[test]
     fn only_what_names_an_owner_that_nobody_knows_is_an_orphan() {
-        let piece = |id: &str, owner: Option<&str>| Owned {
+        let piece = |id: &str, owner: Option<&str>, object: Option<&str>| Owned {
             kind: "address",
             id: id.to_owned(),
             owner: owner.map(Uid::from),
+            object: object.map(str::to_owned),
         };
-        let pieces = vec![piece("a", Some("known")), piece("b", Some("lost")), piece("c", None)];
+        let pieces = vec![
+            piece("a", Some("known"), None),
+            piece("b", Some("lost"), Some("shop/web")),
+            piece("c", None, None),
+            piece("d", None, Some("shop/web")),
+            piece("e", None, Some("shop/gone")),
+        ];
         let known = Uid::from("known");
-        let orphans = unowned(pieces, &[&known].into());
-        assert_eq!(orphans, [piece("b", Some("lost"))]);
+        let orphans = unowned(pieces, &[&known].into(), &["shop/web".to_owned()].into());
+        assert_eq!(orphans.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["b", "e"]);
     }
 }

@@ -290,6 +290,7 @@ impl Converge<LoadBalancerSpec> for Toy {
             kind: "load balancer",
             id: format!("lb-{of}"),
             owner: Some(of.clone()),
+            object: None,
         };
         Ok(self.cloud().balancers.iter().map(owned).collect())
     }

@@ -10,7 +10,7 @@ use aws_credential_types::provider::{self, ProvideCredentials, future};
 
 use super::endpoint;
 use crate::actions::ASSUME_ROLE;
-use crate::config::{Override, Role, Service};
+use crate::config::{Overrides, Role, Service};
 use crate::error::fold;
 
 /// How the sessions are called in the records of STS.
@@ -36,7 +36,7 @@ impl fmt::Debug for Assumed {
 
 impl Assumed {
     /// With the credentials of `base`, in its region.
-    pub(super) fn new(role: &Role, base: &SdkConfig, overrides: &[Override]) -> Self {
+    pub(super) fn new(role: &Role, base: &SdkConfig, overrides: &Overrides) -> Self {
         let region = base.region().map_or("", |region| region.as_ref());
         let mut config = aws_sdk_sts::config::Builder::from(base);
         if let Some(resolver) = endpoint::resolver(overrides, Service::Sts, region) {

@@ -5,16 +5,16 @@ use aws_smithy_runtime_api::client::endpoint::{
 };
 use aws_smithy_types::endpoint::{Endpoint, EndpointAuthScheme};
 
-use crate::config::{Override, Service, find};
+use crate::config::{Overrides, Service};
 
 /// The resolver for a service, where an override applies to it. Without one the SDK finds the
 /// endpoint: from `AWS_ENDPOINT_URL…`, or by the region.
 pub(super) fn resolver(
-    overrides: &[Override],
+    overrides: &Overrides,
     service: Service,
     region: &str,
 ) -> Option<SharedEndpointResolver> {
-    let given = find(overrides, service, region)?;
+    let given = overrides.find(service, region)?;
     let mut signing = EndpointAuthScheme::with_capacity("sigv4", 2)
         .put("signingRegion", given.signing_region.clone());
     if let Some(name) = &given.signing_name {

@@ -10,7 +10,7 @@ use aws_smithy_http_client::{Builder, tls};
 use ccm_core::cloud::{Bucket, CloudError, Kind, Operation, Read};
 
 use super::sdk::habits;
-use crate::config::{Config, Service, find};
+use crate::config::{Config, Service};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 const READ_LIMIT: Duration = Duration::from_secs(2);
@@ -47,7 +47,7 @@ impl Imds {
             .operation_attempt_timeout(CONNECT_LIMIT + READ_LIMIT)
             .operation_timeout(LIMIT)
             .max_attempts(ATTEMPTS);
-        if let Some(given) = find(&config.overrides, Service::Imds, "") {
+        if let Some(given) = config.overrides.find(Service::Imds, "") {
             builder = builder.endpoint(&given.url).map_err(|err| {
                 let message = "the URL of the instance metadata service cannot be used";
                 CloudError::new(Kind::InvalidConfiguration, message).with_source(err)

@@ -5,6 +5,8 @@
 
 mod credentials;
 pub(crate) mod ec2;
+pub(crate) mod elb;
+pub(crate) mod elbv2;
 mod endpoint;
 pub(crate) mod groups;
 pub(crate) mod imds;
@@ -21,6 +23,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use ccm_core::cloud::{CloudError, Kind, Read, Write};
+use futures::future::BoxFuture;
 
 use crate::actions::Action;
 use crate::error::fold;
@@ -53,29 +56,33 @@ impl Client {
 }
 
 /// Sends one request that changes nothing.
-pub(crate) async fn read<T, E>(
-    cx: &Read,
-    action: &Action,
-    request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
-) -> Result<T, CloudError>
+///
+/// The SDK's futures are large: they are put on the heap here, not into each caller's.
+pub(crate) fn read<'a, T, E>(
+    cx: &'a Read,
+    action: &'a Action,
+    request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
+) -> BoxFuture<'a, Result<T, CloudError>>
 where
+    T: Send + 'a,
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
     debug_assert!(!action.mutates, "{action:?}");
     let answer = async { request.await.map_err(|err| fold(action, err)) };
-    cx.call(action.operation(), action.bucket(), answer).await
+    Box::pin(cx.call(action.operation(), action.bucket(), answer))
 }
 
 /// Sends one request that changes something.
-pub(crate) async fn write<T, E>(
-    cx: &Write,
-    action: &Action,
-    request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
-) -> Result<T, CloudError>
+pub(crate) fn write<'a, T, E>(
+    cx: &'a Write,
+    action: &'a Action,
+    request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
+) -> BoxFuture<'a, Result<T, CloudError>>
 where
+    T: Send + 'a,
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
     debug_assert!(action.mutates, "{action:?}");
     let answer = async { request.await.map_err(|err| fold(action, err)) };
-    cx.call(action.operation(), action.bucket(), answer).await
+    Box::pin(cx.call(action.operation(), action.bucket(), answer))
 }

@@ -31,7 +31,7 @@ pub(super) struct Variable {
 /// Takes the file apart.
 pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Section>, ConfigError> {
     let text = str::from_utf8(bytes).map_err(|err| {
-        let line = 1 + newlines(&bytes[..err.valid_up_to()]);
+        let line = 1 + newlines(&String::from_utf8_lossy(&bytes[..err.valid_up_to()]));
         ConfigError::new("the file is not UTF-8").at_line(line)
     })?;
     // Editors on Windows put it in front.
@@ -46,38 +46,34 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Section>, ConfigError> {
             Statement::Header(name, id) => {
                 sections.push(Section { name, id, line, variables: Vec::new() });
             }
-            Statement::Variable(key, value) => match sections.last_mut() {
-                Some(section) => section.variables.push(Variable { key, value, line }),
-                None => {
+            Statement::Variable(key, value) => {
+                let Some(section) = sections.last_mut() else {
                     let why = "stands before the first section: expected [Global] above it";
                     return Err(ConfigError::new(why).at_key(key).at_line(line));
-                }
-            },
+                };
+                section.variables.push(Variable { key, value, line });
+            }
         }
-        line += newlines(&before.as_bytes()[..before.len() - rest.len()]);
+        line += newlines(&before[..before.len() - rest.len()]);
     }
     Ok(sections)
 }
 
-fn newlines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+fn newlines(text: &str) -> u64 {
+    text.matches('\n').count() as u64
 }
 
-/// Says what the grammar looked for. What stands there is not repeated.
+/// Says what the grammar looked for, as closely as it knows. What stands there is not repeated.
 fn wrong(err: &ErrMode<ContextError>) -> ConfigError {
     let context = match err {
         ErrMode::Backtrack(err) | ErrMode::Cut(err) => Some(err.context()),
         ErrMode::Incomplete(_) => None,
     };
-    let wanted: Vec<_> = context
-        .into_iter()
-        .flatten()
-        .filter_map(|context| match context {
-            StrContext::Expected(wanted) => Some(wanted.to_string()),
-            _ => None,
-        })
-        .collect();
-    ConfigError::new(format!("expected {}", wanted.join(" or ")))
+    let wanted = context.into_iter().flatten().find_map(|context| match context {
+        StrContext::Expected(wanted) => Some(wanted.to_string()),
+        _ => None,
+    });
+    ConfigError::new(format!("expected {}", wanted.as_deref().unwrap_or("something else")))
 }
 
 /// What stands in one line, or in several that are joined by a backslash at the end.
@@ -117,11 +113,10 @@ fn header(input: &mut &str) -> ModalResult<(String, Option<String>)> {
 
 /// The part in quotes. There only a quote and a backslash may be escaped.
 fn id(input: &mut &str) -> ModalResult<String> {
-    let escaped = preceded('\\', cut_err(one_of(['\\', '"'])));
+    let escaped = preceded('\\', one_of(['\\', '"']));
     let plain = one_of(|c| !matches!(c, '"' | '\\' | '\n'));
-    delimited('"', repeat(1.., alt((escaped, plain))), cut_err('"'))
-        .context(expected("a name in quotes"))
-        .parse_next(input)
+    let inside = terminated(repeat(1.., alt((escaped, plain))), '"');
+    preceded('"', cut_err(inside.context(expected("a name in quotes")))).parse_next(input)
 }
 
 fn variable(input: &mut &str) -> ModalResult<(String, Option<String>)> {

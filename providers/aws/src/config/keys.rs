@@ -57,14 +57,11 @@ impl Keys {
     ) {
         for variable in section.variables {
             let line = variable.line;
-            match known.iter().find(|key| key.eq_ignore_ascii_case(&variable.key)) {
-                Some(key) => {
-                    self.found.entry(key).or_default().push(At { value: variable.value, line });
-                }
-                None => {
-                    let what = format!("{} has no key {:?}", self.section, variable.key);
-                    warn_once(warnings, line, what, nearest(&variable.key, known));
-                }
+            if let Some(key) = known.iter().find(|key| key.eq_ignore_ascii_case(&variable.key)) {
+                self.found.entry(key).or_default().push(At { value: variable.value, line });
+            } else {
+                let what = format!("{} has no key {:?}", self.section, variable.key);
+                warn_once(warnings, line, &what, nearest(&variable.key, known));
             }
         }
     }
@@ -84,14 +81,11 @@ impl Keys {
 
     /// As [`Keys::text`], for a key that must be there.
     pub(super) fn needed(&self, key: &'static str) -> Result<At<String>, ConfigError> {
-        match self.text(key)? {
-            Some(text) => Ok(text),
-            None => {
-                let line = self.found.get(key).and_then(|found| found.last());
-                let line = line.map_or(self.line, |found| found.line);
-                Err(self.wrong(key, line, "is missing or empty"))
-            }
-        }
+        self.text(key)?.ok_or_else(|| {
+            let empty = self.found.get(key).and_then(|found| found.last());
+            let line = empty.map_or(self.line, |empty| empty.line);
+            self.wrong(key, line, "is missing or empty")
+        })
     }
 
     /// Yes or no, in gcfg's words. A key that stands alone says yes.
@@ -132,12 +126,7 @@ impl Keys {
 }
 
 /// Warns, unless it was warned about the same before.
-pub(super) fn warn_once(
-    warnings: &mut Vec<Warning>,
-    line: u64,
-    what: String,
-    nearest: Option<&str>,
-) {
+pub(super) fn warn_once(warnings: &mut Vec<Warning>, line: u64, what: &str, nearest: Option<&str>) {
     let hint = nearest.map_or(String::new(), |name| format!("; did you mean {name}?"));
     let message = format!("{what}: it is ignored{hint}");
     if !warnings.iter().any(|warning| warning.message == message) {

@@ -15,7 +15,7 @@ use regex::Regex;
 use tracing::warn;
 
 use self::keys::{At, Keys, Warning};
-pub(crate) use self::overrides::{Override, Service, find, unused};
+pub(crate) use self::overrides::{Overrides, Service};
 use crate::ground::Cluster;
 
 /// Instance types of machines whose place in the network matters to what runs on them: the node
@@ -95,8 +95,8 @@ pub(crate) struct Config {
     pub(crate) needs_topology: Regex,
     /// `NLBSecurityGroupMode=Managed`.
     pub(crate) manages_nlb_groups: bool,
-    /// `[ServiceOverride]`, in the file's order.
-    pub(crate) overrides: Vec<Override>,
+    /// `[ServiceOverride]`.
+    pub(crate) overrides: Overrides,
 }
 
 /// A role that is assumed for all calls.
@@ -167,7 +167,7 @@ fn parse(bytes: &[u8]) -> Result<(Config, Vec<Warning>), ConfigError> {
                 None => format!("there is no section [{name}]"),
                 Some(id) => format!("there is no section [{name} {id:?}]"),
             };
-            keys::warn_once(&mut warnings, section.line, what, keys::nearest(name, &known));
+            keys::warn_once(&mut warnings, section.line, &what, keys::nearest(name, &known));
         }
     }
     let config = Config {
@@ -183,7 +183,7 @@ fn parse(bytes: &[u8]) -> Result<(Config, Vec<Warning>), ConfigError> {
         health_probe: health_probe(&global)?,
         needs_topology: needs_topology(&global)?,
         manages_nlb_groups: manages_nlb_groups(&global)?,
-        overrides: check_overrides(&overrides)?,
+        overrides: Overrides::read(&overrides)?,
     };
     Ok((config, warnings))
 }
@@ -194,14 +194,11 @@ fn text(global: &Keys, key: &'static str) -> Result<Option<String>, ConfigError>
 
 fn region_of(global: &Keys) -> Result<Option<String>, ConfigError> {
     let Some(At { value: zone, line }) = global.text(ZONE)? else { return text(global, REGION) };
-    match region::of_zone(&zone) {
-        Some(region) => Ok(Some(region.to_owned())),
-        None => {
-            let why =
-                format!("is {zone:?}: a zone's name begins with its region, as in us-west-2a");
-            Err(global.wrong(ZONE, line, why))
-        }
-    }
+    let Some(region) = region::of_zone(&zone) else {
+        let why = format!("is {zone:?}: a zone's name begins with its region, as in us-west-2a");
+        return Err(global.wrong(ZONE, line, why));
+    };
+    Ok(Some(region.to_owned()))
 }
 
 /// Several may be given: one to a line, or separated by commas.
@@ -276,14 +273,14 @@ fn node_families(global: &Keys) -> Result<Vec<IpFamily>, ConfigError> {
 fn health_probe(global: &Keys) -> Result<HealthProbe, ConfigError> {
     let port = match global.text(SHARED_PORT)? {
         None => PROBE_PORT,
-        Some(At { value, line }) => match number(&value) {
-            // 0 stands for the default, as in the Go program.
-            Some(port) => NonZeroU16::new(port).unwrap_or(PROBE_PORT),
-            None => {
+        Some(At { value, line }) => {
+            let Some(port) = number(&value) else {
                 let why = format!("is {value:?}: a port from 1 to 65535 is accepted");
                 return Err(global.wrong(SHARED_PORT, line, why));
-            }
-        },
+            };
+            // 0 stands for the default, as in the Go program.
+            NonZeroU16::new(port).unwrap_or(PROBE_PORT)
+        }
     };
     let path = match global.text(SHARED_PATH)? {
         None => PROBE_PATH.to_owned(),
@@ -335,22 +332,6 @@ fn manages_nlb_groups(global: &Keys) -> Result<bool, ConfigError> {
             Err(global.wrong(NLB_GROUPS, line, why))
         }
     }
-}
-
-fn check_overrides(sections: &[Keys]) -> Result<Vec<Override>, ConfigError> {
-    let mut overrides: Vec<Override> = Vec::new();
-    for keys in sections {
-        let one = Override::read(keys)?;
-        if let Some(before) = overrides.iter().find(|before| one.is_twice(before)) {
-            let why = format!(
-                "is {:?} in region {:?}, for which line {} gives an endpoint already",
-                one.name, one.region, before.line
-            );
-            return Err(keys.wrong("Service", keys.line, why));
-        }
-        overrides.push(one);
-    }
-    Ok(overrides)
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ pub(crate) struct Override {
 
 impl Override {
     /// Reads and checks one section.
-    pub(super) fn read(keys: &Keys) -> Result<Self, ConfigError> {
+    fn read(keys: &Keys) -> Result<Self, ConfigError> {
         let service = keys.needed("Service")?;
         let region = keys.needed("Region")?;
         let url = keys.needed("URL")?;
@@ -87,44 +87,60 @@ impl Override {
     }
 
     /// Whether it is for this service, called in this region.
-    pub(crate) fn applies_to(&self, service: Service, region: &str) -> bool {
+    fn applies_to(&self, service: Service, region: &str) -> bool {
         self.services.contains(&service) && (service == Service::Imds || self.region == region)
     }
 
     /// Whether it is for a service and a region that another is for too.
-    pub(super) fn is_twice(&self, other: &Self) -> bool {
+    fn is_twice(&self, other: &Self) -> bool {
         self.region == other.region
             && self.services.iter().any(|service| other.services.contains(service))
     }
 }
 
-/// The endpoint for a service in a region: the first that applies.
-pub(crate) fn find<'a>(
-    overrides: &'a [Override],
-    service: Service,
-    region: &str,
-) -> Option<&'a Override> {
-    overrides.iter().find(|one| one.applies_to(service, region))
-}
+/// All of them, in the file's order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Overrides(pub(super) Vec<Override>);
 
-/// Those that are not used in this region, each with why.
-pub(crate) fn unused<'a>(
-    overrides: &'a [Override],
-    region: &str,
-) -> impl Iterator<Item = (&'a Override, String)> {
-    overrides.iter().filter_map(move |one| {
-        let is_used = one.services.iter().any(|&service| {
-            service != Service::Kms
-                && find(overrides, service, region).is_some_and(|found| found == one)
-        });
-        let why = match one.services {
-            _ if is_used => return None,
-            [Service::Kms] => "KMS is never called".to_owned(),
-            [Service::Imds] => "another one for it stands before".to_owned(),
-            _ => format!("it is for region {:?}, and the cluster is in {region:?}", one.region),
+impl Overrides {
+    /// Reads and checks the sections.
+    pub(super) fn read(sections: &[Keys]) -> Result<Self, ConfigError> {
+        let mut overrides: Vec<Override> = Vec::new();
+        for keys in sections {
+            let one = Override::read(keys)?;
+            if let Some(before) = overrides.iter().find(|before| one.is_twice(before)) {
+                let why = format!(
+                    "is {:?} in region {:?}, for which line {} gives an endpoint already",
+                    one.name, one.region, before.line
+                );
+                return Err(keys.wrong("Service", keys.line, why));
+            }
+            overrides.push(one);
+        }
+        Ok(Self(overrides))
+    }
+
+    /// The endpoint for a service in a region: the first that applies.
+    pub(crate) fn find(&self, service: Service, region: &str) -> Option<&Override> {
+        self.0.iter().find(|one| one.applies_to(service, region))
+    }
+
+    /// Those that are not used in this region, each with why.
+    pub(crate) fn unused(&self, region: &str) -> Vec<(&Override, String)> {
+        let why = |one: &Override| {
+            let is_found = |service| self.find(service, region) == Some(one);
+            match one.services {
+                [Service::Kms] => Some("KMS is never called".to_owned()),
+                services if services.iter().any(|service| is_found(*service)) => None,
+                [Service::Imds] => Some("another one for it stands before".to_owned()),
+                _ => {
+                    let theirs = &one.region;
+                    Some(format!("it is for region {theirs:?}, and the cluster is in {region:?}"))
+                }
+            }
         };
-        Some((one, why))
-    })
+        self.0.iter().filter_map(|one| Some((one, why(one)?))).collect()
+    }
 }
 
 /// What is wrong with a URL is said without it: it may hold a password.

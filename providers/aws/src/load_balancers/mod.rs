@@ -12,6 +12,7 @@ mod change;
 mod classic;
 mod draft;
 mod groups;
+mod inventory;
 mod members;
 mod names;
 mod network;
@@ -50,6 +51,10 @@ use crate::ground::Ground;
 /// A guess: a rollout that makes many Services at once becomes a few passes, and nobody notices the
 /// wait beside the minutes that a load balancer takes.
 const RULES_SETTLE: Duration = Duration::from_millis(200);
+
+/// For how long AWS may go on showing what was there before a change. It promises nothing; what is
+/// seen is a second or two.
+const LAG: Duration = Duration::from_secs(5);
 
 /// The unit of the nodes' rules.
 const NODE_RULES: &str = "node-rules";
@@ -161,8 +166,12 @@ impl Converge<LoadBalancerSpec> for AwsLoadBalancers {
         }
     }
 
-    async fn inventory(&self, _cx: &Read) -> Result<Vec<Owned>, CloudError> {
-        Ok(Vec::new())
+    fn lag(&self) -> Duration {
+        LAG
+    }
+
+    async fn inventory(&self, cx: &Read) -> Result<Vec<Owned>, CloudError> {
+        Box::pin(inventory::look(self, cx)).await
     }
 }
 

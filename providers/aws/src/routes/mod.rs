@@ -131,6 +131,7 @@ impl Converge<RouteSpec> for AwsRoutes {
             kind: "route",
             id: format!("{table}/{destination}"),
             owner: claims.get(&destination).cloned(),
+            object: None,
         });
         Ok(owned.collect())
     }

@@ -275,6 +275,7 @@ pub(crate) async fn inventory(
             kind: "rule",
             id: rule.id.to_string(),
             owner: Some(Uid::from(rule.spec.owner)),
+            object: None,
         }));
     }
     Ok(all)
@@ -283,5 +284,5 @@ pub(crate) async fn inventory(
 fn owned<P: Piece>(piece: &P) -> Owned {
     let kind: PieceKind = P::KIND;
     let owner = piece.tags().get(OWNER_TAG).map(|owner| Uid::from(owner.as_str()));
-    Owned { kind: kind.words(), id: piece.id().to_string(), owner }
+    Owned { kind: kind.words(), id: piece.id().to_string(), owner, object: None }
 }

@@ -70,8 +70,12 @@ pub(crate) async fn inventory(routes: &SimRoutes, cx: &Read) -> Result<Vec<Owned
     let mut all: Vec<Route> = routes.client.pieces(cx, ask).await?;
     all.retain(|route| scope.contains(route.destination));
     let kind = PieceKind::Route.words();
-    let owned =
-        |route: &Route| Owned { kind, id: route.id.to_string(), owner: marks::owner(route) };
+    let owned = |route: &Route| Owned {
+        kind,
+        id: route.id.to_string(),
+        owner: marks::owner(route),
+        object: None,
+    };
     Ok(all.iter().map(owned).collect())
 }
 

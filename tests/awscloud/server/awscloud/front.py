@@ -10,7 +10,7 @@ import traceback
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.test import run_wsgi_app
 
-from . import control, faults, imds
+from . import control, faults
 from .answers import Answer, AwsError
 from .hand import Hand
 from .record import Log
@@ -49,14 +49,12 @@ class Front:
         if path.startswith("/latest/"):
             request = Request(service="imds", action="Get" + path.removeprefix("/latest"),
                               agent=environ.get("HTTP_USER_AGENT", ""))
-            forward = lambda: imds.serve(environ["REQUEST_METHOD"], path)  # noqa: E731
         else:
             request = parse(environ, body)
-            forward = lambda: self._forward(request, environ)  # noqa: E731
         call = self.log.begin(request)
 
         def once() -> Answer:
-            answer = forward()
+            answer = self._forward(request, environ)
             call["took_effect"] = request.mutates and answer.status < 400
             return answer
 
@@ -74,7 +72,7 @@ class Front:
         """What the request asks for, with moto's gaps corrected."""
         with self._one_at_a_time:
             try:
-                answer = self.rules.before(request) or self._ask_moto(environ)
+                answer = self.rules.before(request) or self._ask(request, environ)
                 return self.rules.after(request, answer)
             except AwsError as error:
                 return error.answer(request.service)
@@ -83,6 +81,13 @@ class Front:
                 traceback.print_exc(file=sys.stderr)
                 text = traceback.format_exc(limit=-3)
                 return AwsError("FakeBroke", text, 501).answer(request.service)
+
+    def _ask(self, request: Request, environ) -> Answer:
+        try:
+            return self._ask_moto(environ)
+        except Exception as error:
+            self.rules.failed(request, error)
+            raise
 
     def _ask_moto(self, environ) -> Answer:
         environ = dict(environ)

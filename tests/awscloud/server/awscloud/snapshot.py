@@ -50,9 +50,10 @@ class Snapshot:
         return ", ".join(sorted(self.names.get(found, found) for found in ids))
 
     def instance(self, instance):
-        check = "on" if instance.get("SourceDestCheck") else "off"
-        name = self.names[instance["InstanceId"]]
-        yield f"instance {name}: {instance['State']['Name']}, source/dest check {check}"
+        name, check = self.names[instance["InstanceId"]], instance.get("SourceDestCheck")
+        # A terminated one has no interface any more.
+        said = "" if check is None else f", source/dest check {'on' if check else 'off'}"
+        yield f"instance {name}: {instance['State']['Name']}{said}"
 
     def group(self, group):
         name = f"security group {group['GroupName']}"
@@ -74,7 +75,7 @@ class Snapshot:
 
     def table(self, table):
         for route in table["Routes"]:
-            to = route.get("Destination" + "CidrBlock") or route.get("DestinationIpv6CidrBlock")
+            to = route.get("DestinationCidrBlock") or route.get("DestinationIpv6CidrBlock")
             target = route.get("InstanceId")
             if target:
                 yield (f"route table {self.names[table['RouteTableId']]}: {to} to "

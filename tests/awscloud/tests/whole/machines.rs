@@ -44,7 +44,7 @@ async fn machines_stand_in_both_zones_and_can_be_stopped_and_ended() {
         [
             "instance node-1: running, source/dest check on",
             "instance node-2: stopped, source/dest check on",
-            "instance node-3: terminated, source/dest check on",
+            "instance node-3: terminated",
         ]
     );
     console.start_again(&[&machines[1].id]).await.unwrap();

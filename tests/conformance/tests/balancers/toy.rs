@@ -547,6 +547,7 @@ impl Converge<LoadBalancerSpec> for Toy {
             kind,
             id: key.1.clone(),
             owner: Some(Uid::from(key.1.as_str())),
+            object: None,
         };
         let addresses = state.addresses.keys().filter(|key| self.sees(key));
         let balancers = state.balancers.keys().filter(|key| self.sees(key));

@@ -449,6 +449,7 @@ impl Converge<RouteSpec> for Toy {
             kind: "route",
             id: it.destination.to_string(),
             owner: Some(Uid::from(it.owner.as_str())),
+            object: None,
         };
         let page = if self.is(Broken::counts_only_the_first_page) { 20 } else { usize::MAX };
         Ok(ours.map(owned).take(page).collect())

@@ -381,9 +381,12 @@ impl Converge<RouteSpec> for Provider {
         let (routes, _) = cx.call(Operation("List"), Bucket("reads"), look).await?;
         let inside = routes.values().filter(|route| is_inside(route.to));
         let ours = inside.filter_map(|route| match &route.mark {
-            Mark::Ours(owner) => {
-                Some(Owned { kind: "route", id: route.to.to_string(), owner: Some(owner.clone()) })
-            }
+            Mark::Ours(owner) => Some(Owned {
+                kind: "route",
+                id: route.to.to_string(),
+                owner: Some(owner.clone()),
+                object: None,
+            }),
             Mark::Theirs(_) | Mark::Nobodys => None,
         });
         Ok(ours.collect())

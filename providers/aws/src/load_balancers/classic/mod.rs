@@ -1,121 +1,47 @@
 //! Classic Load Balancers.
+//!
+//! There is one for a Service, by a name that is made from its UID. All that belongs to it but the
+//! security group is part of it and goes with it.
+//!
+//! What differs is *built* where the Go program would put it right at its next sync, and *tidied* where
+//! it would leave it (see [`Draft`](super::draft::Draft)):
+//!
+//! | what differs | Go | here |
+//! |---|---|---|
+//! | subnets | detached and attached | built |
+//! | subnets, where the scheme differs from the annotation | moved, which breaks it | left, with a note |
+//! | scheme | left | left, with a note: AWS cannot change it |
+//! | the set of security groups; rules of its own group | put right | built |
+//! | its own group, where others are named now | deleted | cleared |
+//! | listeners | put right | built |
+//! | tags of the annotation missing or different | written at each sync | built |
+//! | tags that no annotation names any more | left | left |
+//! | the cluster's tag missing | left | built: by it others know whose it is |
+//! | the Service's tag missing or different | left | tidied |
+//! | PROXY protocol on ports of nodes, in use or not | put right | built |
+//! | attributes | all written at each sync | built, where they work differently |
+//! | draining time-out and interval of access logs, where nothing is said | not named | tidied |
+//! | security policy of listeners that speak TLS | set at each sync | built |
+//! | the same, where the annotation is gone | left | tidied: AWS' own is set |
+//! | policies that are set nowhere | left | left: they go with the load balancer |
+//! | health check | put right | built |
+//! | instances | put right | built |
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+mod apply;
+mod attributes;
+mod change;
+mod foresee;
+mod health;
+mod observe;
+mod places;
+mod plan;
+mod wish;
 
-use ccm_core::cloud::{CloudError, Effect, ObjectId, Read, Write};
+#[cfg(test)]
+mod tests;
 
-use super::draft::Draft;
-use super::members::Members;
-use super::observe::Own;
-use super::site::Site;
-use super::wish::Wish;
-use crate::ground::Ground;
-
-/// What is kept between looks.
-#[derive(Debug, Default)]
-pub(crate) struct ClassicRoom {}
-
-/// What AWS has of Classic Load Balancers for one Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Found {}
-
-/// A change of a Classic Load Balancer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum ClassicChange {
-    /// Deletes it.
-    Delete { name: String },
-}
-
-impl ClassicChange {
-    pub(crate) fn effect(&self) -> Effect {
-        Effect::Delete
-    }
-}
-
-impl fmt::Display for ClassicChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Delete { name } => write!(f, "delete Classic Load Balancer {name}"),
-        }
-    }
-}
-
-impl Found {
-    /// Whether nothing is there.
-    pub(crate) fn is_empty(&self) -> bool {
-        true
-    }
-
-    /// Whether it is there and bears [`MANAGED_KEY`](crate::marks::MANAGED_KEY). `None`: it is not there.
-    pub(crate) fn is_managed(&self) -> Option<bool> {
-        None
-    }
-
-    /// Its address, once it has one.
-    pub(crate) fn hostname(&self) -> Option<&str> {
-        None
-    }
-}
-
-/// Looks. `wish` says what else is worth a look; without one only what a tear-down needs.
-pub(crate) async fn observe(
-    _ground: &Ground,
-    _room: &ClassicRoom,
-    _cx: &Read,
-    _id: &ObjectId,
-    _wish: Option<&Wish<'_>>,
-) -> Result<Found, CloudError> {
-    Ok(Found::default())
-}
-
-/// What it takes that it is as asked for. An error refuses the Service, and nothing is done.
-pub(crate) fn build(
-    _site: &Site<'_>,
-    _wish: &Wish<'_>,
-    _members: &Members,
-    _found: &Found,
-    _draft: &mut Draft,
-) -> Result<(), CloudError> {
-    Ok(())
-}
-
-/// It keeps what it has, but nodes come and go.
-pub(crate) fn keep(_members: &Members, _found: &Found, _draft: &mut Draft) {}
-
-/// Takes it away, with its security group.
-pub(crate) fn down(_site: &Site<'_>, _found: &Found, _draft: &mut Draft) {}
-
-/// Marks what is there as [`MANAGED`](crate::marks::MANAGED_KEY).
-pub(crate) fn mark(_found: &Found) -> Option<ClassicChange> {
-    None
-}
-
-/// Sends a change. What the unit is then, where the answer says so.
-pub(crate) async fn apply(
-    _ground: &Ground,
-    _cx: &Write,
-    _change: &ClassicChange,
-    _own: &Own,
-) -> Result<Option<Found>, CloudError> {
-    Ok(None)
-}
-
-/// The security groups of every Classic Load Balancer, by its name, in the order in which AWS has them.
-pub(crate) async fn places(
-    _ground: &Ground,
-    _room: &ClassicRoom,
-    _cx: &Read,
-) -> Result<BTreeMap<String, Vec<String>>, CloudError> {
-    Ok(BTreeMap::new())
-}
-
-/// Of load balancers of these names, those that bear [`MANAGED_KEY`](crate::marks::MANAGED_KEY).
-pub(crate) async fn managed(
-    _ground: &Ground,
-    _room: &ClassicRoom,
-    _cx: &Read,
-    _names: &BTreeSet<String>,
-) -> Result<BTreeSet<String>, CloudError> {
-    Ok(BTreeSet::new())
-}
+pub(crate) use self::apply::apply;
+pub(crate) use self::change::ClassicChange;
+pub(crate) use self::observe::{ClassicRoom, Found, observe};
+pub(crate) use self::places::{managed, places, tags_of_all};
+pub(crate) use self::plan::{build, down, keep, mark};

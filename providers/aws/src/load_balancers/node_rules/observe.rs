@@ -39,7 +39,7 @@ pub(crate) async fn observe(
     let (kept, subnets, networks, classics) = futures::try_join!(
         at.cluster_groups(cx),
         ground.client.network(cx, &at.network, &home.vpc),
-        network::places(ground, &at.nlb, cx),
+        network::subnets(ground, &at.nlb, cx),
         classic::places(ground, &at.classic, cx),
     )?;
     let cidrs = |ids: BTreeSet<String>| {

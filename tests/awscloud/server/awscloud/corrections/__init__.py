@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Callable
 
-AREAS = ("Protocol", "EC2", "Security groups", "Routes", "ELBv2", "Classic ELB")
+AREAS = ("Protocol", "Metadata", "EC2", "Security groups", "Routes", "ELBv2", "Classic ELB")
 
 
 @dataclass
@@ -28,6 +28,7 @@ class Rules:
 
     _before: dict = field(default_factory=lambda: defaultdict(list))
     _after: dict = field(default_factory=lambda: defaultdict(list))
+    _failed: list = field(default_factory=list)
 
     def on_request(self, service: str, *actions: str):
         """The function gets the request; it may raise, or return an answer, which moto then is not
@@ -37,6 +38,15 @@ class Rules:
     def on_answer(self, service: str, *actions: str):
         """The function gets the request and the answer and returns an answer."""
         return self._adder(self._after, service, actions)
+
+    def on_failure(self, function):
+        """The function gets the request and what moto raised, and may raise something better."""
+        self._failed.append(function)
+        return function
+
+    def failed(self, request, error: Exception) -> None:
+        for rule in self._failed:
+            rule(request, error)
 
     @staticmethod
     def _adder(table, service, actions):
@@ -63,6 +73,20 @@ class Rules:
         return [rule for key in keys for rule in table.get(key, ())]
 
 
+def around(owner, name: str):
+    """Puts the function in the place of a method; it gets that method first, then its arguments."""
+    original = getattr(owner, name)
+
+    def put(function):
+        def method(*args, **kwargs):
+            return function(original, *args, **kwargs)
+
+        setattr(owner, name, method)
+        return function
+
+    return put
+
+
 ALL: list[Correction] = []
 
 
@@ -80,7 +104,8 @@ def correction(name: str, area: str, moto: str, aws: str):
 
 def _load() -> list[Correction]:
     # They declare themselves as they are loaded. The order is that of the book's table.
-    from . import protocol, ec2  # noqa: F401
+    from . import protocol, metadata, instances, security_groups, routes  # noqa: F401, I001
+    from . import balancers, target_groups, listeners, classic  # noqa: F401
 
     return ALL
 

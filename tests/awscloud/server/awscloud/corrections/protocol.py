@@ -1,7 +1,5 @@
 """What holds for every action."""
 
-import re
-
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
@@ -28,17 +26,12 @@ def unknown_action(rules):
 
 
 @correction("not-implemented", "Protocol",
-            moto="An action, filter or page token that moto does not know is answered 500 with a "
+            moto="An action or filter that moto does not know is answered 500 with a "
                  "web page, which SDKs try again.",
             aws="Would do it. The fake answers 501 `NotImplementedByFake`, which is not tried again "
                 "and says what is missing.")
 def not_implemented(rules):
-    @rules.on_answer("*", "*")
-    def check(request, answer):
-        page = b"<!doctype html" in answer.body[:100].lower() or (
-            answer.status >= 500 and b"<Code>" not in answer.body)
-        if not page:
-            return answer
-        text = re.sub(r"<[^>]*>", " ", answer.body.decode("utf-8", "replace"))
-        raise AwsError("NotImplementedByFake", f"{request.action}: {' '.join(text.split())}"[:500],
-                       501)
+    @rules.on_failure
+    def check(request, error):
+        if isinstance(error, NotImplementedError):
+            raise AwsError("NotImplementedByFake", f"{request.action}: {error}", 501) from error

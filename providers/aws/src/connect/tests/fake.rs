@@ -1,0 +1,128 @@
+//! A small HTTP server that answers as it is told, and keeps what it was asked.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// A request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) method: String,
+    pub(super) path: String,
+    /// Names in lower case.
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: String,
+}
+
+impl Asked {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        headers.find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What is answered.
+pub(super) struct Answer {
+    status: u16,
+    headers: String,
+    body: String,
+}
+
+impl Answer {
+    pub(super) fn ok(body: &str) -> Self {
+        Self { status: 200, headers: String::new(), body: body.to_owned() }
+    }
+
+    pub(super) fn status(status: u16) -> Self {
+        Self { status, ..Self::ok("") }
+    }
+
+    pub(super) fn refused(status: u16, body: &str) -> Self {
+        Self { status, ..Self::ok(body) }
+    }
+
+    /// The connection stays open, and silent.
+    pub(super) fn never() -> Self {
+        Self::status(0)
+    }
+
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.extend([name, ": ", value, "\r\n"]);
+        self
+    }
+}
+
+/// The server. It ends with the value.
+pub(super) struct Fake {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Fake {
+    pub(super) async fn new(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (kept, answer) = (Arc::clone(&asked), Arc::new(answer));
+        let task = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (kept, answer) = (Arc::clone(&kept), Arc::clone(&answer));
+                tokio::spawn(async move { serve(stream, &kept, &*answer).await });
+            }
+        });
+        Self { address, asked, task }
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(super) fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+/// One request to a connection.
+async fn serve(stream: TcpStream, kept: &Mutex<Vec<Asked>>, answer: &impl Fn(&Asked) -> Answer) {
+    let mut stream = BufReader::new(stream);
+    let mut asked = Asked::default();
+    let mut line = String::new();
+    stream.read_line(&mut line).await.unwrap();
+    let mut words = line.split_whitespace().map(str::to_owned);
+    asked.method = words.next().unwrap_or_default();
+    asked.path = words.next().unwrap_or_default();
+    loop {
+        line.clear();
+        stream.read_line(&mut line).await.unwrap();
+        let Some((name, value)) = line.trim().split_once(':') else { break };
+        asked.headers.push((name.to_lowercase(), value.trim().to_owned()));
+    }
+    let length = asked.header("content-length").map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.unwrap();
+    asked.body = String::from_utf8(body).unwrap();
+    kept.lock().unwrap().push(asked.clone());
+
+    let Answer { status, headers, body } = answer(&asked);
+    if status == 0 {
+        pending::<()>().await;
+    }
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status} x\r\n{headers}connection: close\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    stream.shutdown().await.ok();
+}

@@ -1,0 +1,101 @@
+//! Sends a change.
+
+use ccm_core::cloud::{CloudError, Kind, Write};
+
+use super::change::{ClassicChange, Policy, What};
+use super::foresee;
+use super::observe::Found;
+use super::wish::group_ids;
+use crate::client::elb::NewLoadBalancer;
+use crate::ground::Ground;
+use crate::load_balancers::observe::Own;
+
+/// Sends a change. What is then there, where its success says so.
+pub(crate) async fn apply(
+    ground: &Ground,
+    cx: &Write,
+    change: &ClassicChange,
+    own: &Own,
+) -> Result<Option<Found>, CloudError> {
+    let dns_name = match send(ground, cx, change, own).await {
+        Ok(dns_name) => dns_name,
+        // What was seen is not there any more: the load balancer, a listener, an instance.
+        Err(err) if err.kind() == Kind::NotFound => {
+            let message = err.message().to_owned();
+            return Err(CloudError::new(Kind::Conflict, message).with_source(err));
+        }
+        Err(err) => return Err(err),
+    };
+    let mut now = foresee::after(change, &own.classic, &own.surroundings.groups);
+    if let (Some(dns_name), Some(made)) =
+        (dns_name, now.as_mut().and_then(|now| now.balancer.as_mut()))
+    {
+        made.it.dns_name = dns_name;
+    }
+    Ok(now)
+}
+
+/// Gives the DNS name of what it makes.
+async fn send(
+    ground: &Ground,
+    cx: &Write,
+    change: &ClassicChange,
+    own: &Own,
+) -> Result<Option<String>, CloudError> {
+    let (client, name) = (&ground.client, change.name.as_str());
+    let ids = |refs| {
+        group_ids(refs, &own.surroundings.groups).ok_or_else(|| {
+            let message =
+                format!("the security group of load balancer {name} is not there any more");
+            CloudError::new(Kind::Conflict, message)
+        })
+    };
+    match &change.what {
+        What::Create(blueprint) => {
+            let (groups, tags) =
+                (ids(&blueprint.groups)?, blueprint.tags.iter().cloned().collect());
+            let new = NewLoadBalancer {
+                name,
+                internal: blueprint.internal,
+                listeners: &blueprint.listeners,
+                subnets: &blueprint.subnets,
+                groups: &groups,
+                tags: &tags,
+            };
+            return client.create_classic(cx, new).await.map(Some);
+        }
+        What::Tag(tags) => client.tag_classic(cx, name, tags).await?,
+        What::Attach(subnets) => client.attach_subnets(cx, name, subnets).await?,
+        What::Detach(subnets) => client.detach_subnets(cx, name, subnets).await?,
+        What::SetGroups(groups) => client.set_classic_groups(cx, name, &ids(groups)?).await?,
+        What::DeleteListeners { ports, .. } => {
+            client.delete_classic_listeners(cx, name, ports).await?;
+        }
+        What::CreateListeners(listeners) => {
+            client.create_classic_listeners(cx, name, listeners).await?;
+        }
+        What::CreatePolicy(policy) => {
+            let (kind, attribute) = match policy {
+                Policy::Proxy => ("ProxyProtocolPolicyType", ("ProxyProtocol", "true")),
+                Policy::Tls(reference) => {
+                    ("SSLNegotiationPolicyType", ("Reference-Security-Policy", reference.as_str()))
+                }
+            };
+            client.create_classic_policy(cx, name, &policy.name(), kind, attribute).await?;
+        }
+        What::SetBackend { node_port, policies } => {
+            client.set_backend_policies(cx, name, *node_port, policies).await?;
+        }
+        What::SetListener { port, policies } => {
+            client.set_listener_policies(cx, name, *port, policies).await?;
+        }
+        What::SetAttributes(attributes) => {
+            client.modify_classic_attributes(cx, name, attributes).await?;
+        }
+        What::SetHealthCheck(check) => client.configure_health_check(cx, name, check).await?,
+        What::Register(ids) => client.register_instances(cx, name, ids).await?,
+        What::Deregister(ids) => client.deregister_instances(cx, name, ids).await?,
+        What::Delete => client.delete_classic(cx, name).await?,
+    }
+    Ok(None)
+}

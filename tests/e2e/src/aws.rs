@@ -1,0 +1,139 @@
+//! A world whose cloud is AWS, as far as the fake goes.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use ccm_awscloud::{AwsCloud, Call, Console, Instance, Launch, World as Network};
+use ccm_envtest::kubelet::{Kubelet, register_many};
+use serde_json::Value;
+
+use crate::ccm::Target;
+use crate::wait::wait_until;
+use crate::world::{CLUSTER, World};
+
+/// Before what the annotations of a Service are called.
+pub const ANNOTATION: &str = "service.beta.kubernetes.io/aws-load-balancer-";
+
+/// The access key of the programs under test: the fake's log knows them by it.
+const KEY: &str = "key-of-the-ccm";
+
+/// AWS, and the operator's hands on it.
+#[derive(Debug)]
+pub struct Aws {
+    cloud: AwsCloud,
+    /// The VPC and its parts.
+    pub network: Network,
+    launched: AtomicU32,
+}
+
+impl Deref for Aws {
+    type Target = Console;
+
+    fn deref(&self) -> &Console {
+        self.cloud.console()
+    }
+}
+
+impl Aws {
+    /// What the programs under test have asked since the mark.
+    pub async fn calls(&self, mark: u64) -> Vec<Call> {
+        self.calls_since(mark, KEY).await.unwrap()
+    }
+
+    /// How many calls of each action the programs under test have made since the mark.
+    pub async fn asked(&self, mark: u64) -> BTreeMap<String, u64> {
+        self.counts(mark, KEY).await.unwrap()
+    }
+
+    /// What the programs under test have changed since the mark, as `action status`.
+    pub async fn changed(&self, mark: u64) -> Vec<String> {
+        let calls = self.mutations_by(mark, KEY).await.unwrap();
+        calls.iter().map(|call| format!("{} {}", call.action, call.code)).collect()
+    }
+
+    /// A call by boto3 whose answer has to be a success.
+    pub async fn boto(&self, service: &str, method: &str, args: Value) -> Value {
+        let answer = self.aws(service, method, args).await;
+        answer.unwrap_or_else(|err| panic!("{service} {method}: {err}"))
+    }
+
+    /// Launches instances.
+    pub async fn instances(&self, count: u32) -> Vec<Instance> {
+        let first = 1 + self.launched.fetch_add(count, Ordering::Relaxed);
+        self.launch(&self.network, &Launch { first, ..Launch::of(count) }).await.unwrap()
+    }
+
+    /// All that bears the cluster's mark, as lines.
+    pub async fn lines(&self) -> Vec<String> {
+        self.snapshot(CLUSTER).await.unwrap()
+    }
+
+    /// Waits until it is so.
+    pub async fn lines_until(
+        &self,
+        what: &str,
+        bound: Duration,
+        is_so: impl Fn(&[String]) -> bool,
+    ) {
+        wait_until(what, bound, async || {
+            let lines = self.lines().await;
+            if is_so(&lines) { Ok(()) } else { Err(lines) }
+        })
+        .await;
+    }
+}
+
+impl World<Aws> {
+    /// One with an empty VPC. These lines go into the configuration's section `[Global]` beside those
+    /// that say where it is.
+    pub async fn aws(config: &[&str]) -> Self {
+        Self::set_up(false, async |dir| {
+            let cloud = AwsCloud::start().await.unwrap();
+            let network = cloud.world(CLUSTER).await.unwrap();
+            let file = dir.join("cloud.conf");
+            std::fs::write(&file, conf(&network, config)).unwrap();
+            let env = vec![
+                ("AWS_ENDPOINT_URL", cloud.url().to_owned()),
+                ("AWS_ACCESS_KEY_ID", KEY.to_owned()),
+                ("AWS_SECRET_ACCESS_KEY", "a-secret".to_owned()),
+            ];
+            let aws = Aws { cloud, network, launched: AtomicU32::new(0) };
+            (aws, Target { provider: "aws", config: file, env })
+        })
+        .await
+    }
+
+    /// Launches an instance and registers its node.
+    pub async fn join_instance(&self) -> Instance {
+        let mut made = self.join_instances(1).await;
+        made.pop().unwrap()
+    }
+
+    /// Launches instances and registers their nodes under their private DNS names.
+    pub async fn join_instances(&self, count: u32) -> Vec<Instance> {
+        let instances = self.cloud.instances(count).await;
+        self.register_instances(&instances).await;
+        instances
+    }
+
+    /// Registers nodes for instances that are there.
+    pub async fn register_instances(&self, instances: &[Instance]) {
+        let kubelets = instances.iter().map(|it| Kubelet::new(it.private_dns.as_str()));
+        register_many(&self.admin(), kubelets, 16).await.unwrap();
+    }
+}
+
+/// The configuration of a program that runs outside of the cloud.
+fn conf(network: &Network, more: &[&str]) -> String {
+    let mut conf = format!(
+        "[Global]\nRegion = {}\nVPC = {}\nSubnetID = {}\nKubernetesClusterID = {CLUSTER}\n",
+        network.region, network.vpc, network.public_a
+    );
+    for line in more {
+        conf.push_str(line);
+        conf.push('\n');
+    }
+    conf
+}

@@ -1,0 +1,5 @@
+//! The binary on AWS, as far as the fake goes.
+
+#![allow(clippy::unwrap_used, reason = "this is a test")]
+
+mod nodes;
