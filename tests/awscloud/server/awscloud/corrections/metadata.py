@@ -1,12 +1,17 @@
 """The instance metadata service of the machine that the program under test runs on."""
 
 import json
+import time
 
 from ..answers import Answer
 from ..state import STATE
 from . import correction
 
 TEXT = [("Content-Type", "text/plain")]
+
+
+def moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 @correction("instance-metadata", "Metadata",
@@ -33,6 +38,13 @@ def instance_metadata(rules):
             "Get/meta-data/instance-type": "m5.large",
             "Get/meta-data/placement/region": region,
             "Get/meta-data/placement/availability-zone": zone,
+            # Whoever has no other credentials may call the fake with these.
+            "Get/meta-data/iam/security-credentials": "the-role-of-the-fake",
+            "Get/meta-data/iam/security-credentials/the-role-of-the-fake": json.dumps({
+                "Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": "IMDS",
+                "SecretAccessKey": "secret", "Token": "token", "LastUpdated": moment(time.time()),
+                "Expiration": moment(time.time() + 6 * 3600),
+            }),
         }
         value = values.get(request.action.rstrip("/"))
         if value is None:
