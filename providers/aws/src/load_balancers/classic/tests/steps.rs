@@ -162,8 +162,8 @@ fn listeners_that_nobody_asks_for_go_and_their_policies_with_them() {
         short(cloud.converge(&wish)),
         [
             "revoke in its group: tcp 443 from 0.0.0.0/0",
-            "delete listeners of LB: 443",
             "set policies for node port 30443 of LB: none",
+            "delete listeners of LB: 443",
         ]
     );
 }
@@ -197,6 +197,14 @@ fn a_scheme_stays_with_its_subnets(#[case] asked: &str, #[case] was_internal: bo
     cloud.balancer_mut().it.subnets = ["subnet-p-a".to_owned()].into();
     cloud.balancer_mut().tags.remove(MANAGED_KEY);
     assert_eq!(cloud.converge(&wish), Vec::<String>::new());
+}
+
+#[test]
+fn the_only_subnet_cannot_give_way_to_another_of_its_zone() {
+    let mut cloud = made(&[("subnets", "subnet-b")]);
+    let wish = world(present(spec("web", &[80, 443], &[("subnets", "subnet-b2")])), 2);
+    assert_eq!(cloud.converge(&wish), Vec::<String>::new());
+    assert_eq!(report(&cloud.plan(&wish)).notes[0].reason, "SubnetsKept");
 }
 
 #[test]
