@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 
+mod balancing;
 mod calls;
 mod disks;
 mod machines;
@@ -37,7 +38,15 @@ static CLOUD: OnceCell<AwsCloud> = OnceCell::const_new();
 /// Clusters that were made so far.
 static CLUSTERS: AtomicU64 = AtomicU64::new(0);
 
+/// Which kind of load balancers Services ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Balancers {
+    Classic,
+    Network,
+}
+
 struct AwsHarness {
+    balancers: Balancers,
     /// The test's hand on the fake.
     console: Console,
     world: World,
@@ -98,6 +107,10 @@ fn process(config: String, caller: &str, ranges: &[IpNet]) -> Arc<dyn CloudProvi
 
 impl AwsHarness {
     async fn start() -> Self {
+        Self::with(Balancers::Classic).await
+    }
+
+    async fn with(balancers: Balancers) -> Self {
         let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         let (cluster, caller) = (format!("kit{number}"), format!("kit-{number}-end"));
         let console = console().await;
@@ -105,6 +118,7 @@ impl AwsHarness {
         let provider = process(config(console.url(), &world, &cluster), &caller, &[]);
         provider.connect(&leave(Duration::from_mins(1)), &Facts::default()).await.unwrap();
         let mut harness = Self {
+            balancers,
             console,
             world,
             caller,
@@ -266,3 +280,15 @@ impl Harness for AwsHarness {
 ccm_conformance::conformance!(instances, AwsHarness::start().await);
 ccm_conformance::conformance!(routes, AwsHarness::start().await);
 ccm_conformance::conformance!(volumes, AwsHarness::start().await);
+
+mod classic {
+    use super::*;
+
+    ccm_conformance::conformance!(load_balancers, AwsHarness::with(Balancers::Classic).await);
+}
+
+mod network {
+    use super::*;
+
+    ccm_conformance::conformance!(load_balancers, AwsHarness::with(Balancers::Network).await);
+}
