@@ -32,10 +32,14 @@ pub(crate) fn cargo() -> Command {
 ///
 /// All of them and this one in one go: crates that they share are compiled once, with the features
 /// that this program was compiled with.
-pub(crate) async fn programs(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>, Error> {
+pub(crate) async fn programs(
+    packages: &[&str],
+    features: &[&str],
+) -> Result<BTreeMap<String, PathBuf>, Error> {
     let mut command = cargo();
     command.args(["build", "--message-format=json-render-diagnostics", "--package=xtask"]);
     command.args(packages.iter().map(|name| format!("--package={name}")));
+    command.args(features.iter().map(|name| format!("--features={name}")));
     // Not `output()`: that would keep the progress from the terminal.
     let cargo = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
     let output = cargo.wait_with_output().await?;

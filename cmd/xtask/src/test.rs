@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use ccm_awscloud::AwsCloud;
 use ccm_envtest::Binary;
 use tokio::process::Command;
 
@@ -35,6 +36,7 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<(), Error> {
     steps.cargo("The program without providers", &bare).await?;
     let bare = ["check", "--package=simcloud", "--no-default-features"];
     steps.cargo("The simulated cloud's types alone", &bare).await?;
+    steps.without_aws().await?;
     steps.rustdoc().await?;
     steps.book()?;
     steps.dependencies().await?;
@@ -44,6 +46,7 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<(), Error> {
         steps.tests("Unit tests", &["--lib", "--bins"], programs).await?;
     } else {
         steps.control_plane().await?;
+        steps.aws().await?;
         steps.tests("Tests", &[], programs).await?;
         steps.demo().await?;
     }
@@ -87,6 +90,30 @@ impl Steps {
         Ok(())
     }
 
+    /// Who wants the simulated cloud alone need not wait for the SDK of AWS, which takes minutes.
+    async fn without_aws(&mut self) -> Result<(), Error> {
+        let since = self.begin("The usual build, which has no SDK of AWS");
+        let mut tree = build::cargo();
+        tree.args([
+            "tree",
+            "--package=cloud-controller-manager",
+            "--edges=normal",
+            "--prefix=none",
+        ]);
+        let tree = tree.kill_on_drop(true).output().await?;
+        if !tree.status.success() {
+            return Err(format!("cargo tree: {}", String::from_utf8_lossy(&tree.stderr)).into());
+        }
+        let tree = String::from_utf8_lossy(&tree.stdout);
+        if let Some(line) = tree.lines().find(|line| line.starts_with("aws-sdk-")) {
+            return Err(
+                format!("cloud-controller-manager has {line} without its feature `aws`").into()
+            );
+        }
+        self.done(since);
+        Ok(())
+    }
+
     async fn rustdoc(&mut self) -> Result<(), Error> {
         let mut cargo = build::cargo();
         cargo.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
@@ -119,7 +146,11 @@ impl Steps {
     /// Builds what the tests run, because cargo builds only the programs of a test's own package.
     async fn programs(&mut self) -> Result<PathBuf, Error> {
         let since = self.begin("Programs");
-        let built = build::programs(&["cloud-controller-manager", "simcloud"]).await?;
+        let built = build::programs(
+            &["cloud-controller-manager", "simcloud"],
+            &["cloud-controller-manager/aws"],
+        )
+        .await?;
         let program = built.values().next().and_then(|program| program.parent());
         let folder = program.ok_or("cargo built nothing")?.to_owned();
         self.done(since);
@@ -131,6 +162,15 @@ impl Steps {
         for binary in [Binary::Etcd, Binary::KubeApiserver] {
             self.out.line(binary.locate().await?.display());
         }
+        self.done(since);
+        Ok(())
+    }
+
+    /// The fake AWS is installed before the tests, which would all wait for it.
+    async fn aws(&mut self) -> Result<(), Error> {
+        let since = self.begin("The fake AWS, installed unless it is there");
+        let cloud = AwsCloud::start().await?;
+        self.out.line(format_args!("answers at {}", cloud.url()));
         self.done(since);
         Ok(())
     }

@@ -3,6 +3,10 @@
 //! The declaration names each call for metrics and quotas, and says who needs it: from it come the
 //! IAM policies in the book, and a test holds it against the calls of whole runs.
 
+mod guard;
+
+pub use self::guard::Guard;
+
 use ccm_core::cloud::{Bucket, Operation};
 
 /// An action of one of the APIs.

@@ -173,6 +173,8 @@ fn is_not_found(code: &str) -> bool {
                 // Both.
                 | "TargetGroupNotFound" | "SubnetNotFound" | "LoadBalancerAttributeNotFound"
                 | "InvalidInstance" | "InvalidRouteTableID.NotFound"
+                // A target that does not run, or is gone.
+                | "InvalidTarget"
         )
 }
 

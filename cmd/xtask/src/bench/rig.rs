@@ -49,7 +49,7 @@ impl Binaries {
             Build::Debug => {
                 say("debug builds: the figures mean nothing")?;
                 let mut programs =
-                    build::programs(&["cloud-controller-manager", "simcloud"]).await?;
+                    build::programs(&["cloud-controller-manager", "simcloud"], &[]).await?;
                 let mut take =
                     |name: &str| programs.remove(name).ok_or_else(|| format!("no {name}"));
                 Ok(Self {

@@ -64,7 +64,7 @@ impl Programs {
         out.line(
             "cloud-controller-manager and simulated cloud: compiled unless that is done already",
         );
-        let mut built = build::programs(&["cloud-controller-manager", "simcloud"]).await?;
+        let mut built = build::programs(&["cloud-controller-manager", "simcloud"], &[]).await?;
         let mut take = |name: &str| built.remove(name).ok_or_else(|| format!("no {name}"));
         let programs =
             Self { manager: take("cloud-controller-manager")?, cloud: take("simcloud")? };

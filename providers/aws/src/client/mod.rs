@@ -6,6 +6,7 @@
 mod credentials;
 pub(crate) mod ec2;
 pub(crate) mod elb;
+pub(crate) mod elbv2;
 mod endpoint;
 pub(crate) mod groups;
 pub(crate) mod imds;

@@ -31,9 +31,9 @@ pub(crate) struct Network {
     /// By ID.
     pub(crate) subnets: BTreeMap<String, Subnet>,
     /// Subnets whose route table says that they have an internet gateway.
-    gateways: BTreeMap<String, bool>,
+    pub(crate) gateways: BTreeMap<String, bool>,
     /// The same for those that no route table names. `None`: there is no main route table.
-    main: Option<bool>,
+    pub(crate) main: Option<bool>,
 }
 
 impl Network {

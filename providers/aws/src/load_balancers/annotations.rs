@@ -6,8 +6,9 @@
 mod values;
 
 pub(crate) use self::values::{
-    DrainingSeconds, EmitInterval, HealthCheckPort, HealthSeconds, IdleSeconds, Kind, Only, Pairs,
-    Ports, PrivateAddresses, TargetGroupAttributes, Threshold,
+    DrainingSeconds, EmitInterval, HealthCheckPort, HealthSeconds, IdleSeconds, Kind, Only,
+    PRESERVE_CLIENT_IP, PROXY_PROTOCOL, Pairs, Ports, PrivateAddresses, TargetGroupAttributes,
+    Threshold,
 };
 
 use std::collections::BTreeMap;

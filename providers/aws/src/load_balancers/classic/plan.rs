@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use ccm_core::cloud::{CloudError, Kind};
+use ccm_core::cloud::{CloudError, Kind, ObjectId};
 
 use super::attributes::Differs;
 use super::change::{Blueprint, ClassicChange, Policy, TLS_POLICY, What, joined};
@@ -93,9 +93,10 @@ pub(crate) fn down(site: &Site<'_>, found: &Found, draft: &mut Draft) {
 }
 
 /// Marks what is there as [`MANAGED`](MANAGED_KEY).
-pub(crate) fn mark(found: &Found) -> Option<ClassicChange> {
+pub(crate) fn mark(id: &ObjectId, found: &Found) -> Option<ClassicChange> {
     let name = found.own()?.it.name.clone();
-    Some(ClassicChange { name, what: What::Tag(vec![(MANAGED_KEY.to_owned(), "true".to_owned())]) })
+    let tag = (MANAGED_KEY.to_owned(), id.uid.to_string());
+    Some(ClassicChange { name, what: What::Tag(vec![tag]) })
 }
 
 fn anothers(other: &Balancer) -> CloudError {
@@ -109,7 +110,7 @@ fn anothers(other: &Balancer) -> CloudError {
 
 fn blueprint(wish: &Wish<'_>, asked: &ClassicWish) -> Blueprint {
     let mut tags = wish.tags.clone();
-    tags.insert(MANAGED_KEY.to_owned(), "true".to_owned());
+    tags.insert(MANAGED_KEY.to_owned(), wish.id.uid.to_string());
     Blueprint {
         internal: wish.said.is_internal(),
         listeners: asked.listeners.values().cloned().collect(),

@@ -209,18 +209,24 @@ pub(crate) fn peer(range: IpNet) -> Peer {
 }
 
 /// Where kube-proxy is asked for all Services, one load balancer's rule may be what lets another's
-/// health checks through: it stays while somebody who cannot be read may need it.
+/// health checks through: whoever goes must not cut off somebody who cannot be read.
 fn needed_by_kept(place: &Place<'_>, seen: &Seen, balancer: &str) -> Rules {
     let HealthProbe::Shared { port, .. } = &place.config.health_probe else { return Rules::new() };
     let Some(subnets) = seen.networks.get(balancer) else { return Rules::new() };
     let rules: BTreeSet<_> =
         health_rules(balancer, subnets, &BTreeSet::from([port.get()])).collect();
-    let in_group = |group: &SecurityGroup| {
-        let has = |rule: &&Rule| group.ingress.iter().any(|it| it.bare() == rule.bare());
-        let there: BTreeSet<_> = rules.iter().filter(has).cloned().collect();
-        (!there.is_empty()).then(|| (group.id.clone(), there))
+    // Where its clients are let through, its health checks have to be.
+    let has_clients =
+        |group: &&SecurityGroup| group.ingress.iter().any(|rule| bears(rule, CLIENT, balancer));
+    // Not where they go to a port of its own, as with `externalTrafficPolicy: Local`.
+    let has_own = |rule: &Rule| {
+        bears(rule, HEALTH, balancer) && rule.what != Traffic::port("tcp", port.get())
     };
-    seen.groups.iter().filter_map(in_group).collect()
+    if seen.groups.iter().any(|group| group.ingress.iter().any(has_own)) {
+        return Rules::new();
+    }
+    let groups = seen.groups.iter().filter(has_clients);
+    groups.map(|group| (group.id.clone(), rules.clone())).collect()
 }
 
 /// The security group of a Classic Load Balancer that nodes let through: the first of those attached,

@@ -233,13 +233,12 @@ fn path_mtu<'c, 'w>(
         peer: peer.clone(),
         description: Some(MTU.to_owned()),
     };
-    // The one whose rule brings the range.
+    // With the first whose rule brings the range.
+    let mut coming: BTreeSet<(Traffic, Peer)> = BTreeSet::new();
     for (_, rules) in authorized.iter_mut() {
-        let missing: Vec<_> = rules
-            .iter()
-            .filter(|rule| is_client(&rule))
-            .map(|rule| shared(&rule.peer))
-            .filter(|rule| !there.contains_key(&bare(rule)))
+        let peers = rules.iter().filter(|rule| is_client(&rule)).map(|rule| shared(&rule.peer));
+        let missing: Vec<_> = peers
+            .filter(|rule| !there.contains_key(&bare(rule)) && coming.insert(bare(rule)))
             .collect();
         rules.extend(missing);
     }

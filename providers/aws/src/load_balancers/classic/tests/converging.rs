@@ -59,7 +59,10 @@ const SAID: [&[Pairs]; 11] = [
     &[&[("healthcheck-interval", "20")], &[("healthcheck-protocol", "HTTP")]],
     &[
         &[("additional-resource-tags", "a=1")],
-        &[("additional-resource-tags", "a=2,kubernetes.io/service-name=mine,ccm.rs/managed=no")],
+        &[(
+            "additional-resource-tags",
+            "a=2,kubernetes.io/service-name=mine,ccm.rs/managed-for=no",
+        )],
     ],
 ];
 

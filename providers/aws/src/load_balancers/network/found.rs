@@ -1,0 +1,113 @@
+//! What AWS has of Network Load Balancers for one Service.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::names;
+use crate::client::elbv2::{Attributes, Listener, LoadBalancer, State, Target, TargetGroup};
+use crate::ground::Cluster;
+use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags, is_any_clusters};
+use ccm_core::cloud::ObjectId;
+
+/// What AWS has for one Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The Service's own.
+    pub(super) balancer: Option<Balancer>,
+    /// Why the load balancer that bears the Service's name is somebody else's, where it is.
+    pub(super) taken: Option<String>,
+    /// By name: those of the load balancer, those that were left behind, and those in the way.
+    pub(super) groups: BTreeMap<String, Group>,
+}
+
+/// A load balancer with what hangs on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Balancer {
+    pub(super) it: LoadBalancer,
+    pub(super) tags: Tags,
+    pub(super) attributes: Attributes,
+    /// By port: AWS has one at each.
+    pub(super) listeners: BTreeMap<u16, Ear>,
+}
+
+/// A listener with its tags, as far as anybody asked for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ear {
+    pub(super) it: Listener,
+    pub(super) tags: Option<Tags>,
+}
+
+/// A target group with what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(super) it: TargetGroup,
+    pub(super) claim: Claim,
+    /// Empty where it is another's.
+    pub(super) tags: Tags,
+    /// Those that are not on their way out. `None`: nobody asked, for no traffic goes there.
+    pub(super) targets: Option<BTreeSet<Target>>,
+    /// Empty where nobody asked.
+    pub(super) attributes: Attributes,
+}
+
+/// Whose a target group is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// This Service's, by its tags, or by being on its load balancer without any cluster's.
+    Ours,
+    /// On another load balancer, maybe that of an earlier Service of this name.
+    Elsewhere,
+    /// Somebody's who must not be touched.
+    Others,
+}
+
+impl Claim {
+    /// Judges a group by its tags. `mounted` is its name where it is on the Service's load balancer: the
+    /// oldest have no tags.
+    pub(super) fn of(cluster: &Cluster, id: &ObjectId, tags: &Tags, mounted: Option<&str>) -> Self {
+        let service = tags.get(SERVICE_KEY);
+        if cluster.has(tags) && service.is_some_and(|text| *text == id.to_string()) {
+            return Self::Ours;
+        }
+        let is_nobodys = service.is_none() && !is_any_clusters(tags);
+        match mounted {
+            Some(name) if is_nobodys && name.starts_with(&names::short_prefix(id)) => Self::Ours,
+            Some(_) | None => Self::Others,
+        }
+    }
+}
+
+impl Found {
+    /// Whether nothing of the Service's is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.balancer.is_none() && self.groups.values().all(|group| group.claim != Claim::Ours)
+    }
+
+    /// Whether it is there and bears [`MANAGED_KEY`]. `None`: it is not there.
+    pub(crate) fn is_managed(&self) -> Option<bool> {
+        self.balancer.as_ref().map(|it| it.tags.contains_key(MANAGED_KEY))
+    }
+
+    /// Its address. AWS gives it at once, and it can be resolved soon after.
+    pub(crate) fn hostname(&self) -> Option<&str> {
+        let it = &self.balancer.as_ref()?.it;
+        match it.state {
+            State::Usable => it.dns_name.as_deref(),
+            State::Failed(_) => None,
+        }
+    }
+
+    /// The target group of this ARN.
+    pub(super) fn by_arn(&self, arn: &str) -> Option<&Group> {
+        self.groups.values().find(|group| group.it.arn == arn)
+    }
+
+    /// The target groups that a listener forwards to, as far as they are there.
+    pub(super) fn groups_of(&self, listener: &Listener) -> impl Iterator<Item = &Group> {
+        listener.target_groups.iter().filter_map(|arn| self.by_arn(arn))
+    }
+
+    /// The listeners in the order of their ports.
+    pub(super) fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.balancer.iter().flat_map(|it| it.listeners.values()).map(|ear| &ear.it)
+    }
+}

@@ -1,0 +1,216 @@
+//! Which health check a Service's target groups are to have. Pure.
+
+use ccm_core::cloud::{ExternalTrafficPolicy, LoadBalancerSpec};
+
+use super::super::annotations::{HealthCheckPort, PREFIX, ServiceAnnotations};
+use crate::client::elbv2::{HealthCheck, HealthSettings, Protocol};
+use crate::config::HealthProbe;
+
+/// A health check as it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HealthWish {
+    pub(super) protocol: Protocol,
+    port: String,
+    /// By HTTP and HTTPS.
+    path: Option<String>,
+    /// Seconds.
+    pub(super) interval: u32,
+    /// Seconds. `None`: nobody says, and what is there stays.
+    timeout: Option<u32>,
+    healthy: u32,
+    unhealthy: u32,
+}
+
+/// What differs in a health check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Difference {
+    None,
+    /// Only what the Go program would leave.
+    Small(HealthSettings),
+    /// All of it.
+    Large(HealthSettings),
+}
+
+impl HealthWish {
+    /// Reads it. In the order of the Go program: the traffic policy's defaults, what is asked and where
+    /// by annotation, the probe that all Services share in their stead, and the numbers.
+    pub(super) fn read(
+        spec: &LoadBalancerSpec,
+        said: &ServiceAnnotations,
+        probe: &HealthProbe,
+        wrong: &mut Vec<String>,
+    ) -> Self {
+        let is_local = spec.external_traffic_policy == ExternalTrafficPolicy::Local;
+        let mut wish = if is_local { local(spec, said, wrong) } else { cluster() };
+        match said.health_protocol.as_deref().filter(|text| !text.is_empty()) {
+            None => {}
+            Some(text) => match Protocol::from(&*text.to_ascii_uppercase()) {
+                protocol @ (Protocol::Tcp | Protocol::Http | Protocol::Https) => {
+                    wish.protocol = protocol;
+                }
+                _ => wrong.push(format!(
+                    "annotation {PREFIX}healthcheck-protocol={text:?}: must be TCP, HTTP or HTTPS for a \
+                     Network Load Balancer"
+                )),
+            },
+        }
+        if wish.protocol == Protocol::Tcp {
+            wish.path = None;
+        } else {
+            let asked = said.health_path.clone().filter(|path| !path.is_empty());
+            let path = asked.or(wish.path.take()).unwrap_or_else(|| "/".to_owned());
+            if !path.starts_with('/') {
+                wrong.push(format!(
+                    "annotation {PREFIX}healthcheck-path={path:?}: must begin with /"
+                ));
+            }
+            wish.path = Some(path);
+        }
+        match said.health_port {
+            None => {}
+            Some(HealthCheckPort::Traffic) => "traffic-port".clone_into(&mut wish.port),
+            Some(HealthCheckPort::Number(port)) => wish.port = port.to_string(),
+        }
+        if let (HealthProbe::Shared { port, path }, false) = (probe, is_local) {
+            wish.protocol = Protocol::Http;
+            wish.port = port.to_string();
+            wish.path = Some(path.clone());
+        }
+        wish.numbers(said, wrong);
+        wish
+    }
+
+    /// Where nodes are asked. `None`: where their traffic goes.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.port.parse().ok()
+    }
+
+    fn numbers(&mut self, said: &ServiceAnnotations, wrong: &mut Vec<String>) {
+        if let Some(seconds) = said.health_interval {
+            self.interval = seconds.0;
+            if !(5..=300).contains(&seconds.0) {
+                wrong.push(format!(
+                    "annotation {PREFIX}healthcheck-interval=\"{}\": must be from 5 to 300 seconds for \
+                     a Network Load Balancer",
+                    seconds.0
+                ));
+            }
+        }
+        if let Some(seconds) = said.health_timeout {
+            self.timeout = Some(seconds.0);
+            if !(2..=120).contains(&seconds.0) || seconds.0 > self.interval {
+                wrong.push(format!(
+                    "annotation {PREFIX}healthcheck-timeout=\"{}\": must be from 2 to 120 seconds, and \
+                     no longer than the interval of {} seconds, for a Network Load Balancer",
+                    seconds.0, self.interval
+                ));
+            }
+        }
+        if let Some(answers) = said.healthy_threshold {
+            self.healthy = answers.0;
+        }
+        if let Some(answers) = said.unhealthy_threshold {
+            self.unhealthy = answers.0;
+        }
+    }
+
+    /// All that is said of a new group.
+    pub(super) fn whole(&self) -> HealthSettings {
+        HealthSettings {
+            protocol: Some(self.protocol.clone()),
+            port: Some(self.port.clone()),
+            path: self.path.clone(),
+            interval: Some(self.interval),
+            timeout: self.timeout.or_else(|| {
+                let default = default_timeout(&self.protocol);
+                (self.interval < LONGEST_DEFAULT).then(|| default.min(self.interval))
+            }),
+            healthy: Some(self.healthy),
+            unhealthy: Some(self.unhealthy),
+        }
+    }
+
+    /// AWS refuses a check that may take longer than the time until the next one.
+    fn short_enough(&self, timeout: u32) -> Option<u32> {
+        (timeout > self.interval).then_some(self.interval)
+    }
+
+    /// What has to be said that this check is as wished for.
+    pub(super) fn difference(&self, have: &HealthCheck) -> Difference {
+        fn other<T: PartialEq + Clone>(want: &T, have: &T) -> Option<T> {
+            (want != have).then(|| want.clone())
+        }
+        let path = self.path.clone().filter(|path| have.path.as_ref() != Some(path));
+        let asked = self.timeout.filter(|timeout| *timeout != have.timeout);
+        let differs = HealthSettings {
+            protocol: other(&self.protocol, &have.protocol),
+            port: other(&self.port, &have.port),
+            path,
+            interval: other(&self.interval, &have.interval),
+            timeout: match self.timeout {
+                Some(_) => asked,
+                None => self.short_enough(have.timeout),
+            },
+            healthy: other(&self.healthy, &have.healthy),
+            unhealthy: other(&self.unhealthy, &have.unhealthy),
+        };
+        let small = HealthSettings {
+            timeout: differs.timeout,
+            unhealthy: differs.unhealthy,
+            ..HealthSettings::default()
+        };
+        if differs == HealthSettings::default() {
+            Difference::None
+        } else if differs == small {
+            Difference::Small(small)
+        } else {
+            Difference::Large(differs)
+        }
+    }
+}
+
+fn cluster() -> HealthWish {
+    HealthWish {
+        protocol: Protocol::Tcp,
+        port: "traffic-port".to_owned(),
+        path: None,
+        interval: 30,
+        timeout: None,
+        healthy: 3,
+        unhealthy: 3,
+    }
+}
+
+fn local(
+    spec: &LoadBalancerSpec,
+    said: &ServiceAnnotations,
+    wrong: &mut Vec<String>,
+) -> HealthWish {
+    if spec.health_check_node_port.is_none() && said.health_port.is_none() {
+        wrong.push(format!(
+            "spec.healthCheckNodePort is not set, though externalTrafficPolicy is Local: AWS has nothing \
+             to ask nodes at (annotation {PREFIX}healthcheck-port names another port)"
+        ));
+    }
+    let port = spec.health_check_node_port.map_or_else(String::new, |port| port.to_string());
+    HealthWish {
+        protocol: Protocol::Http,
+        port,
+        path: Some("/healthz".to_owned()),
+        interval: 10,
+        timeout: None,
+        healthy: 2,
+        unhealthy: 2,
+    }
+}
+
+/// The longest of AWS' own timeouts, in seconds. A shorter interval needs one that is said.
+const LONGEST_DEFAULT: u32 = 10;
+
+/// What AWS takes where nothing is said, in seconds.
+fn default_timeout(protocol: &Protocol) -> u32 {
+    match protocol {
+        Protocol::Http => 6,
+        _ => LONGEST_DEFAULT,
+    }
+}

@@ -1,0 +1,63 @@
+//! Tags that are missing. The Go program sets them when it makes something, and never again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::super::draft::Draft;
+use super::super::change::{NetworkChange, Piece};
+use super::super::found::{Claim, Found};
+use super::super::wish::NetworkWish;
+use super::groups::Seat;
+use crate::marks::Tags;
+
+/// The most pieces that one request tags.
+const MOST_PIECES: usize = 20;
+
+/// Adds what is missing, and changes what the annotation says otherwise; nothing is taken away.
+pub(super) fn tidy(
+    wish: &NetworkWish<'_>,
+    found: &Found,
+    seats: &BTreeMap<u16, Seat<'_>>,
+    draft: &mut Draft,
+) {
+    let Some(balancer) = &found.balancer else { return };
+    let name = || wish.base.name.clone();
+    let mut pieces = vec![(Piece::Balancer(name()), &balancer.tags)];
+    for seat in seats.values() {
+        if let Some(group) = seat.found.filter(|group| group.claim == Claim::Ours) {
+            pieces.push((Piece::Group(seat.group.clone()), &group.tags));
+        }
+    }
+    for (port, ear) in &balancer.listeners {
+        if let Some(tags) = ear.tags.as_ref().filter(|_| wish.fronts.contains_key(port)) {
+            pieces.push((Piece::Listener(name(), *port), tags));
+        }
+    }
+    let mut alike: BTreeMap<Tags, BTreeSet<Piece>> = BTreeMap::new();
+    for (piece, have) in pieces {
+        let missing = missing(wish, have);
+        if !missing.is_empty() {
+            alike.entry(missing).or_default().insert(piece);
+        }
+    }
+    for (tags, pieces) in alike {
+        let pieces: Vec<_> = pieces.into_iter().collect();
+        for pieces in portions(&pieces) {
+            draft.tidy([NetworkChange::Tag { pieces, tags: tags.clone() }]);
+        }
+    }
+}
+
+/// The cluster's and the Service's tags may have other values: they say whose it is all the same.
+fn missing(wish: &NetworkWish<'_>, have: &Tags) -> Tags {
+    let is_missing = |(key, value): &(&String, &String)| match have.get(*key) {
+        None => true,
+        Some(have) => wish.base.extra_tags.get(*key) == Some(value) && have != *value,
+    };
+    let missing = wish.base.tags.iter().filter(is_missing);
+    missing.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// Pieces in portions that one request takes.
+pub(super) fn portions(pieces: &[Piece]) -> impl Iterator<Item = BTreeSet<Piece>> {
+    pieces.chunks(MOST_PIECES).map(|some| some.iter().cloned().collect())
+}

@@ -1,0 +1,347 @@
+//! What the Go program leaves behind is taken over without a change.
+
+use std::collections::BTreeSet;
+
+use ccm_core::cloud::{ExternalTrafficPolicy, LoadBalancerSpec, Protocol as Transport, Verdict};
+use rstest::rstest;
+
+use super::super::super::super::names::{self, TargetGroupTraits};
+use super::model::{
+    Cloud, NAME, balancer_arn, group, id, instance, listener_arn, new_balancer_attributes,
+    new_group_attributes, present, provider, spec, world,
+};
+use super::{lines, notes, report, steps};
+use crate::client::elbv2::{
+    HealthCheck, Listener, ListenerSettings, LoadBalancer, Protocol, State, Target,
+};
+use crate::client::groups::{Peer, Rule, SecurityGroup, Traffic};
+use crate::marks::Tags;
+
+const NODES: usize = 3;
+
+fn tags() -> Tags {
+    let pairs =
+        [("kubernetes.io/cluster/demo", "owned"), ("kubernetes.io/service-name", "shop/web")];
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// What the Go program makes for TCP ports, each with a node port 30000 above it.
+fn left(ports: &[u16]) -> Cloud {
+    let mut cloud = Cloud::default();
+    cloud.balancers.push(LoadBalancer {
+        arn: balancer_arn(),
+        name: NAME.into(),
+        kind: "network".into(),
+        state: State::Usable,
+        dns_name: Some("web.elb.eu-west-1.amazonaws.com".into()),
+        is_internal: false,
+        security_groups: BTreeSet::new(),
+        subnets: ["subnet-a", "subnet-b"].map(|it| (it.into(), BTreeSet::new())).into(),
+    });
+    cloud.tags.insert(balancer_arn(), tags());
+    cloud.attributes.insert(balancer_arn(), new_balancer_attributes());
+    for port in ports {
+        let node_port = 30_000 + port;
+        let traits = TargetGroupTraits {
+            cluster: "demo",
+            port: *port,
+            node_port,
+            protocol: "TCP",
+            health_protocol: "TCP",
+            health_interval: 30,
+        };
+        let group = group(&names::target_group(&id(), &traits), Protocol::Tcp, node_port);
+        let target = |number| Target { id: instance(number), port: node_port };
+        cloud.targets.insert(group.arn.clone(), (0..NODES).map(target).collect());
+        cloud.tags.insert(group.arn.clone(), tags());
+        cloud.attributes.insert(group.arn.clone(), new_group_attributes());
+        let settings =
+            ListenerSettings { protocol: Protocol::Tcp, certificate: None, policy: None };
+        let target_groups = vec![group.arn.clone()];
+        let arn = listener_arn(*port);
+        cloud.listeners.insert(*port, Listener { arn, port: *port, settings, target_groups });
+        cloud.tags.insert(listener_arn(*port), tags());
+        cloud.groups.insert(group.name.clone(), group);
+    }
+    cloud
+}
+
+/// Changes what every group asks nodes.
+fn asks(cloud: &mut Cloud, protocol: &Protocol, port: &str, path: &str, numbers: [u32; 4]) {
+    let [interval, timeout, healthy, unhealthy] = numbers;
+    for group in cloud.groups.values_mut() {
+        group.health = HealthCheck {
+            protocol: protocol.clone(),
+            port: port.into(),
+            path: Some(path.to_owned()).filter(|path| !path.is_empty()),
+            interval,
+            timeout,
+            healthy,
+            unhealthy,
+        };
+    }
+}
+
+/// Makes all listeners speak TLS.
+fn speaks_tls(cloud: &mut Cloud, backend: &Protocol) {
+    for listener in cloud.listeners.values_mut() {
+        listener.settings = ListenerSettings {
+            protocol: Protocol::Tls,
+            certificate: Some("arn:cert".into()),
+            policy: Some("ELBSecurityPolicy-2016-08".into()),
+        };
+    }
+    cloud.groups.values_mut().for_each(|group| group.protocol = backend.clone());
+}
+
+fn set(cloud: &mut Cloud, pairs: &[(&str, &str)]) {
+    let have = cloud.attributes.get_mut(&balancer_arn()).unwrap();
+    have.extend(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+}
+
+fn set_groups(cloud: &mut Cloud, key: &str, value: &str) {
+    for group in cloud.groups.values() {
+        let have = cloud.attributes.get_mut(&group.arn).unwrap();
+        have.insert(key.to_owned(), value.to_owned());
+    }
+}
+
+fn local(pairs: &[(&str, &str)]) -> LoadBalancerSpec {
+    let mut spec = spec(&[80], pairs);
+    spec.external_traffic_policy = ExternalTrafficPolicy::Local;
+    spec.health_check_node_port = 32_000_u16.try_into().ok();
+    spec
+}
+
+fn udp() -> LoadBalancerSpec {
+    let mut spec = spec(&[80], &[]);
+    spec.ports[0].protocol = Transport::Udp;
+    spec
+}
+
+const MANAGED: &str = "NLBSecurityGroupMode = Managed";
+const SHARED: &str = "ClusterServiceLoadBalancerHealthProbeMode = Shared";
+const OWN_GROUP: &str = "k8s-shop-web-d2e0b4e1c4";
+
+fn own_group() -> SecurityGroup {
+    let name = names::network_group(&"kubernetes".into(), &id());
+    let rule = |what| {
+        let peer = Peer::V4("0.0.0.0/0".parse().unwrap());
+        Rule { what, peer, description: None }
+    };
+    let ingress = [rule(Traffic::port("tcp", 80)), rule(Traffic::path_mtu())].into();
+    let tags = [("kubernetes.io/cluster/demo".to_owned(), "owned".to_owned())].into();
+    SecurityGroup { id: OWN_GROUP.into(), name, tags, ingress }
+}
+
+type Mutate = fn(&mut Cloud);
+
+#[rstest]
+#[case::as_it_comes("", spec(&[80, 443], &[]), |_: &mut Cloud| ())]
+#[case::local("", local(&[]), |it: &mut Cloud| asks(it, &Protocol::Http, "32000", "/healthz", [10, 6, 2, 2]))]
+#[case::local_with_its_own_numbers(
+    "",
+    local(&[("healthcheck-interval", "20"), ("healthcheck-healthy-threshold", "4")]),
+    |it: &mut Cloud| asks(it, &Protocol::Http, "32000", "/healthz", [20, 6, 4, 2])
+)]
+#[case::local_asked_by_tcp(
+    "", local(&[("healthcheck-protocol", "tcp")]), |it: &mut Cloud| asks(it, &Protocol::Tcp, "32000", "", [10, 10, 2, 2])
+)]
+#[case::asked_by_http(
+    "", spec(&[80], &[("healthcheck-protocol", "HTTP")]),
+    |it: &mut Cloud| asks(it, &Protocol::Http, "traffic-port", "/", [30, 6, 3, 3])
+)]
+#[case::asked_by_https_somewhere(
+    "",
+    spec(&[80], &[
+        ("healthcheck-protocol", "https"), ("healthcheck-path", "/up"), ("healthcheck-port", "8443"),
+    ]),
+    |it: &mut Cloud| asks(it, &Protocol::Https, "8443", "/up", [30, 10, 3, 3])
+)]
+#[case::a_shared_probe(
+    SHARED, spec(&[80], &[]), |it: &mut Cloud| asks(it, &Protocol::Http, "10256", "/healthz", [30, 6, 3, 3])
+)]
+#[case::a_shared_probe_goes_before_annotations(
+    SHARED,
+    spec(&[80], &[("healthcheck-protocol", "TCP"), ("healthcheck-port", "1"), ("healthcheck-interval", "10")]),
+    |it: &mut Cloud| asks(it, &Protocol::Http, "10256", "/healthz", [10, 6, 3, 3])
+)]
+#[case::a_shared_probe_is_not_for_local(
+    SHARED, local(&[]), |it: &mut Cloud| asks(it, &Protocol::Http, "32000", "/healthz", [10, 6, 2, 2])
+)]
+#[case::other_names("", spec(&[80], &[]), |it: &mut Cloud| {
+    let (_, mut group) = it.groups.pop_first().unwrap();
+    group.name = "k8s-shop-web-0123456789".into();
+    it.groups.insert(group.name.clone(), group);
+})]
+#[case::tls_without_a_policy(
+    "", spec(&[80], &[("ssl-cert", "arn:cert")]), |it: &mut Cloud| speaks_tls(it, &Protocol::Tcp)
+)]
+#[case::tls_with_a_policy(
+    "",
+    spec(&[80], &[
+        ("ssl-cert", "arn:cert"), ("ssl-negotiation-policy", "ELBSecurityPolicy-2016-08"), ("ssl-ports", "port-80"),
+    ]),
+    |it: &mut Cloud| speaks_tls(it, &Protocol::Tcp)
+)]
+#[case::tls_to_nodes(
+    "", spec(&[80], &[("ssl-cert", "arn:cert"), ("backend-protocol", "ssl")]),
+    |it: &mut Cloud| speaks_tls(it, &Protocol::Tls)
+)]
+#[case::a_certificate_for_another_port(
+    "", spec(&[80], &[("ssl-cert", "arn:cert"), ("ssl-ports", "443")]), |_: &mut Cloud| ()
+)]
+#[case::udp("", udp(), |it: &mut Cloud| {
+    it.listeners.values_mut().for_each(|it| it.settings.protocol = Protocol::Udp);
+    it.groups.values_mut().for_each(|it| it.protocol = Protocol::Udp);
+})]
+#[case::shared_out_among_two("", spec(&[80], &[]), |it: &mut Cloud| {
+    let other = group("canary", Protocol::Tcp, 30_999);
+    it.listeners.get_mut(&80).unwrap().target_groups.push(other.arn.clone());
+    it.groups.insert("canary".into(), other);
+})]
+#[case::cross_zone(
+    "", spec(&[80], &[("cross-zone-load-balancing-enabled", "true")]),
+    |it: &mut Cloud| set(it, &[("load_balancing.cross_zone.enabled", "true")])
+)]
+#[case::logs(
+    "",
+    spec(&[80], &[("access-log-enabled", "true"), ("access-log-s3-bucket-name", "logs"), ("access-log-s3-bucket-prefix", "web")]),
+    |it: &mut Cloud| set(it, &[("access_logs.s3.enabled", "true"), ("access_logs.s3.bucket", "logs"), ("access_logs.s3.prefix", "web")])
+)]
+#[case::logs_that_were_ended(
+    "", spec(&[80], &[("access-log-s3-bucket-name", "other")]),
+    |it: &mut Cloud| set(it, &[("access_logs.s3.bucket", "logs"), ("access_logs.s3.prefix", "web")])
+)]
+#[case::attributes_that_are_not_listed("", spec(&[80], &[]), |it: &mut Cloud| it.attributes.clear())]
+#[case::group_attributes(
+    "",
+    spec(&[80], &[("target-group-attributes", "preserve_client_ip.enabled=false,proxy_protocol_v2.enabled=true")]),
+    |it: &mut Cloud| {
+        set_groups(it, "preserve_client_ip.enabled", "false");
+        set_groups(it, "proxy_protocol_v2.enabled", "true");
+    }
+)]
+#[case::group_attributes_that_are_named_no_more(
+    "", spec(&[80], &[]), |it: &mut Cloud| set_groups(it, "proxy_protocol_v2.enabled", "true")
+)]
+#[case::internal("", spec(&[80], &[("internal", "0.0.0.0/0")]), |it: &mut Cloud| it.balancers[0].is_internal = true)]
+#[case::its_own_security_group(MANAGED, spec(&[80], &[]), |it: &mut Cloud| {
+    it.security.push(own_group());
+    it.balancers[0].security_groups.insert(OWN_GROUP.into());
+})]
+#[case::named_security_groups(MANAGED, spec(&[80], &[("security-groups", "sg-1,sg-2")]), |it: &mut Cloud| {
+    it.balancers[0].security_groups = ["sg-1".to_owned(), "sg-2".to_owned()].into();
+})]
+#[case::made_before_groups_were_managed(MANAGED, spec(&[80], &[]), |_: &mut Cloud| ())]
+#[case::security_groups_that_are_not_managed_any_more("", spec(&[80], &[]), |it: &mut Cloud| {
+    it.security.push(own_group());
+    it.balancers[0].security_groups.insert(OWN_GROUP.into());
+})]
+fn nothing_is_changed(
+    #[case] config: &str,
+    #[case] spec: LoadBalancerSpec,
+    #[case] mutate: Mutate,
+) {
+    let ports: Vec<_> = spec.ports.iter().map(|it| it.port.get()).collect();
+    let mut cloud = left(&ports);
+    mutate(&mut cloud);
+    let plan = cloud.plan(&provider(config), &world(present(spec), NODES));
+    assert!(plan.is_done(), "{:#?}", lines(&plan));
+    assert_eq!(report(&plan).verdict, Verdict::Done);
+    assert_eq!(notes(&plan), [""; 0], "{:?}", report(&plan).notes);
+    assert_ne!(report(&plan).ingress, ccm_core::cloud::Ingress::Leave);
+}
+
+/// The Go program leaves these differences. They are put right together with the first change.
+#[rstest]
+#[case::timeout(
+    "", spec(&[80], &[("healthcheck-timeout", "5")]), |_: &mut Cloud| (),
+    &["set health check of target group k8s-shop-web-", "timeout 5"]
+)]
+#[case::unhealthy_threshold(
+    "", spec(&[80], &[("healthcheck-unhealthy-threshold", "5")]), |_: &mut Cloud| (),
+    &["set health check of target group k8s-shop-web-", "unhealthy threshold 5"]
+)]
+#[case::tags(
+    "", spec(&[80], &[("additional-resource-tags", "team=shop")]), |_: &mut Cloud| (),
+    &["tag Network Load Balancer a0a1b2c3d11112222333344445555666, target group k8s-", "listener 80", "team=shop"]
+)]
+#[case::a_group_of_old_without_tags("", spec(&[80], &[]), |it: &mut Cloud| {
+    let arn = it.groups.values().next().unwrap().arn.clone();
+    it.tags.remove(&arn);
+}, &["tag target group k8s-shop-web-", "kubernetes.io/service-name=shop/web"])]
+#[case::leftovers("", spec(&[80], &[]), |it: &mut Cloud| {
+    let left = group("k8s-shop-web-0000000000", Protocol::Tcp, 30_999);
+    it.tags.insert(left.arn.clone(), tags());
+    it.groups.insert(left.name.clone(), left);
+}, &["delete target group k8s-shop-web-0000000000"])]
+#[case::its_own_security_group_off_it(MANAGED, spec(&[80], &[("security-groups", "sg-1")]), |it: &mut Cloud| {
+    it.security.push(own_group());
+    it.balancers[0].security_groups.insert("sg-1".into());
+}, &["delete security group k8s-shop-web-"])]
+fn left_as_it_is_for_now(
+    #[case] config: &str,
+    #[case] spec: LoadBalancerSpec,
+    #[case] mutate: Mutate,
+    #[case] words: &[&str],
+) {
+    let at = provider(config);
+    let mut cloud = left(&[80]);
+    mutate(&mut cloud);
+    let want = present(spec);
+    let plan = cloud.plan(&at, &world(want.clone(), NODES));
+    assert!(plan.is_done(), "{:#?}", lines(&plan));
+    assert_eq!(report(&plan).verdict, Verdict::Done);
+    assert_eq!(notes(&plan), ["LeftAsFound"]);
+    let joined = world(want, NODES + 1);
+    let steps = steps(&cloud, &at, &joined);
+    assert_eq!(steps.len(), 3, "{steps:#?}");
+    assert_eq!(
+        steps[0],
+        format!(
+            "tag Network Load Balancer {NAME}: ccm.rs/managed-for=0a1b2c3d-1111-2222-3333-444455556666"
+        )
+    );
+    assert!(steps[1].starts_with("register in target group "), "{steps:#?}");
+    for word in words {
+        assert!(steps[2].contains(word), "{steps:#?}");
+    }
+    cloud.converge(&at, &joined);
+}
+
+#[rstest]
+#[case(&[("internal", "true")], "internal (it is internet-facing)")]
+#[case(&[("subnets", "subnet-a")], "subnets (it is in subnet-a, subnet-b)")]
+#[case(&[("eip-allocations", "eipalloc-1,eipalloc-2")], "eip-allocations")]
+#[case(&[("private-ipv4-addresses", "10.0.0.9,10.0.1.9")], "private-ipv4-addresses")]
+fn what_is_fixed_is_noted(#[case] pairs: &[(&str, &str)], #[case] word: &str) {
+    let plan = left(&[80]).plan(&provider(""), &world(present(spec(&[80], pairs)), NODES));
+    assert!(plan.is_done(), "{:#?}", lines(&plan));
+    assert_eq!(notes(&plan), ["NeedsNewLoadBalancer"]);
+    assert!(report(&plan).notes[0].message.contains(word), "{:?}", report(&plan).notes);
+}
+
+#[test]
+fn what_has_no_effect_is_noted_once() {
+    let pairs =
+        [("proxy-protocol", "*"), ("connection-idle-timeout", "60"), ("security-groups", "sg-1")];
+    let plan = left(&[80]).plan(&provider(""), &world(present(spec(&[80], &pairs)), NODES));
+    assert!(plan.is_done(), "{:#?}", lines(&plan));
+    assert_eq!(notes(&plan), ["AnnotationIgnored"; 2]);
+    assert!(report(&plan).notes[0].message.contains("proxy-protocol"));
+    let plan =
+        left(&[80]).plan(&provider(MANAGED), &world(present(spec(&[80], &pairs[2..])), NODES));
+    assert_eq!(notes(&plan), ["NeedsNewLoadBalancer"]);
+}
+
+#[test]
+fn groups_without_tags_are_taken_down_too() {
+    let at = provider("");
+    let mut cloud = left(&[80, 443]);
+    for group in cloud.groups.values() {
+        cloud.tags.remove(&group.arn);
+    }
+    cloud.converge(&at, &world(super::model::absent(), 0));
+    assert_eq!(cloud, Cloud::default());
+}

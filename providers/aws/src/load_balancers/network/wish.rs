@@ -1,0 +1,158 @@
+//! What a Service asks of a Network Load Balancer. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ccm_core::cloud::{CloudError, Kind, Protocol as Transport};
+use ipnet::IpNet;
+
+use super::super::annotations::{PREFIX, PRESERVE_CLIENT_IP, ServiceAnnotations};
+use super::super::groups::WantedGroup;
+use super::super::names::{self, TargetGroupTraits};
+use super::super::site::Site;
+use super::super::wish::{Port, Wish};
+use super::attributes;
+use super::found::Group;
+use super::health::HealthWish;
+use crate::client::elbv2::{Attributes, ListenerSettings, Protocol};
+use crate::client::groups::{Peer, Rule, Traffic};
+
+/// What one Service asks for.
+#[derive(Debug)]
+pub(super) struct NetworkWish<'a> {
+    pub(super) base: &'a Wish<'a>,
+    /// By port.
+    pub(super) fronts: BTreeMap<u16, Front>,
+    pub(super) health: HealthWish,
+    /// Of the load balancer.
+    pub(super) attributes: Attributes,
+    /// Of target groups, as far as they are named.
+    pub(super) group_attributes: BTreeMap<&'static str, bool>,
+}
+
+/// One port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Front {
+    pub(super) port: u16,
+    pub(super) node_port: u16,
+    pub(super) settings: ListenerSettings,
+    /// What targets are spoken to.
+    pub(super) protocol: Protocol,
+    /// What a target group for it is called that is made now.
+    pub(super) group: String,
+}
+
+impl Front {
+    /// Whether a group can serve it. The rest of a group can be changed.
+    pub(super) fn fits(&self, vpc: &str, group: &Group) -> bool {
+        let it = &group.it;
+        it.target_type == "instance"
+            && it.vpc == vpc
+            && it.protocol == self.protocol
+            && it.port == self.node_port
+    }
+}
+
+/// What a Service asks for at a port, whatever its other annotations say.
+pub(super) fn fronts(wish: &Wish<'_>, cluster: &str, health: &HealthWish) -> BTreeMap<u16, Front> {
+    let front = |port: &Port| {
+        let said = &*wish.said;
+        let (spoken, protocol) = protocols(port, said);
+        let is_tls = spoken == Protocol::Tls;
+        let filled = |text: &Option<String>| text.clone().filter(|text| is_tls && !text.is_empty());
+        let traits = TargetGroupTraits {
+            cluster,
+            port: port.port,
+            node_port: port.node_port,
+            protocol: protocol.as_str(),
+            health_protocol: health.protocol.as_str(),
+            health_interval: health.interval,
+        };
+        let group = names::target_group(wish.id, &traits);
+        let settings = ListenerSettings {
+            protocol: spoken,
+            certificate: filled(&said.certificate),
+            policy: filled(&said.tls_policy),
+        };
+        let Port { port, node_port, .. } = *port;
+        (port, Front { port, node_port, settings, protocol, group })
+    };
+    wish.ports.iter().map(front).collect()
+}
+
+/// What is spoken by the listener, and to targets.
+fn protocols(port: &Port, said: &ServiceAnnotations) -> (Protocol, Protocol) {
+    match (port.protocol, port.is_tls) {
+        (Transport::Udp, _) => (Protocol::Udp, Protocol::Udp),
+        (_, false) => (Protocol::Tcp, Protocol::Tcp),
+        (_, true) if said.backend_protocol.as_deref() == Some("ssl") => {
+            (Protocol::Tls, Protocol::Tls)
+        }
+        (_, true) => (Protocol::Tls, Protocol::Tcp),
+    }
+}
+
+impl<'a> NetworkWish<'a> {
+    /// Reads it, or says all that is wrong with it.
+    pub(super) fn read(base: &'a Wish<'a>, site: &Site<'_>) -> Result<Self, CloudError> {
+        let said = &*base.said;
+        let mut wrong = Vec::new();
+        if said.extra_security_groups.as_ref().is_some_and(|ids| !ids.is_empty()) {
+            wrong.push(format!(
+                "annotation {PREFIX}extra-security-groups: a Network Load Balancer takes none; \
+                 {PREFIX}security-groups names all of its groups"
+            ));
+        }
+        let group_attributes = said.target_group_attributes.clone().unwrap_or_default().0;
+        let has_udp = base.ports.iter().any(|port| port.protocol == Transport::Udp);
+        if has_udp && group_attributes.get(PRESERVE_CLIENT_IP) == Some(&false) {
+            wrong.push(format!(
+                "annotation {PREFIX}target-group-attributes={PRESERVE_CLIENT_IP}=false: targets of UDP \
+                 ports always see the client's address"
+            ));
+        }
+        let health = HealthWish::read(base.spec, said, &site.config.health_probe, &mut wrong);
+        let attributes = attributes::of_balancer(said, &mut wrong);
+        if !wrong.is_empty() {
+            return Err(CloudError::new(Kind::InvalidConfiguration, wrong.join("; ")));
+        }
+        let fronts = fronts(base, &site.home.cluster.id, &health);
+        Ok(Self { base, fronts, health, attributes, group_attributes })
+    }
+
+    /// The security groups that the annotation names. `None`: it names none, or does not count.
+    pub(super) fn named_groups(&self, manages: bool) -> Option<BTreeSet<String>> {
+        let named = self.base.said.security_groups.as_ref().filter(|_| manages)?;
+        (!named.is_empty()).then(|| named.iter().cloned().collect())
+    }
+
+    /// The security group that is made for the load balancer.
+    pub(super) fn own_group(&self, site: &Site<'_>) -> WantedGroup {
+        let mut rules = BTreeSet::new();
+        for range in &self.base.ranges {
+            let (peer, is_v4) = match range {
+                IpNet::V4(range) => (Peer::V4(*range), true),
+                IpNet::V6(range) => (Peer::V6(*range), false),
+            };
+            let mut allow = |what| {
+                rules.insert(Rule { what, peer: peer.clone(), description: None });
+            };
+            for front in self.fronts.values() {
+                // A listener of TLS is reached by TCP.
+                let protocol = if front.settings.protocol == Protocol::Udp { "udp" } else { "tcp" };
+                allow(Traffic::port(protocol, front.port));
+            }
+            if is_v4 {
+                allow(Traffic::path_mtu());
+            }
+        }
+        WantedGroup {
+            name: names::network_group(site.cluster_name, site.id),
+            description: format!(
+                "Security group for Kubernetes NLB {} ({})",
+                self.base.name, self.base.id
+            ),
+            tags: self.base.group_tags.clone(),
+            rules,
+        }
+    }
+}
