@@ -191,8 +191,13 @@ impl Stage {
 
     /// All that bears the cluster's mark but its machines and what was there before.
     pub(crate) async fn snapshot(&self) -> Vec<String> {
-        let lines = self.console.snapshot(&self.network.cluster).await.unwrap();
-        lines.into_iter().filter(|line| !line.starts_with("instance ")).collect()
+        for _ in 0..20 {
+            // It fails where another test's load balancer goes while it is made.
+            if let Ok(lines) = self.console.snapshot(&self.network.cluster).await {
+                return lines.into_iter().filter(|it| !it.starts_with("instance ")).collect();
+            }
+        }
+        panic!("no snapshot can be had");
     }
 
     /// One of the next writes of the provider is spoilt.
