@@ -1,8 +1,8 @@
 //! What has to change in one Service's own pieces. Pure.
 
 use ccm_core::cloud::{
-    CloudError, Holds, Identity, Ingress, IngressAddress, IngressPoint, Kind as Failure,
-    LoadBalancerSpec, Plan, Report, Step, Verdict, Want, World,
+    CloudError, Holds, Ingress, IngressAddress, IngressPoint, Kind as Failure, LoadBalancerSpec,
+    Plan, Report, Step, Verdict, Want, World,
 };
 
 use super::annotations::{Kind, PREFIX, ServiceAnnotations};
@@ -212,12 +212,4 @@ fn holds(site: &Site<'_>, own: &Own) -> Holds {
 
 fn line(site: &Site<'_>, change: &OwnChange) -> String {
     AwsChange::Own { service: site.id.clone(), change: change.clone() }.to_string()
-}
-
-/// The address that a Service was last seen with.
-pub(crate) fn last_hostname(identity: &Identity) -> Option<&str> {
-    identity.ingress.iter().find_map(|point| match &point.address {
-        IngressAddress::Hostname(name) => Some(name.as_str()),
-        IngressAddress::Ip(_) => None,
-    })
 }
