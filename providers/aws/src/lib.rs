@@ -71,7 +71,7 @@ fn build(setup: &Setup) -> Result<Arc<dyn CloudProvider>, ConfigError> {
     let routes = Converger::new(AwsRoutes::new(Arc::clone(&ground)));
     let volumes = Arc::new(AwsVolumes::new(Arc::clone(&ground)));
     let load_balancers = Converger::new(AwsLoadBalancers::new(Arc::clone(&ground)));
-    Ok(Arc::new(Aws { ground, instances, load_balancers, routes, volumes }))
+    Ok(Arc::new(Aws { ground, load_balancers, instances, routes, volumes }))
 }
 
 /// Amazon Web Services, as the framework sees it.

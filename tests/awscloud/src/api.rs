@@ -172,6 +172,9 @@ pub struct Settings {
     /// Seconds that a terminated instance is still described. For ever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub terminated_s: Option<f64>,
+    /// Seconds that a new instance is not yet known to those who ask. 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_s: Option<f64>,
     /// Routes that a route table holds. 50.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routes_per_table: Option<u32>,

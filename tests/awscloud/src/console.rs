@@ -118,6 +118,11 @@ impl Console {
         self.post("world", &json!({ "cluster": cluster })).await
     }
 
+    /// As [`world`](Self::world), with the cluster's marks on the private route table too.
+    pub async fn world_of_two_tables(&self, cluster: &str) -> Result<World, Error> {
+        self.post("world", &json!({ "cluster": cluster, "tag_private_table": true })).await
+    }
+
     /// Launches machines, in the order of their numbers.
     pub async fn launch(&self, world: &World, launch: &Launch) -> Result<Vec<Instance>, Error> {
         #[derive(Serialize)]

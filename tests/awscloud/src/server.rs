@@ -146,6 +146,8 @@ fn command(python: &Path, package: &Path, dir: &Path) -> Result<Command, Error> 
         .env_clear()
         .env("PYTHONPATH", package)
         .env("HOME", dir)
+        // Sets come in the same order in every run: addresses are given out from one.
+        .env("PYTHONHASHSEED", "0")
         .current_dir(dir)
         .stdin(Stdio::piped())
         .stdout(out)

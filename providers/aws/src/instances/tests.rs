@@ -33,10 +33,6 @@ fn say(observation: &Observation) -> String {
     }
 }
 
-fn text(text: &str) -> Option<String> {
-    Some(text.to_owned())
-}
-
 fn interface(id: &str, device_index: i32, v4: &[&str], v6: &[&str]) -> Interface {
     let texts = |all: &[&str]| all.iter().map(|&it| it.to_owned()).collect();
     Interface {
@@ -55,13 +51,13 @@ fn machine() -> Machine {
     Machine {
         id: "i-1".to_owned(),
         state: Some(MachineState::Running),
-        instance_type: text("m5.large"),
-        zone: text("eu-west-1a"),
-        vpc: text("vpc-1"),
-        subnet: text("subnet-1"),
-        private_dns_name: text("ip-10-0-0-1.internal"),
-        public_dns_name: text("ec2.example"),
-        public_ip: text("192.0.2.1"),
+        instance_type: Some("m5.large".to_owned()),
+        zone: Some("eu-west-1a".to_owned()),
+        vpc: Some("vpc-1".to_owned()),
+        subnet: Some("subnet-1".to_owned()),
+        private_dns_name: Some("ip-10-0-0-1.internal".to_owned()),
+        public_dns_name: Some("ec2.example".to_owned()),
+        public_ip: Some("192.0.2.1".to_owned()),
         interfaces: vec![
             interface("eni-2", 1, &["10.0.1.1"], &["fd00::2:1", "fd00::2:2"]),
             interface("eni-1", 0, &["10.0.0.1", "10.0.0.2"], &["fd00::1"]),
@@ -97,8 +93,8 @@ fn a_record_in_full() {
     let want = InstanceDetail {
         id: "i-1".to_owned(),
         security_groups: ["sg-1".to_owned()].into(),
-        subnet: text("subnet-1"),
-        vpc: text("vpc-1"),
+        subnet: Some("subnet-1".to_owned()),
+        vpc: Some("vpc-1".to_owned()),
         source_dest_check: Some(true),
         interfaces: machine().interfaces.into_iter().rev().collect(),
         is_fargate: false,
@@ -165,10 +161,10 @@ fn a_pod_on_fargate_runs() {
     let found = FoundInterface {
         id: "eni-1".to_owned(),
         is_attached: true,
-        zone: text("eu-west-1b"),
-        vpc: text("vpc-1"),
-        subnet: text("subnet-1"),
-        private_dns_name: text("ip-10-0-0-9.internal"),
+        zone: Some("eu-west-1b".to_owned()),
+        vpc: Some("vpc-1".to_owned()),
+        subnet: Some("subnet-1".to_owned()),
+        private_dns_name: Some("ip-10-0-0-9.internal".to_owned()),
         private_ipv4s: vec!["10.0.0.9".to_owned()],
         ipv6s: vec!["fd00::9".to_owned()],
     };

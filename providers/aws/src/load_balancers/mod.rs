@@ -12,6 +12,7 @@ mod change;
 mod classic;
 mod draft;
 mod groups;
+mod inventory;
 mod members;
 mod names;
 mod network;
@@ -51,6 +52,10 @@ use crate::ground::Ground;
 /// wait beside the minutes that a load balancer takes.
 const RULES_SETTLE: Duration = Duration::from_millis(200);
 
+/// For how long AWS may go on showing what was there before a change. It promises nothing; what is
+/// seen is a second or two.
+const LAG: Duration = Duration::from_secs(5);
+
 /// The unit of the nodes' rules.
 const NODE_RULES: &str = "node-rules";
 
@@ -62,6 +67,7 @@ pub(crate) struct AwsLoadBalancers {
     network: Kept<Network>,
     zones: Kept<Zones>,
     groups: Kept<Groups>,
+    balancers: Kept<node_rules::Balancers>,
     /// Those of nodes that do not bear the cluster's tag, with the IDs that were asked for.
     other_groups: Kept<(Vec<String>, Vec<SecurityGroup>)>,
     classic: classic::ClassicRoom,
@@ -76,6 +82,7 @@ impl AwsLoadBalancers {
             network: Kept::default(),
             zones: Kept::default(),
             groups: Kept::default(),
+            balancers: Kept::default(),
             other_groups: Kept::default(),
             classic: classic::ClassicRoom::default(),
             nlb: network::NetworkRoom::default(),
@@ -105,8 +112,10 @@ impl Converge<LoadBalancerSpec> for AwsLoadBalancers {
         match &unit.name {
             UnitName::Own(id) => match world.wants.iter().find(|want| want.id() == id) {
                 // Large, because it looks at all kinds of pieces at once.
-                Some(want) => Box::pin(observe::own(self, cx, want)).await.map(Observed::Own),
-                None => Ok(Observed::Own(Own::default())),
+                Some(want) => {
+                    Box::pin(observe::own(self, cx, want)).await.map(Box::new).map(Observed::Own)
+                }
+                None => Ok(Observed::Own(Box::default())),
             },
             UnitName::Shared(_) => {
                 Box::pin(node_rules::observe(self, cx, world)).await.map(Observed::Rules)
@@ -149,7 +158,9 @@ impl Converge<LoadBalancerSpec> for AwsLoadBalancers {
     ) -> Result<Learnt<Observed>, CloudError> {
         match (change, observed) {
             (AwsChange::Own { change, .. }, Observed::Own(own)) => {
-                self.apply_own(cx, change, own).await
+                let learnt = self.apply_own(cx, change, own).await;
+                self.balancers.forget().await;
+                learnt
             }
             (AwsChange::Rules(change), _) => {
                 let sent = node_rules::apply(&self.ground.client, cx, change).await;
@@ -161,8 +172,12 @@ impl Converge<LoadBalancerSpec> for AwsLoadBalancers {
         }
     }
 
-    async fn inventory(&self, _cx: &Read) -> Result<Vec<Owned>, CloudError> {
-        Ok(Vec::new())
+    fn lag(&self) -> Duration {
+        LAG
+    }
+
+    async fn inventory(&self, cx: &Read) -> Result<Vec<Owned>, CloudError> {
+        Box::pin(inventory::look(self, cx)).await
     }
 }
 
@@ -191,6 +206,6 @@ impl AwsLoadBalancers {
                 None
             }
         };
-        Ok(now.map_or(Learnt::LookAgain, |own| Learnt::Now(Observed::Own(own))))
+        Ok(now.map_or(Learnt::LookAgain, |own| Learnt::Now(Observed::Own(Box::new(own)))))
     }
 }

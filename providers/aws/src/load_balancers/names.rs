@@ -1,5 +1,7 @@
 //! Names of what belongs to a Service. They are the Go program's, so that what it made is found.
 
+use std::fmt::Write;
+
 use ccm_core::cloud::{ClusterName, ObjectId, Uid};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -60,8 +62,12 @@ pub(crate) fn target_group(service: &ObjectId, traits: &TargetGroupTraits<'_>) -
 
 /// `k8s-<namespace>-<name>-<hash>`, cut to fit.
 fn short(service: &ObjectId, hash: &[u8]) -> String {
-    let hash: String = hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
-    format!("{}{hash}", short_prefix(service))
+    let mut name = short_prefix(service);
+    for byte in hash.iter().take(5) {
+        // Writing to a string cannot fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
 }
 
 /// What the names of a Service's target groups begin with. Other Services' may too.

@@ -12,7 +12,7 @@ use crate::marks::LEGACY_KEY;
 #[derive(Debug)]
 pub(crate) enum Observed {
     /// One Service's own pieces.
-    Own(Own),
+    Own(Box<Own>),
     /// The rules of the nodes' security groups.
     Rules(super::node_rules::Seen),
 }
@@ -104,6 +104,6 @@ impl AwsLoadBalancers {
             let unmarked = named.into_iter().filter(is_new).collect();
             Ok(Groups { marked, unmarked })
         };
-        self.groups.get(cx, || ask()).await
+        self.groups.get(cx, ask).await
     }
 }

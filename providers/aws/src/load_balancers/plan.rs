@@ -99,9 +99,9 @@ fn present(
     }
     if managed == Some(false) && has_work {
         let mark = if is_network {
-            network::mark(&own.network).map(OwnChange::from)
+            network::mark(site.id, &own.network).map(OwnChange::from)
         } else {
-            classic::mark(&own.classic).map(OwnChange::from)
+            classic::mark(site.id, &own.classic).map(OwnChange::from)
         };
         stages.extend(mark.map(|mark| vec![mark]));
     }

@@ -34,6 +34,7 @@ pub(crate) struct Wish<'a> {
 
 /// One port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "as the API calls them")]
 pub(crate) struct Port {
     pub(crate) name: String,
     pub(crate) protocol: Protocol,

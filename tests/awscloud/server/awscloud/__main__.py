@@ -19,11 +19,18 @@ for name in [name for name in os.environ if name.startswith("AWS_")]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="awscloud", description=__doc__)
-    parser.add_argument("--folder", help="write the URL into its file `address`, and remove it at "
-                        "the end: it is nobody else's")
+    parser.add_argument(
+        "--folder",
+        help="write the URL into its file `address`, and remove it at the end: it is nobody else's",
+    )
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--without", action="append", default=[], metavar="CORRECTION",
-                        help="leave this gap of moto as it is")
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="CORRECTION",
+        help="leave this gap of moto as it is",
+    )
     parser.add_argument("--list-corrections", action="store_true", help="as JSON, then end")
     arguments = parser.parse_args()
 

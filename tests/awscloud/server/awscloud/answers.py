@@ -31,15 +31,21 @@ class AwsError(Exception):
     def answer(self, service: str) -> Answer:
         code, message = escape(self.code), escape(self.message)
         if service == "ec2":
-            body = (f"<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message>"
-                    f"</Error></Errors><RequestID>{REQUEST_ID}</RequestID></Response>")
+            body = (
+                f"<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message>"
+                f"</Error></Errors><RequestID>{REQUEST_ID}</RequestID></Response>"
+            )
         else:
             namespace = NAMESPACES.get(service, "")
             kind = "Sender" if self.status < 500 else "Receiver"
-            body = (f'<ErrorResponse xmlns="{namespace}"><Error><Type>{kind}</Type>'
-                    f"<Code>{code}</Code><Message>{message}</Message></Error>"
-                    f"<RequestId>{REQUEST_ID}</RequestId></ErrorResponse>")
-        return Answer(self.status, xml(body), [("Content-Type", "text/xml"), *self.headers], self.code)
+            body = (
+                f'<ErrorResponse xmlns="{namespace}"><Error><Type>{kind}</Type>'
+                f"<Code>{code}</Code><Message>{message}</Message></Error>"
+                f"<RequestId>{REQUEST_ID}</RequestId></ErrorResponse>"
+            )
+        return Answer(
+            self.status, xml(body), [("Content-Type", "text/xml"), *self.headers], self.code
+        )
 
 
 def xml(text: str) -> bytes:
@@ -50,10 +56,14 @@ def answered(request, inner: str = "") -> Answer:
     """A good answer of this request's action. `inner` is XML."""
     action, namespace = request.action, NAMESPACES.get(request.service, "")
     if request.service == "ec2":
-        body = (f'<{action}Response xmlns="{namespace}"><requestId>{REQUEST_ID}</requestId>'
-                f"{inner}</{action}Response>")
+        body = (
+            f'<{action}Response xmlns="{namespace}"><requestId>{REQUEST_ID}</requestId>'
+            f"{inner}</{action}Response>"
+        )
     else:
-        body = (f'<{action}Response xmlns="{namespace}"><{action}Result>{inner}</{action}Result>'
-                f"<ResponseMetadata><RequestId>{REQUEST_ID}</RequestId></ResponseMetadata>"
-                f"</{action}Response>")
+        body = (
+            f'<{action}Response xmlns="{namespace}"><{action}Result>{inner}</{action}Result>'
+            f"<ResponseMetadata><RequestId>{REQUEST_ID}</RequestId></ResponseMetadata>"
+            f"</{action}Response>"
+        )
     return Answer(200, xml(body))

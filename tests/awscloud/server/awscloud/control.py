@@ -49,7 +49,7 @@ def calls(front, ask):
 
 
 def reset(front, _ask):
-    with front._one_at_a_time:
+    with front.one_at_a_time:
         moto_api_backend.reset()
         reset_model_data()
         STATE.reset()
@@ -68,8 +68,9 @@ def heal(front, ask):
 
 
 def boto(front, ask):
-    return front.hand.call(ask["service"], ask["method"], ask.get("kwargs") or {}, ask.get("region"),
-                           ask.get("agent"))
+    return front.hand.call(
+        ask["service"], ask["method"], ask.get("kwargs") or {}, ask.get("region"), ask.get("agent")
+    )
 
 
 ROUTES = {

@@ -1,13 +1,21 @@
 """Faults that tests ask for: which calls they hit, and what those get."""
 
 import threading
-import time
 import xml.etree.ElementTree as ElementTree
 
 from .answers import NAMESPACES, Answer, AwsError
 
-KINDS = ("throttle", "denied", "unavailable", "error", "hang", "lose_response", "latency", "empty",
-         "short")
+KINDS = (
+    "throttle",
+    "denied",
+    "unavailable",
+    "error",
+    "hang",
+    "lose_response",
+    "latency",
+    "empty",
+    "short",
+)
 # A hung request ends at the latest after this many seconds.
 HANG = 60.0
 
@@ -40,18 +48,32 @@ class Fault:
         service, _, action = self.action.rpartition(":")
         return (
             (not service or service == request.service)
-            and (action in ("*", request.action)
-                 or action == ("writes" if request.mutates else "reads"))
+            and (
+                action in ("*", request.action)
+                or action == ("writes" if request.mutates else "reads")
+            )
             and (self.caller in request.agent or self.caller in request.key)
-            and all(any(name == key or name.startswith(key + ".") or name.endswith("." + key)
-                        for name, value in request.params.items() if part in value)
-                    for key, part in self.params.items())
+            and all(
+                any(
+                    name == key or name.startswith(key + ".") or name.endswith("." + key)
+                    for name, value in request.params.items()
+                    if part in value
+                )
+                for key, part in self.params.items()
+            )
         )
 
     def described(self) -> dict:
-        return {"number": self.number, "action": self.action, "caller": self.caller,
-                "skip": self.skip, "times": self.times, "params": self.params, "kind": self.kind,
-                "hits": self.hits}
+        return {
+            "number": self.number,
+            "action": self.action,
+            "caller": self.caller,
+            "skip": self.skip,
+            "times": self.times,
+            "params": self.params,
+            "kind": self.kind,
+            "hits": self.hits,
+        }
 
 
 class Faults:
@@ -135,16 +157,23 @@ def error(fault: Fault, service: str) -> AwsError:
             return AwsError("Throttling", "Rate exceeded", 400, headers)
         case "denied":
             if ec2:
-                return AwsError("UnauthorizedOperation",
-                                "You are not authorized to perform this operation.", 403)
-            return AwsError("AccessDenied",
-                            "User is not authorized to perform this operation", 403)
+                return AwsError(
+                    "UnauthorizedOperation",
+                    "You are not authorized to perform this operation.",
+                    403,
+                )
+            return AwsError("AccessDenied", "User is not authorized to perform this operation", 403)
         case "unavailable":
             code = "Unavailable" if ec2 else "ServiceUnavailable"
-            return AwsError(code, "The service is unavailable. Please try again shortly.", 503,
-                            headers)
-    return AwsError(kind["code"], kind.get("message") or "as the test asked for",
-                    kind.get("status") or 400, headers)
+            return AwsError(
+                code, "The service is unavailable. Please try again shortly.", 503, headers
+            )
+    return AwsError(
+        kind["code"],
+        kind.get("message") or "as the test asked for",
+        kind.get("status") or 400,
+        headers,
+    )
 
 
 def cut(answer: Answer, drop: int | None, element: str | None) -> Answer:
@@ -172,11 +201,14 @@ def cut(answer: Answer, drop: int | None, element: str | None) -> Answer:
             level = [child for node in level for child in node]
     for node in lists:
         items = list(node)
-        for item in items if drop is None else items[max(len(items) - drop, 0):]:
+        for item in items if drop is None else items[max(len(items) - drop, 0) :]:
             node.remove(item)
     for parent in list(root.iter()):
         for child in list(parent):
             if local(child) in ("nextToken", "NextToken", "NextMarker"):
                 parent.remove(child)
-    return Answer(200, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True),
-                  [("Content-Type", "text/xml")])
+    return Answer(
+        200,
+        ElementTree.tostring(root, encoding="utf-8", xml_declaration=True),
+        [("Content-Type", "text/xml")],
+    )

@@ -29,7 +29,7 @@ class Front:
         self.hand = Hand(lambda: self.url)
         self._moto = DomainDispatcherApplication(create_backend_app)
         # moto's state is plain dictionaries; under Python's own lock this costs nothing.
-        self._one_at_a_time = threading.RLock()
+        self.one_at_a_time = threading.RLock()
 
     def __call__(self, environ, start_response):
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -47,8 +47,11 @@ class Front:
 
     def _recorded(self, environ, path: str, body: bytes) -> Answer | None:
         if path.startswith("/latest/"):
-            request = Request(service="imds", action="Get" + path.removeprefix("/latest"),
-                              agent=environ.get("HTTP_USER_AGENT", ""))
+            request = Request(
+                service="imds",
+                action="Get" + path.removeprefix("/latest"),
+                agent=environ.get("HTTP_USER_AGENT", ""),
+            )
         else:
             request = parse(environ, body)
         call = self.log.begin(request)
@@ -70,7 +73,7 @@ class Front:
 
     def _forward(self, request: Request, environ) -> Answer:
         """What the request asks for, with moto's gaps corrected."""
-        with self._one_at_a_time:
+        with self.one_at_a_time:
             try:
                 answer = self.rules.before(request) or self._ask(request, environ)
                 return self.rules.after(request, answer)
@@ -94,8 +97,7 @@ class Front:
         chunks, status, headers = run_wsgi_app(self._moto, environ, buffered=True)
         body = b"".join(chunks)
         status = int(status.split()[0])
-        kept = [(k, v) for k, v in headers
-                if k.lower() in ("content-type", "x-amzn-requestid")]
+        kept = [(k, v) for k, v in headers if k.lower() in ("content-type", "x-amzn-requestid")]
         answer = Answer(status, body, kept)
         if status >= 400:
             answer.code = code_of(body)

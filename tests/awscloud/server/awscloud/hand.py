@@ -23,16 +23,26 @@ class Hand:
         with self._lock:
             if (service, region, agent) not in self._clients:
                 # One try: a test that asks for an error is to see that error.
-                config = Config(user_agent=agent, retries={"total_max_attempts": 1},
-                                read_timeout=90, max_pool_connections=32,
-                                parameter_validation=False)
+                config = Config(
+                    user_agent=agent,
+                    retries={"total_max_attempts": 1},
+                    read_timeout=90,
+                    max_pool_connections=32,
+                    parameter_validation=False,
+                )
                 self._clients[service, region, agent] = self._session.client(
-                    service, region_name=region, endpoint_url=self._url(), config=config,
-                    aws_access_key_id="OPERATOR", aws_secret_access_key="secret")
+                    service,
+                    region_name=region,
+                    endpoint_url=self._url(),
+                    config=config,
+                    aws_access_key_id="OPERATOR",
+                    aws_secret_access_key="secret",
+                )
             return self._clients[service, region, agent]
 
-    def call(self, service: str, method: str, kwargs: dict, region: str | None,
-             agent: str | None) -> dict:
+    def call(
+        self, service: str, method: str, kwargs: dict, region: str | None, agent: str | None
+    ) -> dict:
         """`{"ok": answer}` or `{"error": {"code", "message", "status"}}`.
 
         An answer that did not come is the error `NoAnswer` with status 0.
@@ -43,8 +53,13 @@ class Hand:
         except ClientError as error:
             said = error.response.get("Error", {})
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            return {"error": {"code": said.get("Code", ""), "message": said.get("Message", ""),
-                              "status": status}}
+            return {
+                "error": {
+                    "code": said.get("Code", ""),
+                    "message": said.get("Message", ""),
+                    "status": status,
+                }
+            }
         except (HTTPClientError, ConnectionError) as error:
             return {"error": {"code": "NoAnswer", "message": str(error), "status": 0}}
         answer.pop("ResponseMetadata", None)

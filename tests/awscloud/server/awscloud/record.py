@@ -24,7 +24,9 @@ class Log:
                 "mutates": request.mutates,
                 "agent": request.agent,
                 "key": request.key,
-                "params": {k: v for k, v in request.params.items() if k not in ("Action", "Version")},
+                "params": {
+                    k: v for k, v in request.params.items() if k not in ("Action", "Version")
+                },
                 "status": None,
                 "code": "",
                 "took_effect": False,
@@ -49,8 +51,11 @@ class Log:
     def since(self, mark: int, caller: str = "") -> list[dict]:
         """Calls with a higher number whose agent or key contains `caller`."""
         with self._lock:
-            return [dict(call) for call in self._calls
-                    if call["number"] > mark and (caller in call["agent"] or caller in call["key"])]
+            return [
+                dict(call)
+                for call in self._calls
+                if call["number"] > mark and (caller in call["agent"] or caller in call["key"])
+            ]
 
     def clear(self) -> None:
         """Forgets the calls; numbers go on, so that marks stay good."""

@@ -22,6 +22,8 @@ DEFAULTS = {
     "imds_zone": "us-east-1a",
     # Seconds that a terminated instance is still described; nothing is for ever.
     "terminated_s": None,
+    # Seconds that a new instance is not yet known to those who ask.
+    "unknown_s": 0.0,
 }
 
 
@@ -34,12 +36,15 @@ class State:
 
     def reset(self) -> None:
         with self.lock:
-            self.settings = {name: dict(v) if isinstance(v, dict) else v
-                             for name, v in DEFAULTS.items()}
+            self.settings = {
+                name: dict(v) if isinstance(v, dict) else v for name, v in DEFAULTS.items()
+            }
             # Security group ID -> when it is free of a deleted load balancer's interfaces.
             self.lingering: dict[str, float] = {}
             # Instance ID -> when it was terminated.
             self.terminated: dict[str, float] = {}
+            # Instance ID -> when it was launched.
+            self.launched: dict[str, float] = {}
 
     def change(self, patch: dict) -> dict:
         if unknown := set(patch) - set(DEFAULTS):

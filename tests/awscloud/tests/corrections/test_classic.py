@@ -45,6 +45,12 @@ class Classic(Case):
         self.refused("ValidationError", self.make, name="x" * 33)
         self.refused("DuplicateLoadBalancerName", self.make, name="one")
 
+    def test_classic_default_group(self):
+        self.make()
+        [group] = self.described()["SecurityGroups"]
+        found = self.ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]
+        self.assertEqual(("default", self.world["vpc"]), (found["GroupName"], found["VpcId"]))
+
     def test_classic_instance_protocol(self):
         certificate = self.certificate()
         self.make(self.listener(443, 1, "SSL", InstanceProtocol="TCP", SSLCertificateId=certificate))

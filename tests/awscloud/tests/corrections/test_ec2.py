@@ -94,8 +94,20 @@ class Ec2(Case):
         for key, value in (("vpc-id", found["VpcId"]),
                            ("private-dns-name", found["PrivateDnsName"])):
             self.assertEqual([], self.ids(**by(key, value)))
+        card = found["NetworkInterfaces"][0]["NetworkInterfaceId"]
+        self.assertEqual([], self.ec2.describe_network_interfaces(
+            **by("network-interface-id", card))["NetworkInterfaces"])
         self.settings(terminated_s=0)
         self.refused("InvalidInstanceID.NotFound", self.ids, InstanceIds=[name])
+
+    def test_new_instances(self):
+        _ = self.world
+        self.settings(unknown_s=0.5)
+        [name] = self.launch()
+        self.assertEqual([], self.ids())
+        self.refused("InvalidInstanceID.NotFound", self.ids, InstanceIds=[name])
+        time.sleep(0.5)
+        self.assertEqual([name], self.ids(InstanceIds=[name]))
 
     def test_instance_topology(self):
         [big] = self.launch(instance_type="p5.48xlarge")

@@ -7,6 +7,7 @@ mod corrections;
 mod faults;
 mod machines;
 mod process;
+mod snapshots;
 
 use ccm_awscloud::{AwsCloud, Console};
 use tokio::sync::OnceCell;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU16;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ccm_core::cloud::{
@@ -54,7 +54,7 @@ impl Office for Desk {
     }
 }
 
-/// A process that runs until it is dropped.
+/// A process that runs until it is dropped, once somebody waits for what it does.
 #[derive(Debug)]
 pub(super) struct Life<S: Spec> {
     pub(super) provider: Arc<dyn CloudProvider>,
@@ -62,7 +62,7 @@ pub(super) struct Life<S: Spec> {
     pub(super) engine: Arc<Engine<S>>,
     pub(super) desk: Arc<Desk>,
     pub(super) watch: Arc<Watch>,
-    task: JoinHandle<()>,
+    task: OnceLock<JoinHandle<()>>,
 }
 
 impl<S: Spec> Life<S> {
@@ -81,21 +81,31 @@ impl<S: Spec> Life<S> {
         let (desk, watch) = (Arc::new(Desk::default()), Arc::new(Watch::default()));
         let engine = engine(&converger, Arc::clone(&desk) as _);
         let engine = Arc::new(engine.watched_by(Arc::clone(&watch) as _));
-        let task = tokio::spawn(Arc::clone(&engine).run(CancellationToken::new()));
-        Self { provider, converger, engine, desk, watch, task }
+        Self { provider, converger, engine, desk, watch, task: OnceLock::new() }
+    }
+
+    /// Lets it work. Not before what is wanted was handed over: a controller knows all that there is
+    /// before it looks at anything, and a table without owners has nothing else to go by.
+    pub(super) fn go(&self) {
+        let run = || tokio::spawn(Arc::clone(&self.engine).run(CancellationToken::new()));
+        self.task.get_or_init(run);
     }
 
     /// Ends it wherever it is; what is on the wire may still arrive.
     pub(super) async fn end(mut self) {
-        self.task.abort();
-        // The last of it is gone once the task says that it was aborted.
-        let _ = (&mut self.task).await;
+        if let Some(task) = self.task.take() {
+            task.abort();
+            // The last of it is gone once the task says that it was aborted.
+            let _ = task.await;
+        }
     }
 }
 
 impl<S: Spec> Drop for Life<S> {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
     }
 }
 

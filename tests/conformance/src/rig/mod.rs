@@ -289,6 +289,7 @@ impl<'a, H: LoadBalancerHarness> Rig<'a, H> {
     }
 
     async fn tick(&self) {
+        self.life.go();
         let _ = timeout(TICK, self.life.desk.news.notified()).await;
     }
 
@@ -346,6 +347,7 @@ impl<'a, H: LoadBalancerHarness> Rig<'a, H> {
 
     /// Lets the engine look at everything once more, and waits until it has.
     pub async fn look_again(&self) {
+        self.life.go();
         let began = Instant::now();
         let annotations = self.harness.annotations();
         for wanted in self.wanted.values().filter(|wanted| wanted.aim != Aim::Keep) {
@@ -397,6 +399,7 @@ impl<'a, H: LoadBalancerHarness> Rig<'a, H> {
     }
 
     async fn until_reached(&mut self) -> bool {
+        self.life.go();
         let watch = Arc::clone(&self.life.watch);
         let reached = async {
             // What is left of an earlier time says nothing of this one.

@@ -297,6 +297,7 @@ impl<'a, H: RouteHarness> RouteRig<'a, H> {
     }
 
     async fn tick(&self) {
+        self.life.go();
         let _ = timeout(TICK, self.life.desk.news.notified()).await;
     }
 
@@ -317,6 +318,7 @@ impl<'a, H: RouteHarness> RouteRig<'a, H> {
 
     /// Lets the engine look at everything once more, and waits until it has.
     pub async fn look_again(&self) {
+        self.life.go();
         let (began, patience) = (Instant::now(), self.harness.patience());
         for (id, (aim, _)) in self.wanted.iter().filter(|(_, (aim, _))| *aim != Aim::Keep) {
             let heard = self.life.desk.heard_of(id);
@@ -362,6 +364,7 @@ impl<'a, H: RouteHarness> RouteRig<'a, H> {
     }
 
     async fn until_reached(&mut self) -> bool {
+        self.life.go();
         let watch = Arc::clone(&self.life.watch);
         let reached = async {
             // What is left of an earlier time says nothing of this one.

@@ -2,4 +2,5 @@
 
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 
+mod figures;
 mod nodes;

@@ -193,7 +193,9 @@ fn interface(record: &sdk::InstanceNetworkInterface) -> Interface {
         v6.filter_map(|it| Some((it.is_primary_ipv6() == Some(true), some(it.ipv6_address())?)));
     Interface {
         id: record.network_interface_id().unwrap_or_default().to_owned(),
-        device_index: record.attachment().and_then(|attachment| attachment.device_index()),
+        device_index: record
+            .attachment()
+            .and_then(sdk::InstanceNetworkInterfaceAttachment::device_index),
         is_in_use: record.status() == Some(&sdk::NetworkInterfaceStatus::InUse),
         private_ipv4s: in_order(v4.collect()),
         ipv6s: primary_first(v6.collect()),

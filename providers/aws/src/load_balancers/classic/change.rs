@@ -194,7 +194,8 @@ fn write_attributes(f: &mut fmt::Formatter<'_>, attributes: &Attributes) -> fmt:
     }
 }
 
-fn joined<T: fmt::Display>(all: &BTreeSet<T>) -> String {
+/// All of them, for people.
+pub(crate) fn joined<T: fmt::Display>(all: &BTreeSet<T>) -> String {
     if all.is_empty() {
         return "none".to_owned();
     }

@@ -9,6 +9,7 @@
 //! | what differs | Go | here |
 //! |---|---|---|
 //! | subnets | detached and attached | built |
+//! | the only subnet, by another of its zone | fails | left, with a note: AWS refuses it |
 //! | subnets, where the scheme differs from the annotation | moved, which breaks it | left, with a note |
 //! | scheme | left | left, with a note: AWS cannot change it |
 //! | the set of security groups; rules of its own group | put right | built |
@@ -32,6 +33,7 @@ mod attributes;
 mod change;
 mod foresee;
 mod health;
+mod moves;
 mod observe;
 mod places;
 mod plan;
@@ -43,5 +45,5 @@ mod tests;
 pub(crate) use self::apply::apply;
 pub(crate) use self::change::ClassicChange;
 pub(crate) use self::observe::{ClassicRoom, Found, observe};
-pub(crate) use self::places::{managed, places};
+pub(crate) use self::places::{managed, places, tags_of_all};
 pub(crate) use self::plan::{build, down, keep, mark};

@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 
 use super::observe::ClassicRoom;
 use crate::ground::Ground;
-use crate::marks::MANAGED_KEY;
+use crate::marks::{MANAGED_KEY, Tags};
 
 /// The security groups of every Classic Load Balancer, by its name, in the order in which AWS has
 /// them.
@@ -38,4 +38,21 @@ pub(crate) async fn managed(
     };
     let managed = try_join_all(there.map(is_managed)).await?;
     Ok(managed.into_iter().flatten().collect())
+}
+
+/// Every Classic Load Balancer: its sort, its name and its tags.
+pub(crate) async fn tags_of_all(
+    ground: &Ground,
+    room: &ClassicRoom,
+    cx: &Read,
+) -> Result<Vec<(&'static str, String, Tags)>, CloudError> {
+    let all = room.list(&ground.client, cx).await?;
+    // They share calls.
+    let tags = async |name: &String| match room.tags(&ground.client, cx, name).await {
+        Ok(tags) => Ok(Some(("Classic Load Balancer", name.clone(), tags))),
+        Err(err) if err.kind() == Kind::NotFound => Ok(None),
+        Err(err) => Err(err),
+    };
+    let found = try_join_all(all.keys().map(tags)).await?;
+    Ok(found.into_iter().flatten().collect())
 }

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use ccm_core::cloud::{CloudError, Kind};
+use ccm_core::cloud::{CloudError, Kind, ObjectId};
 
 use super::attributes::Differs;
-use super::change::{Blueprint, ClassicChange, Policy, TLS_POLICY, What};
+use super::change::{Blueprint, ClassicChange, Policy, TLS_POLICY, What, joined};
 use super::foresee;
+use super::moves::{Move, moves};
 use super::observe::{Balancer, Found};
 use super::wish::{ClassicWish, group_ids};
 use crate::client::elb::Listener;
@@ -60,6 +61,7 @@ pub(crate) fn build(
     if found.own().is_some() {
         work.subnets();
         work.security_groups();
+        work.backends_out_of_use();
         work.listeners();
         work.tags();
     }
@@ -91,9 +93,10 @@ pub(crate) fn down(site: &Site<'_>, found: &Found, draft: &mut Draft) {
 }
 
 /// Marks what is there as [`MANAGED`](MANAGED_KEY).
-pub(crate) fn mark(found: &Found) -> Option<ClassicChange> {
+pub(crate) fn mark(id: &ObjectId, found: &Found) -> Option<ClassicChange> {
     let name = found.own()?.it.name.clone();
-    Some(ClassicChange { name, what: What::Tag(vec![(MANAGED_KEY.to_owned(), "true".to_owned())]) })
+    let tag = (MANAGED_KEY.to_owned(), id.uid.to_string());
+    Some(ClassicChange { name, what: What::Tag(vec![tag]) })
 }
 
 fn anothers(other: &Balancer) -> CloudError {
@@ -107,7 +110,7 @@ fn anothers(other: &Balancer) -> CloudError {
 
 fn blueprint(wish: &Wish<'_>, asked: &ClassicWish) -> Blueprint {
     let mut tags = wish.tags.clone();
-    tags.insert(MANAGED_KEY.to_owned(), "true".to_owned());
+    tags.insert(MANAGED_KEY.to_owned(), wish.id.uid.to_string());
     Blueprint {
         internal: wish.said.is_internal(),
         listeners: asked.listeners.values().cloned().collect(),
@@ -145,27 +148,26 @@ impl Work<'_> {
         self.draft.build([change]);
     }
 
-    /// A subnet of a zone in which there is none yet comes first, so that the load balancer always
-    /// has one where that can be; AWS takes one in a zone.
     fn subnets(&mut self) {
         let Some(want) = &self.asked.subnets else { return };
-        let have = &self.have.it.subnets;
-        let zone = |id: &String| {
-            self.site.surroundings.network.subnets.get(id).map(|subnet| subnet.zone.as_str())
+        let known = &self.site.surroundings.network.subnets;
+        let zone = |id: &str| known.get(id).map(|subnet| subnet.zone.as_str());
+        let Some(moves) = moves(&self.have.it.subnets, want, zone) else {
+            let (have, want) = (joined(&self.have.it.subnets), joined(want));
+            self.draft.note(
+                "SubnetsKept",
+                format!(
+                    "the load balancer stays in {have} instead of {want}: AWS takes one subnet in a zone and \
+                     lets nobody detach the only one; for that it takes a subnet of another zone beside it"
+                ),
+            );
+            return;
         };
-        let taken: BTreeSet<_> = have.iter().map(zone).collect();
-        // A subnet that is not known may be in any zone.
-        let is_free = |id: &&String| !taken.contains(&zone(id)) && !taken.contains(&None);
-        let (first, then): (BTreeSet<_>, BTreeSet<_>) =
-            want.difference(have).cloned().partition(|id| is_free(&id));
-        let surplus: BTreeSet<_> = have.difference(want).cloned().collect();
-        let steps = [What::Attach(first), What::Detach(surplus), What::Attach(then)];
-        for step in steps {
-            if let What::Attach(subnets) | What::Detach(subnets) = &step
-                && !subnets.is_empty()
-            {
-                self.build(step);
-            }
+        for step in moves {
+            self.build(match step {
+                Move::Attach(subnets) => What::Attach(subnets),
+                Move::Detach(subnets) => What::Detach(subnets),
+            });
         }
     }
 
@@ -232,26 +234,35 @@ impl Work<'_> {
         }
     }
 
-    /// Policies of others stay on a port that is in use. Those of a port that is not go: they would
-    /// be there again with the port.
+    /// Policies of ports of nodes to which nothing is to be sent any more: they would be there again with
+    /// the port. They go while a listener still uses the port, or else as the Go program does it.
+    fn backends_out_of_use(&mut self) {
+        let node_ports = self.asked.node_ports();
+        let out_of_use = self.have.it.backends.iter().filter(|(node_port, policies)| {
+            !node_ports.contains(node_port) && !policies.is_empty()
+        });
+        let clear = |node_port: &u16| {
+            self.change(What::SetBackend { node_port: *node_port, policies: BTreeSet::new() })
+        };
+        let steps: Vec<_> = out_of_use.map(|(node_port, _)| clear(node_port)).collect();
+        self.draft.build(steps);
+    }
+
+    /// Policies of others stay.
     fn proxy_protocol(&mut self) {
         let it = &self.have.it;
         let proxy = Policy::Proxy.name();
-        let node_ports = self.asked.node_ports();
-        let none = BTreeSet::new();
         let mut steps = Vec::new();
-        for node_port in node_ports.iter().chain(it.backends.keys()).collect::<BTreeSet<_>>() {
-            let have = it.backends.get(node_port).unwrap_or(&none);
-            let mut policies =
-                if node_ports.contains(node_port) { have.clone() } else { BTreeSet::new() };
-            if self.asked.proxy && node_ports.contains(node_port) {
+        for node_port in self.asked.node_ports() {
+            let have = it.backends.get(&node_port).cloned().unwrap_or_default();
+            let mut policies = have.clone();
+            if self.asked.proxy {
                 policies.insert(proxy.clone());
             } else {
                 policies.remove(&proxy);
             }
-            if policies != *have {
-                let what = What::SetBackend { node_port: *node_port, policies };
-                steps.push(self.change(what));
+            if policies != have {
+                steps.push(self.change(What::SetBackend { node_port, policies }));
             }
         }
         if self.asked.proxy && !it.policies.contains(&proxy) {

@@ -84,7 +84,7 @@ impl Found {
 
     /// Whether it is there and bears [`MANAGED_KEY`]. `None`: it is not there.
     pub(crate) fn is_managed(&self) -> Option<bool> {
-        self.balancer.as_ref().map(|it| it.tags.get(MANAGED_KEY).is_some_and(|text| text == "true"))
+        self.balancer.as_ref().map(|it| it.tags.contains_key(MANAGED_KEY))
     }
 
     /// Its address. AWS gives it at once, and it can be resolved soon after.

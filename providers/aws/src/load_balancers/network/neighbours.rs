@@ -11,7 +11,7 @@ use super::observe::NetworkRoom;
 use crate::client::elbv2::LoadBalancer;
 use crate::config::Config;
 use crate::ground::Ground;
-use crate::marks::MANAGED_KEY;
+use crate::marks::{MANAGED_KEY, Tags};
 
 /// The subnets of every Network Load Balancer, by its name.
 pub(crate) async fn subnets(
@@ -49,6 +49,25 @@ pub(crate) fn health_ports(config: &Config, wish: &Wish<'_>) -> Option<BTreeSet<
         Some(port) => BTreeSet::from([port]),
         None => wish.ports.iter().map(|port| port.node_port).collect(),
     })
+}
+
+/// Every Network Load Balancer and every target group: its sort, its name and its tags.
+pub(crate) async fn tags_of_all(
+    ground: &Ground,
+    room: &NetworkRoom,
+    cx: &Read,
+) -> Result<Vec<(&'static str, String, Tags)>, CloudError> {
+    let client = &ground.client;
+    let groups = room.groups.ask(cx, vec![()], async |_| client.target_groups(cx).await);
+    let (balancers, groups) = futures::try_join!(list(ground, room, cx), groups)?;
+    let balancers = balancers.iter().filter(|it| it.kind == "network");
+    let balancers = balancers.map(|it| ("Network Load Balancer", &it.name, &it.arn));
+    let groups = groups.iter().map(|it| ("target group", &it.name, &it.arn));
+    let all: Vec<_> = balancers.chain(groups).collect();
+    let arns: Vec<_> = all.iter().map(|(_, _, arn)| (*arn).clone()).collect();
+    let mut tags = client.tags(cx, &arns).await?;
+    let one = |(kind, name, arn): (_, &String, _)| Some((kind, name.clone(), tags.remove(arn)?));
+    Ok(all.into_iter().filter_map(one).collect())
 }
 
 async fn list(

@@ -23,7 +23,7 @@ use crate::marks::Tags;
 #[derive(Debug)]
 pub(crate) struct NetworkRoom {
     pub(super) balancers: Gather<(), Vec<LoadBalancer>>,
-    groups: Gather<(), Vec<TargetGroup>>,
+    pub(super) groups: Gather<(), Vec<TargetGroup>>,
 }
 
 impl Default for NetworkRoom {

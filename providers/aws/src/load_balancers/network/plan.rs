@@ -9,7 +9,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ccm_core::cloud::{CloudError, Kind};
+use ccm_core::cloud::{CloudError, Kind, ObjectId};
 
 use super::super::draft::Draft;
 use super::super::groups::unwant;
@@ -98,7 +98,7 @@ pub(crate) fn build(
 fn create(site: &Site<'_>, wish: &NetworkWish<'_>, draft: &mut Draft) -> Result<(), CloudError> {
     let security_groups = shield::first(site, wish, draft)?;
     let mut tags = wish.base.tags.clone();
-    tags.insert(MANAGED_KEY.to_owned(), "true".to_owned());
+    tags.insert(MANAGED_KEY.to_owned(), wish.base.id.uid.to_string());
     draft.build([NetworkChange::Create {
         name: wish.base.name.clone(),
         is_internal: wish.base.said.is_internal(),
@@ -197,9 +197,9 @@ pub(crate) fn down(site: &Site<'_>, found: &Found, draft: &mut Draft) {
 }
 
 /// Marks what is there as [`MANAGED`](crate::marks::MANAGED_KEY).
-pub(crate) fn mark(found: &Found) -> Option<NetworkChange> {
+pub(crate) fn mark(id: &ObjectId, found: &Found) -> Option<NetworkChange> {
     let name = found.balancer.as_ref()?.it.name.clone();
-    let tags = Tags::from([(MANAGED_KEY.to_owned(), "true".to_owned())]);
+    let tags = Tags::from([(MANAGED_KEY.to_owned(), id.uid.to_string())]);
     Some(NetworkChange::Tag { pieces: BTreeSet::from([Piece::Balancer(name)]), tags })
 }
 

@@ -16,7 +16,7 @@ mod plan;
 mod tests;
 
 pub(crate) use self::claim::Place;
-pub(crate) use self::observe::{Seen, observe};
+pub(crate) use self::observe::{Balancers, Seen, observe};
 pub(crate) use self::plan::plan;
 
 use std::collections::BTreeSet;

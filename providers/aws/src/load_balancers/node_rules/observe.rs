@@ -36,19 +36,18 @@ pub(crate) async fn observe(
     if ground.config.keeps_off_node_groups {
         return Ok(Seen::default());
     }
-    let (kept, subnets, networks, classics) = futures::try_join!(
+    let (kept, subnets, balancers) = futures::try_join!(
         at.cluster_groups(cx),
         ground.client.network(cx, &at.network, &home.vpc),
-        network::subnets(ground, &at.nlb, cx),
-        classic::places(ground, &at.classic, cx),
+        balancers(at, cx, world),
     )?;
-    let cidrs = |ids: BTreeSet<String>| {
+    let cidrs = |ids: &BTreeSet<String>| {
         ids.iter().filter_map(|id| subnets.subnets.get(id)?.cidr).collect::<BTreeSet<_>>()
     };
     let mut seen = Seen {
         groups: kept.marked.clone(),
-        networks: networks.into_iter().map(|(name, ids)| (name, cidrs(ids))).collect(),
-        classics,
+        networks: balancers.networks.iter().map(|(name, ids)| (name.clone(), cidrs(ids))).collect(),
+        classics: balancers.classics.clone(),
         managed: BTreeSet::new(),
     };
     let mut more = groups_of_nodes(&world.nodes);
@@ -82,6 +81,39 @@ pub(crate) async fn observe(
         seen.managed = networks.into_iter().chain(classics).collect();
     }
     Ok(seen)
+}
+
+/// Load balancers by their names: in which subnets, and with which security groups. Only our own changes
+/// change that.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Balancers {
+    networks: BTreeMap<String, BTreeSet<String>>,
+    classics: BTreeMap<String, Vec<String>>,
+}
+
+/// Those that were seen, if that is fresh enough and none is missing.
+async fn balancers(
+    at: &AwsLoadBalancers,
+    cx: &Read,
+    world: &World<LoadBalancerSpec>,
+) -> Result<Arc<Balancers>, CloudError> {
+    let ask = async || {
+        let (networks, classics) = futures::try_join!(
+            network::subnets(&at.ground, &at.nlb, cx),
+            classic::places(&at.ground, &at.classic, cx),
+        )?;
+        Ok(Balancers { networks, classics })
+    };
+    let kept = at.balancers.get(cx, &ask).await?;
+    let is_known = |want: &Want<LoadBalancerSpec>| {
+        let name = names::load_balancer(&want.id().uid);
+        kept.networks.contains_key(&name) || kept.classics.contains_key(&name)
+    };
+    if world.wants.iter().all(is_known) {
+        return Ok(kept);
+    }
+    at.balancers.forget().await;
+    at.balancers.get(cx, ask).await
 }
 
 /// All groups that instances of nodes are in.
@@ -123,11 +155,11 @@ impl AwsLoadBalancers {
             let filter = [("group-id", ids.clone())];
             Ok((ids.clone(), self.ground.client.security_groups(cx, &filter).await?))
         };
-        let kept = self.other_groups.get(cx, || ask()).await?;
+        let kept = self.other_groups.get(cx, &ask).await?;
         if kept.0 == ids {
             return Ok(Arc::new(kept.1.clone()));
         }
         self.other_groups.forget().await;
-        Ok(Arc::new(self.other_groups.get(cx, || ask()).await?.1.clone()))
+        Ok(Arc::new(self.other_groups.get(cx, ask).await?.1.clone()))
     }
 }

@@ -43,7 +43,7 @@ fn said_of(wants: &[&str], there: &Observed) -> Said {
         };
         let verdict = match &report.verdict {
             Verdict::Done => "done".to_owned(),
-            Verdict::Progressing(waits) => format!("waits for {waits}"),
+            Verdict::Progressing(what) => format!("waits for {what}"),
             Verdict::Refused(err) => format!("{}: {err}", err.kind().reason()),
             Verdict::Elsewhere(_) => panic!("{report:?}"),
         };

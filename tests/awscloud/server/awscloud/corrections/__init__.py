@@ -54,6 +54,7 @@ class Rules:
             for action in actions:
                 table[service, action].append(function)
             return function
+
         return add
 
     def before(self, request):
@@ -104,8 +105,9 @@ def correction(name: str, area: str, moto: str, aws: str):
 
 def _load() -> list[Correction]:
     # They declare themselves as they are loaded. The order is that of the book's table.
-    from . import protocol, metadata, instances, security_groups, routes  # noqa: F401, I001
-    from . import balancers, target_groups, listeners, classic  # noqa: F401
+    from . import protocol, metadata, instances, interfaces, ec2  # noqa: F401, I001
+    from . import security_groups, routes  # noqa: F401
+    from . import balancers, target_groups, listeners, classic, classic_listeners  # noqa: F401
 
     return ALL
 

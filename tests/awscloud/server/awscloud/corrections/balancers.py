@@ -28,14 +28,18 @@ PAGE = 400
 
 def subnets_of(kwargs) -> list[str]:
     return list(kwargs.get("subnet_ids") or []) + [
-        mapping.get("SubnetId") for mapping in kwargs.get("subnet_mappings") or []]
+        mapping.get("SubnetId") for mapping in kwargs.get("subnet_mappings") or []
+    ]
 
 
-@correction("lb-names-and-arns", "ELBv2",
-            moto="A Network Load Balancer is called `<name>-1.<region>.elb.amazonaws.com` and has an "
-                 "ARN with `loadbalancer/app/`.",
-            aws="`<name>-<hex>.elb.<region>.amazonaws.com`, `loadbalancer/net/`, listeners "
-                "`listener/net/`.")
+@correction(
+    "lb-names-and-arns",
+    "ELBv2",
+    moto="A Network Load Balancer is called `<name>-1.<region>.elb.amazonaws.com` and has an "
+    "ARN with `loadbalancer/app/`.",
+    aws="`<name>-<hex>.elb.<region>.amazonaws.com`, `loadbalancer/net/`, listeners "
+    "`listener/net/`.",
+)
 def lb_names_and_arns(_rules):
     @around(ELBv2Backend, "create_load_balancer")
     def create(original, backend, *args, tags=None, **kwargs):
@@ -50,25 +54,35 @@ def lb_names_and_arns(_rules):
         return balancer
 
 
-@correction("lb-scheme", "ELBv2",
-            moto="Without a scheme in the request there is none in answers.",
-            aws="`internet-facing`.")
+@correction(
+    "lb-scheme",
+    "ELBv2",
+    moto="Without a scheme in the request there is none in answers.",
+    aws="`internet-facing`.",
+)
 def lb_scheme(_rules):
     @around(FakeLoadBalancer, "__init__")
     def init(original, balancer, *args, **kwargs):
         original(balancer, *args, **kwargs | {"scheme": kwargs.get("scheme") or "internet-facing"})
 
 
-@correction("lb-same-name", "ELBv2",
-            moto="A second load balancer of the same name is made.",
-            aws="With the same settings the first one is answered, else `DuplicateLoadBalancerName`.")
+@correction(
+    "lb-same-name",
+    "ELBv2",
+    moto="A second load balancer of the same name is made.",
+    aws="With the same settings the first one is answered, else `DuplicateLoadBalancerName`.",
+)
 def lb_same_name(_rules):
     @around(ELBv2Backend, "create_load_balancer")
     def create(original, backend, **kwargs):
-        settings = (kwargs.get("scheme") or "internet-facing", kwargs.get("loadbalancer_type"),
-                    kwargs.get("ip_address_type"), sorted(subnets_of(kwargs)),
-                    sorted(filter(None, kwargs.get("security_groups") or [])),
-                    sorted(str(sorted(m.items())) for m in kwargs.get("subnet_mappings") or []))
+        settings = (
+            kwargs.get("scheme") or "internet-facing",
+            kwargs.get("loadbalancer_type"),
+            kwargs.get("ip_address_type"),
+            sorted(subnets_of(kwargs)),
+            sorted(filter(None, kwargs.get("security_groups") or [])),
+            sorted(str(sorted(m.items())) for m in kwargs.get("subnet_mappings") or []),
+        )
         for balancer in backend.load_balancers.values():
             if balancer.name == kwargs["name"]:
                 if balancer.asked_for == settings:
@@ -76,27 +90,34 @@ def lb_same_name(_rules):
                 raise ELBClientError(
                     "DuplicateLoadBalancerName",
                     f"A load balancer with the same name '{balancer.name}' exists, but with "
-                    "different settings")
+                    "different settings",
+                )
         balancer = original(backend, **kwargs)
         balancer.asked_for = settings
         return balancer
 
 
-@correction("lb-create-checks", "ELBv2",
-            moto="CreateLoadBalancer takes any name, two subnets of one zone, and a public load "
-                 "balancer in a VPC without an internet gateway; without subnets it says "
-                 "`SubnetNotFound`.",
-            aws="`ValidationError` for the name and for no subnets, `InvalidConfigurationRequest` "
-                "for the zone, `InvalidSubnet` for the gateway.")
+@correction(
+    "lb-create-checks",
+    "ELBv2",
+    moto="CreateLoadBalancer takes any name, two subnets of one zone, and a public load "
+    "balancer in a VPC without an internet gateway; without subnets it says "
+    "`SubnetNotFound`.",
+    aws="`ValidationError` for the name and for no subnets, `InvalidConfigurationRequest` "
+    "for the zone, `InvalidSubnet` for the gateway.",
+)
 def lb_create_checks(_rules):
     @around(ELBv2Backend, "create_load_balancer")
     def create(original, backend, **kwargs):
         name, subnets, ec2 = kwargs["name"] or "", subnets_of(kwargs), backend.ec2_backend
         known = {key: subnet for zone in ec2.subnets.values() for key, subnet in zone.items()}
         if not re.fullmatch(r"(?!-)(?!internal-)[A-Za-z0-9-]{1,32}(?<!-)", name):
-            raise ELBClientError("ValidationError", f"The load balancer name '{name}' cannot be longer "
-                                 "than '32' characters, and has only alphanumeric characters or "
-                                 "hyphens, which are not at its ends")
+            raise ELBClientError(
+                "ValidationError",
+                f"The load balancer name '{name}' cannot be longer "
+                "than '32' characters, and has only alphanumeric characters or "
+                "hyphens, which are not at its ends",
+            )
         if not subnets:
             raise ELBClientError("ValidationError", "At least one subnet must be specified")
         if any(subnet not in known for subnet in subnets):
@@ -104,8 +125,11 @@ def lb_create_checks(_rules):
         found = [known[subnet] for subnet in subnets]
         zones = [subnet.availability_zone for subnet in found]
         if len(set(zones)) < len(zones):
-            raise ELBClientError("InvalidConfigurationRequest", "A load balancer cannot be attached "
-                                 "to multiple subnets in the same Availability Zone")
+            raise ELBClientError(
+                "InvalidConfigurationRequest",
+                "A load balancer cannot be attached "
+                "to multiple subnets in the same Availability Zone",
+            )
         vpc = found[0].vpc_id
         gateways = [g for g in ec2.internet_gateways.values() if g.vpc and g.vpc.id == vpc]
         if kwargs.get("scheme") != "internal" and not gateways:
@@ -113,10 +137,13 @@ def lb_create_checks(_rules):
         return original(backend, **kwargs)
 
 
-@correction("lb-security-groups", "ELBv2",
-            moto="An NLB takes groups that do not exist, and groups after it was made without any.",
-            aws="`InvalidSecurityGroup`; `InvalidConfigurationRequest` for an NLB made without "
-                "groups, and when all are to be taken away.")
+@correction(
+    "lb-security-groups",
+    "ELBv2",
+    moto="An NLB takes groups that do not exist, and groups after it was made without any.",
+    aws="`InvalidSecurityGroup`; `InvalidConfigurationRequest` for an NLB made without "
+    "groups, and when all are to be taken away.",
+)
 def lb_security_groups(_rules):
     @around(ELBv2Backend, "create_load_balancer")
     def create(original, backend, **kwargs):
@@ -124,8 +151,9 @@ def lb_security_groups(_rules):
         groups = [group for group in kwargs.get("security_groups") or [] if group]
         for group in groups:
             if backend.ec2_backend.get_security_group_from_id(group) is None:
-                raise ELBClientError("InvalidSecurityGroup",
-                                     f"Security group '{group}' does not exist")
+                raise ELBClientError(
+                    "InvalidSecurityGroup", f"Security group '{group}' does not exist"
+                )
         return original(backend, **kwargs | {"security_groups": groups})
 
     @around(ELBv2Backend, "set_security_groups")
@@ -135,17 +163,23 @@ def lb_security_groups(_rules):
         if balancer is not None and balancer.type == "network":
             if not balancer.security_groups:
                 raise ELBClientError(
-                    "InvalidConfigurationRequest", "Security groups cannot be set: the load "
-                    f"balancer '{arn}' was created without security groups")
+                    "InvalidConfigurationRequest",
+                    "Security groups cannot be set: the load "
+                    f"balancer '{arn}' was created without security groups",
+                )
             if not groups:
-                raise ELBClientError("InvalidConfigurationRequest",
-                                     "All security groups cannot be removed")
+                raise ELBClientError(
+                    "InvalidConfigurationRequest", "All security groups cannot be removed"
+                )
         return original(backend, arn, groups)
 
 
-@correction("lb-state", "ELBv2",
-            moto="An NLB is `active` as soon as it is described.",
-            aws="It is `provisioning` for minutes. Here for the setting `provisioning_s`.")
+@correction(
+    "lb-state",
+    "ELBv2",
+    moto="An NLB is `active` as soon as it is described.",
+    aws="It is `provisioning` for minutes. Here for the setting `provisioning_s`.",
+)
 def lb_state(_rules):
     @around(FakeLoadBalancer, "__init__")
     def init(original, balancer, *args, **kwargs):
@@ -158,9 +192,12 @@ def lb_state(_rules):
             original(balancer)
 
 
-@correction("lb-addresses", "ELBv2",
-            moto="Elastic IPs and private addresses of subnet mappings are taken and never answered.",
-            aws="In the zone's `LoadBalancerAddresses`; `AllocationIdNotFound` for an unknown one.")
+@correction(
+    "lb-addresses",
+    "ELBv2",
+    moto="Elastic IPs and private addresses of subnet mappings are taken and never answered.",
+    aws="In the zone's `LoadBalancerAddresses`; `AllocationIdNotFound` for an unknown one.",
+)
 def lb_addresses(_rules):
     @around(ELBv2Backend, "create_load_balancer")
     def create(original, backend, **kwargs):
@@ -168,11 +205,11 @@ def lb_addresses(_rules):
         for mapping in kwargs.get("subnet_mappings") or []:
             address = {}
             if allocation := mapping.get("AllocationId"):
-                known = [a for a in backend.ec2_backend.addresses
-                         if a.allocation_id == allocation]
+                known = [a for a in backend.ec2_backend.addresses if a.allocation_id == allocation]
                 if not known:
-                    raise ELBClientError("AllocationIdNotFound",
-                                         f"The allocation IDs '{allocation}' do not exist")
+                    raise ELBClientError(
+                        "AllocationIdNotFound", f"The allocation IDs '{allocation}' do not exist"
+                    )
                 address = {"AllocationId": allocation, "IpAddress": known[0].public_ip}
             if private := mapping.get("PrivateIPv4Address"):
                 address["PrivateIPv4Address"] = private
@@ -195,10 +232,13 @@ def lb_addresses(_rules):
     FakeLoadBalancer.availability_zones = property(zones)
 
 
-@correction("lb-attributes", "ELBv2",
-            moto="An NLB lacks `access_logs.s3.enabled` and others; logs can be on without a bucket.",
-            aws="All of an NLB's attributes are answered with their defaults; "
-                "`InvalidConfigurationRequest` without a bucket.")
+@correction(
+    "lb-attributes",
+    "ELBv2",
+    moto="An NLB lacks `access_logs.s3.enabled` and others; logs can be on without a bucket.",
+    aws="All of an NLB's attributes are answered with their defaults; "
+    "`InvalidConfigurationRequest` without a bucket.",
+)
 def lb_attributes(_rules):
     @around(FakeLoadBalancer, "__init__")
     def init(original, balancer, *args, **kwargs):
@@ -211,17 +251,23 @@ def lb_attributes(_rules):
         balancer = backend.load_balancers.get(arn)
         if balancer is not None:
             after = balancer.attrs | attrs
-            if (after.get("access_logs.s3.enabled") == "true"
-                    and not after.get("access_logs.s3.bucket")):
-                raise ELBClientError("InvalidConfigurationRequest",
-                                     "The value of 'access_logs.s3.bucket' cannot be empty")
+            if after.get("access_logs.s3.enabled") == "true" and not after.get(
+                "access_logs.s3.bucket"
+            ):
+                raise ELBClientError(
+                    "InvalidConfigurationRequest",
+                    "The value of 'access_logs.s3.bucket' cannot be empty",
+                )
         return original(backend, arn, attrs)
 
 
-@correction("lb-find", "ELBv2",
-            moto="Of several names or ARNs one that is there is enough; pages hold 50; "
-                 "DescribeTargetGroups and DescribeListeners have no pages.",
-            aws="`LoadBalancerNotFound` if one is missing; 400 a page, or `PageSize`.")
+@correction(
+    "lb-find",
+    "ELBv2",
+    moto="Of several names or ARNs one that is there is enough; pages hold 50; "
+    "DescribeTargetGroups and DescribeListeners have no pages.",
+    aws="`LoadBalancerNotFound` if one is missing; 400 a page, or `PageSize`.",
+)
 def lb_find(_rules):
     @around(ELBv2Backend, "describe_load_balancers")
     def describe(_original, backend, arns, names):
@@ -246,14 +292,15 @@ def lb_find(_rules):
             if marker and marker not in known:
                 raise ELBClientError("ValidationError", f"Marker '{marker}' is not valid")
             start = known.index(marker) + 1 if marker else 0
-            part = items[start:start + size]
+            part = items[start : start + size]
             more = len(items) > start + size
             return ActionResult({key: part, "NextMarker": identity(part[-1]) if more else None})
 
     @around(ELBV2Response, "describe_load_balancers")
     def all_of_them(_original, response):
         found = response.elbv2_backend.describe_load_balancers(
-            response._get_param("LoadBalancerArns", []), response._get_param("Names", []))
+            response._get_param("LoadBalancerArns", []), response._get_param("Names", [])
+        )
         return ActionResult({"LoadBalancers": found})
 
     paged("describe_load_balancers", "LoadBalancers", lambda balancer: balancer.name)
@@ -261,9 +308,12 @@ def lb_find(_rules):
     paged("describe_listeners", "Listeners", lambda listener: listener.arn)
 
 
-@correction("lb-subnets", "ELBv2",
-            moto="SetSubnets wants two zones of an NLB too.",
-            aws="One zone is enough for an NLB.")
+@correction(
+    "lb-subnets",
+    "ELBv2",
+    moto="SetSubnets wants two zones of an NLB too.",
+    aws="One zone is enough for an NLB.",
+)
 def lb_subnets(_rules):
     @around(ELBv2Backend, "set_subnets")
     def set_subnets(original, backend, arn, subnets, subnet_mappings):
@@ -278,8 +328,11 @@ def lb_subnets(_rules):
             except Exception:
                 raise SubnetNotFoundError() from None
             if seen.setdefault(subnet.availability_zone, subnet_id) != subnet_id:
-                raise ELBClientError("InvalidConfigurationRequest", "A load balancer cannot be "
-                                     "attached to multiple subnets in the same Availability Zone")
+                raise ELBClientError(
+                    "InvalidConfigurationRequest",
+                    "A load balancer cannot be "
+                    "attached to multiple subnets in the same Availability Zone",
+                )
             found.append(subnet)
         if not found:
             raise ELBClientError("ValidationError", "At least one subnet must be specified")
@@ -287,27 +340,36 @@ def lb_subnets(_rules):
         return balancer.availability_zones
 
 
-@correction("lb-deletion", "ELBv2",
-            moto="Deletion protection is ignored, and a deleted load balancer's interfaces are gone at "
-                 "once.",
-            aws="`OperationNotPermitted`; they linger for a while and use its groups (setting "
-                "`lingering_s`).")
+@correction(
+    "lb-deletion",
+    "ELBv2",
+    moto="Deletion protection is ignored, and a deleted load balancer's interfaces are gone at "
+    "once.",
+    aws="`OperationNotPermitted`; they linger for a while and use its groups (setting "
+    "`lingering_s`).",
+)
 def lb_deletion(_rules):
     @around(ELBv2Backend, "delete_load_balancer")
     def delete(original, backend, arn):
         balancer = backend.load_balancers.get(arn)
         if balancer is not None:
             if balancer.attrs.get("deletion_protection.enabled") == "true":
-                raise ELBClientError("OperationNotPermitted", f"Load balancer '{arn}' cannot be "
-                                     "deleted because deletion protection is enabled")
+                raise ELBClientError(
+                    "OperationNotPermitted",
+                    f"Load balancer '{arn}' cannot be "
+                    "deleted because deletion protection is enabled",
+                )
             STATE.linger(balancer.security_groups or [])
         return original(backend, arn)
 
 
-@correction("elbv2-tags", "ELBv2",
-            moto="More than 10 tags are refused; DescribeTags knows nothing missing and has no limit.",
-            aws="50 tags; `LoadBalancerNotFound`, `TargetGroupNotFound`, `ListenerNotFound`; at most "
-                "20 resources a call.")
+@correction(
+    "elbv2-tags",
+    "ELBv2",
+    moto="More than 10 tags are refused; DescribeTags knows nothing missing and has no limit.",
+    aws="50 tags; `LoadBalancerNotFound`, `TargetGroupNotFound`, `ListenerNotFound`; at most "
+    "20 resources a call.",
+)
 def elbv2_tags(rules):
     @around(ELBv2Backend, "add_tags")
     def add_tags(_original, backend, resource_arns, tags):
@@ -316,8 +378,11 @@ def elbv2_tags(rules):
             backend._get_resource_by_arn(arn)
             known = set(backend.tagging_service.get_tag_dict_for_resource(arn))
             if len(known | fresh) > 50:
-                raise ELBClientError("TooManyTags", "The quota for the number of tags that can be "
-                                     "assigned to a load balancer has been reached")
+                raise ELBClientError(
+                    "TooManyTags",
+                    "The quota for the number of tags that can be "
+                    "assigned to a load balancer has been reached",
+                )
         for arn in resource_arns:
             backend.tagging_service.tag_resource(arn, tags)
 

@@ -10,8 +10,12 @@ from . import around, correction
 DEFAULT_POLICY = "ELBSecurityPolicy-2016-08"
 SECURE = ("TLS", "HTTPS")
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-listeners.html
-SERVES = {"TCP": ("TCP", "TCP_UDP"), "TLS": ("TLS", "TCP"), "UDP": ("UDP", "TCP_UDP"),
-          "TCP_UDP": ("TCP_UDP",)}
+SERVES = {
+    "TCP": ("TCP", "TCP_UDP"),
+    "TLS": ("TLS", "TCP"),
+    "UDP": ("UDP", "TCP_UDP"),
+    "TCP_UDP": ("TCP_UDP",),
+}
 
 
 def found(backend, arn):
@@ -26,16 +30,20 @@ def check(backend, balancer, listener, port, protocol, certificates, policy, act
     """What AWS checks of a listener as it is to be. `listener`: the one that is changed."""
     others = [other for other in balancer.listeners.values() if other is not listener]
     if any(int(other.port) == int(port) for other in others):
-        raise ELBClientError("DuplicateListener",
-                             "A listener already exists on this port for this load balancer "
-                             f"'{balancer.arn}'")
+        raise ELBClientError(
+            "DuplicateListener",
+            f"A listener already exists on this port for this load balancer '{balancer.arn}'",
+        )
     if protocol in SECURE:
         if not certificates:
-            raise ELBClientError("ValidationError",
-                                 f"A certificate must be specified for {protocol} listeners")
+            raise ELBClientError(
+                "ValidationError", f"A certificate must be specified for {protocol} listeners"
+            )
         for certificate in certificates:
             if not backend._certificate_exists(certificate_arn=certificate):
-                raise ELBClientError("CertificateNotFound", f"Certificate '{certificate}' not found")
+                raise ELBClientError(
+                    "CertificateNotFound", f"Certificate '{certificate}' not found"
+                )
         if policy and policy not in SSL_POLICIES:
             raise ELBClientError("SSLPolicyNotFound", f"SSL policy '{policy}' not found")
     for action in actions:
@@ -45,41 +53,67 @@ def check(backend, balancer, listener, port, protocol, certificates, policy, act
                 raise ELBClientError("TargetGroupNotFound", f"Target groups '{arn}' not found")
             if protocol in SERVES and group.protocol not in SERVES[protocol]:
                 raise ELBClientError(
-                    "InvalidConfigurationRequest", f"Listener protocol '{protocol}' is not supported "
-                    f"with a target group with protocol '{group.protocol}'")
+                    "InvalidConfigurationRequest",
+                    f"Listener protocol '{protocol}' is not supported "
+                    f"with a target group with protocol '{group.protocol}'",
+                )
             if set(group.load_balancer_arns) - {balancer.arn}:
                 raise ELBClientError(
-                    "TargetGroupAssociationLimit", "The following target groups cannot be associated "
-                    f"with more than one load balancer: {arn}")
+                    "TargetGroupAssociationLimit",
+                    "The following target groups cannot be associated "
+                    f"with more than one load balancer: {arn}",
+                )
 
 
-@correction("listener-checks", "ELBv2",
-            moto="A second listener on a port, a listener and a target group whose protocols do not go "
-                 "together, TLS without a certificate or with an unknown policy, and a target group "
-                 "of two load balancers are taken.",
-            aws="`DuplicateListener`, `InvalidConfigurationRequest`, `ValidationError`, "
-                "`SSLPolicyNotFound`, `TargetGroupAssociationLimit`.")
+@correction(
+    "listener-checks",
+    "ELBv2",
+    moto="A second listener on a port, a listener and a target group whose protocols do not go "
+    "together, TLS without a certificate or with an unknown policy, and a target group "
+    "of two load balancers are taken.",
+    aws="`DuplicateListener`, `InvalidConfigurationRequest`, `ValidationError`, "
+    "`SSLPolicyNotFound`, `TargetGroupAssociationLimit`.",
+)
 def listener_checks(_rules):
     @around(ELBv2Backend, "create_listener")
     def create(original, backend, **kwargs):
         balancer = backend.load_balancers.get(kwargs["load_balancer_arn"])
         if balancer is not None and balancer.type == "network":
             certificates = [kwargs["certificate"]] if kwargs.get("certificate") else []
-            check(backend, balancer, None, kwargs["port"], kwargs["protocol"], certificates,
-                  kwargs.get("ssl_policy"), [FakeAction(dict(a)) for a in kwargs["actions"]])
+            check(
+                backend,
+                balancer,
+                None,
+                kwargs["port"],
+                kwargs["protocol"],
+                certificates,
+                kwargs.get("ssl_policy"),
+                [FakeAction(dict(a)) for a in kwargs["actions"]],
+            )
         return original(backend, **kwargs)
 
 
-@correction("listener-modify", "ELBv2",
-            moto="ModifyListener to or of TLS, UDP and TCP_UDP is `UnsupportedProtocol`; certificates "
-                 "change on HTTPS listeners only.",
-            aws="Protocol, port, certificates, policy and actions of an NLB's listener can be changed; "
-                "what is checked is as when it is made. Without TLS it has neither certificate nor "
-                "policy.")
+@correction(
+    "listener-modify",
+    "ELBv2",
+    moto="ModifyListener to or of TLS, UDP and TCP_UDP is `UnsupportedProtocol`; certificates "
+    "change on HTTPS listeners only.",
+    aws="Protocol, port, certificates, policy and actions of an NLB's listener can be changed; "
+    "what is checked is as when it is made. Without TLS it has neither certificate nor "
+    "policy.",
+)
 def listener_modify(_rules):
     @around(ELBv2Backend, "modify_listener")
-    def modify(original, backend, arn, port=None, protocol=None, ssl_policy=None,
-               certificates=None, actions=None):
+    def modify(
+        original,
+        backend,
+        arn,
+        port=None,
+        protocol=None,
+        ssl_policy=None,
+        certificates=None,
+        actions=None,
+    ):
         balancer, listener = found(backend, arn)
         if balancer.type != "network":
             return original(backend, arn, port, protocol, ssl_policy, certificates, actions)
@@ -106,15 +140,22 @@ def listener_modify(_rules):
 
         backend = response.elbv2_backend
         listener = backend.modify_listener(
-            response._get_param("ListenerArn"), response._get_param("Port"),
-            response._get_param("Protocol"), response._get_param("SslPolicy"),
-            response._get_param("Certificates"), response._get_param("DefaultActions", []))
+            response._get_param("ListenerArn"),
+            response._get_param("Port"),
+            response._get_param("Protocol"),
+            response._get_param("SslPolicy"),
+            response._get_param("Certificates"),
+            response._get_param("DefaultActions", []),
+        )
         return ActionResult({"Listeners": [listener]})
 
 
-@correction("listener-ssl-policy", "ELBv2",
-            moto="Every listener has the policy `ELBSecurityPolicy-2016-08`.",
-            aws="Only TLS and HTTPS listeners have one, that one by default.")
+@correction(
+    "listener-ssl-policy",
+    "ELBv2",
+    moto="Every listener has the policy `ELBSecurityPolicy-2016-08`.",
+    aws="Only TLS and HTTPS listeners have one, that one by default.",
+)
 def listener_ssl_policy(_rules):
     @around(FakeListener, "__init__")
     def init(original, listener, *args, **kwargs):
@@ -123,10 +164,13 @@ def listener_ssl_policy(_rules):
             listener.ssl_policy = None
 
 
-@correction("listener-actions", "ELBv2",
-            moto="An action is answered as it was sent: with a target group or with a forward "
-                 "configuration.",
-            aws="One target group is answered both ways.")
+@correction(
+    "listener-actions",
+    "ELBv2",
+    moto="An action is answered as it was sent: with a target group or with a forward "
+    "configuration.",
+    aws="One target group is answered both ways.",
+)
 def listener_actions(_rules):
     @around(FakeAction, "__init__")
     def init(original, action, data):
@@ -135,7 +179,8 @@ def listener_actions(_rules):
             groups = data.get("ForwardConfig", {}).get("TargetGroups", [])
             if data.get("TargetGroupArn") and not groups:
                 data["ForwardConfig"] = {
-                    "TargetGroups": [{"TargetGroupArn": data["TargetGroupArn"]}]}
+                    "TargetGroups": [{"TargetGroupArn": data["TargetGroupArn"]}]
+                }
             elif len(groups) == 1:
                 data.setdefault("TargetGroupArn", groups[0]["TargetGroupArn"])
         original(action, data)

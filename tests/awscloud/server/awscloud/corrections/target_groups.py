@@ -3,8 +3,11 @@
 import inspect
 import time
 
-from moto.elbv2.exceptions import (DuplicateTargetGroupName, ELBClientError,
-                                   LoadBalancerNotFoundError)
+from moto.elbv2.exceptions import (
+    DuplicateTargetGroupName,
+    ELBClientError,
+    LoadBalancerNotFoundError,
+)
 from moto.elbv2.models import ELBv2Backend, FakeHealthStatus, FakeTargetGroup
 
 from ..state import STATE
@@ -29,15 +32,19 @@ NLB_ATTRIBUTES = {
 }
 
 
-@correction("tg-same-settings", "ELBv2",
-            moto="CreateTargetGroup with the name and settings of one that is there is "
-                 "`DuplicateTargetGroupName`.",
-            aws="The one that is there is answered; other settings are `DuplicateTargetGroupName`.")
+@correction(
+    "tg-same-settings",
+    "ELBv2",
+    moto="CreateTargetGroup with the name and settings of one that is there is "
+    "`DuplicateTargetGroupName`.",
+    aws="The one that is there is answered; other settings are `DuplicateTargetGroupName`.",
+)
 def tg_same_settings(_rules):
     @around(ELBv2Backend, "create_target_group")
     def create(original, backend, name, **kwargs):
-        settings = {key: str(value) for key, value in kwargs.items()
-                    if key != "tags" and value is not None}
+        settings = {
+            key: str(value) for key, value in kwargs.items() if key != "tags" and value is not None
+        }
         for group in backend.target_groups.values():
             if group.name == name:
                 if group.asked_for == settings:
@@ -48,19 +55,26 @@ def tg_same_settings(_rules):
         return group
 
 
-@correction("tg-load-balancers", "ELBv2",
-            moto="A target group is on the load balancers of its first listeners for ever; none on a "
-                 "load balancer is `TargetGroupNotFound`.",
-            aws="It is on a load balancer while a listener there forwards to it; none is an empty "
-                "list.")
+@correction(
+    "tg-load-balancers",
+    "ELBv2",
+    moto="A target group is on the load balancers of its first listeners for ever; none on a "
+    "load balancer is `TargetGroupNotFound`.",
+    aws="It is on a load balancer while a listener there forwards to it; none is an empty list.",
+)
 def tg_load_balancers(_rules):
     def arns(group):
         from moto.elbv2 import elbv2_backends
 
         backend = elbv2_backends[group.account_id][group.region_name]
-        return Derived(balancer.arn for balancer in backend.load_balancers.values()
-                       if any(forwards_to(backend, listener, group.arn)
-                              for listener in balancer.listeners.values()))
+        return Derived(
+            balancer.arn
+            for balancer in backend.load_balancers.values()
+            if any(
+                forwards_to(backend, listener, group.arn)
+                for listener in balancer.listeners.values()
+            )
+        )
 
     FakeTargetGroup.load_balancer_arns = property(arns, lambda group, value: None)
 
@@ -69,9 +83,14 @@ def tg_load_balancers(_rules):
         if load_balancer_arn and not target_group_arns and not names:
             if load_balancer_arn not in backend.load_balancers:
                 raise LoadBalancerNotFoundError()
-            return sorted((group for group in backend.target_groups.values()
-                           if load_balancer_arn in group.load_balancer_arns),
-                          key=lambda group: group.name)
+            return sorted(
+                (
+                    group
+                    for group in backend.target_groups.values()
+                    if load_balancer_arn in group.load_balancer_arns
+                ),
+                key=lambda group: group.name,
+            )
         return original(backend, load_balancer_arn, target_group_arns, names)
 
 
@@ -83,15 +102,21 @@ class Derived(list):
 
 
 def forwards_to(backend, listener, arn: str) -> bool:
-    return any(arn in backend._get_target_group_arns_from(action_data=action.data)
-               for rule in listener.rules.values() for action in rule.actions)
+    return any(
+        arn in backend._get_target_group_arns_from(action_data=action.data)
+        for rule in listener.rules.values()
+        for action in rule.actions
+    )
 
 
-@correction("tg-attributes", "ELBv2",
-            moto="A target group of an NLB lacks `preserve_client_ip.enabled`, "
-                 "`proxy_protocol_v2.enabled` and others; any key can be set.",
-            aws="All are answered with their defaults; an unknown key is `ValidationError`, and "
-                "`preserve_client_ip.enabled` cannot be false for UDP.")
+@correction(
+    "tg-attributes",
+    "ELBv2",
+    moto="A target group of an NLB lacks `preserve_client_ip.enabled`, "
+    "`proxy_protocol_v2.enabled` and others; any key can be set.",
+    aws="All are answered with their defaults; an unknown key is `ValidationError`, and "
+    "`preserve_client_ip.enabled` cannot be false for UDP.",
+)
 def tg_attributes(_rules):
     @around(FakeTargetGroup, "__init__")
     def init(original, group, *args, **kwargs):
@@ -107,24 +132,35 @@ def tg_attributes(_rules):
         if group is not None and group.protocol in NETWORK:
             for key, value in attributes.items():
                 if key not in NLB_ATTRIBUTES:
-                    raise ELBClientError("ValidationError",
-                                         f"Target group attribute key '{key}' is not recognized")
+                    raise ELBClientError(
+                        "ValidationError", f"Target group attribute key '{key}' is not recognized"
+                    )
                 if NLB_ATTRIBUTES[key] in ("true", "false") and value not in ("true", "false"):
-                    raise ELBClientError("ValidationError", f"Target group attribute value "
-                                         f"'{value}' is not valid for '{key}'")
-            if (attributes.get("preserve_client_ip.enabled") == "false"
-                    and group.protocol in ("UDP", "TCP_UDP")):
-                raise ELBClientError("InvalidConfigurationRequest", "preserve_client_ip.enabled "
-                                     f"cannot be disabled for {group.protocol} target groups")
+                    raise ELBClientError(
+                        "ValidationError",
+                        f"Target group attribute value '{value}' is not valid for '{key}'",
+                    )
+            if attributes.get("preserve_client_ip.enabled") == "false" and group.protocol in (
+                "UDP",
+                "TCP_UDP",
+            ):
+                raise ELBClientError(
+                    "InvalidConfigurationRequest",
+                    "preserve_client_ip.enabled "
+                    f"cannot be disabled for {group.protocol} target groups",
+                )
         return original(backend, target_group_arn, attributes)
 
 
-@correction("tg-health-checks", "ELBv2",
-            moto="Timeout 10 for HTTP checks of an NLB's target group; path and success codes do not "
-                 "follow the check's protocol; ranges are not checked when modified.",
-            aws="Timeout 6, path `/`, success codes `200-399` by default for HTTP; TCP has neither; "
-                "interval 5 to 300, timeout 2 to 120, thresholds 2 to 10, timeout at most the "
-                "interval.")
+@correction(
+    "tg-health-checks",
+    "ELBv2",
+    moto="Timeout 10 for HTTP checks of an NLB's target group; path and success codes do not "
+    "follow the check's protocol; ranges are not checked when modified.",
+    aws="Timeout 6, path `/`, success codes `200-399` by default for HTTP; TCP has neither; "
+    "interval 5 to 300, timeout 2 to 120, thresholds 2 to 10, timeout at most the "
+    "interval.",
+)
 def tg_health_checks(_rules):
     @around(ELBv2Backend, "create_target_group")
     def create(original, backend, name, **kwargs):
@@ -134,7 +170,8 @@ def tg_health_checks(_rules):
         fixed = dict(kwargs)
         if not kwargs.get("healthcheck_timeout_seconds"):
             fixed["healthcheck_timeout_seconds"] = min(
-                6 if protocol == "HTTP" else 10, kwargs.get("healthcheck_interval_seconds") or 30)
+                6 if protocol == "HTTP" else 10, kwargs.get("healthcheck_interval_seconds") or 30
+            )
         group = original(backend, name, **fixed)
         group.codes = (kwargs.get("matcher") or {}).get("HttpCode")
         settle(group)
@@ -173,25 +210,36 @@ def tg_health_checks(_rules):
     def check(group):
         interval = int(group.health_check_interval_seconds)
         timeout = int(group.health_check_timeout_seconds)
-        ranges = (("interval", interval, 5, 300), ("timeout", timeout, 2, 120),
-                  ("healthy threshold", int(group.healthy_threshold_count), 2, 10),
-                  ("unhealthy threshold", int(group.unhealthy_threshold_count), 2, 10))
+        ranges = (
+            ("interval", interval, 5, 300),
+            ("timeout", timeout, 2, 120),
+            ("healthy threshold", int(group.healthy_threshold_count), 2, 10),
+            ("unhealthy threshold", int(group.unhealthy_threshold_count), 2, 10),
+        )
         for name, value, least, most in ranges:
             if not least <= value <= most:
-                raise ELBClientError("ValidationError", f"Health check {name} '{value}' must be "
-                                     f"between '{least}' and '{most}'")
+                raise ELBClientError(
+                    "ValidationError",
+                    f"Health check {name} '{value}' must be between '{least}' and '{most}'",
+                )
         if timeout > interval:
-            raise ELBClientError("ValidationError", f"Health check timeout '{timeout}' must be "
-                                 f"smaller than or equal to the interval '{interval}'")
+            raise ELBClientError(
+                "ValidationError",
+                f"Health check timeout '{timeout}' must be "
+                f"smaller than or equal to the interval '{interval}'",
+            )
 
 
-@correction("targets", "ELBv2",
-            moto="Targets are told apart by ID alone, deregistering ignores the port, what is not "
-                 "registered is `InvalidTarget`, instances that do not exist are taken, nothing "
-                 "drains, and all are healthy.",
-            aws="Told apart by ID and port; deregistering what is not there succeeds; `InvalidTarget` "
-                "for unknown or stopped instances; draining for a while (setting `draining_s`); "
-                "`unused` while no listener forwards.")
+@correction(
+    "targets",
+    "ELBv2",
+    moto="Targets are told apart by ID alone, deregistering ignores the port, what is not "
+    "registered is `InvalidTarget`, instances that do not exist are taken, nothing "
+    "drains, and all are healthy.",
+    aws="Told apart by ID and port; deregistering what is not there succeeds; `InvalidTarget` "
+    "for unknown or stopped instances; draining for a while (setting `draining_s`); "
+    "`unused` while no listener forwards.",
+)
 def targets(_rules):
     def key(group, target):
         return target["Id"], int(target.get("Port") or group.port)
@@ -204,11 +252,17 @@ def targets(_rules):
                 continue
             machine = machines.get(target["Id"])
             if machine is None or machine.vpc_id != group.vpc_id:
-                raise ELBClientError("InvalidTarget", "The following targets are not in the target "
-                                     f"group VPC '{group.vpc_id}': '{target['Id']}'")
+                raise ELBClientError(
+                    "InvalidTarget",
+                    "The following targets are not in the target "
+                    f"group VPC '{group.vpc_id}': '{target['Id']}'",
+                )
             if machine.state != "running":
-                raise ELBClientError("InvalidTarget", "The following targets are not in a running "
-                                     f"state and cannot be registered: '{target['Id']}'")
+                raise ELBClientError(
+                    "InvalidTarget",
+                    "The following targets are not in a running "
+                    f"state and cannot be registered: '{target['Id']}'",
+                )
         for target in wanted:
             name, port = key(group, target)
             group.targets[name, port] = {"Id": name, "Port": port}
@@ -218,8 +272,11 @@ def targets(_rules):
     def deregister(_original, group, unwanted):
         for target in unwanted:
             # Without a port all ports of it are meant.
-            gone = [k for k in group.targets if k[0] == target["Id"]
-                    and (not target.get("Port") or k[1] == int(target["Port"]))]
+            gone = [
+                k
+                for k in group.targets
+                if k[0] == target["Id"] and (not target.get("Port") or k[1] == int(target["Port"]))
+            ]
             for one in gone:
                 drain(group, one)
 
@@ -227,7 +284,8 @@ def targets(_rules):
         found = group.targets.pop(one)
         if STATE["draining_s"]:
             group.deregistered_targets[one] = found | {
-                "until": time.monotonic() + STATE["draining_s"]}
+                "until": time.monotonic() + STATE["draining_s"]
+            }
 
     @around(FakeTargetGroup, "deregister_terminated_instances")
     def terminated(_original, group, instance_ids):
@@ -245,7 +303,9 @@ def targets(_rules):
         for one in [k for k, v in group.deregistered_targets.items() if v["until"] <= now]:
             del group.deregistered_targets[one]
         asked = [key(group, target) for target in wanted] or [
-            *group.targets, *group.deregistered_targets]
+            *group.targets,
+            *group.deregistered_targets,
+        ]
         used = bool(group.load_balancer_arns)
         machines = {i.id: i for i in backend.ec2_backend.all_instances()}
         return [health(group, one, used, machines) for one in asked]
@@ -257,14 +317,21 @@ def targets(_rules):
             return FakeHealthStatus(one[0], one[1], port, state, reason, text)
 
         if one in group.deregistered_targets:
-            return status("draining", "Target.DeregistrationInProgress",
-                          "Target deregistration is in progress")
+            return status(
+                "draining",
+                "Target.DeregistrationInProgress",
+                "Target deregistration is in progress",
+            )
         if one not in group.targets:
-            return status("unused", "Target.NotRegistered",
-                          "Target is not registered to the target group")
+            return status(
+                "unused", "Target.NotRegistered", "Target is not registered to the target group"
+            )
         if not used:
-            return status("unused", "Target.NotInUse", "Target group is not configured to receive "
-                          "traffic from the load balancer")
+            return status(
+                "unused",
+                "Target.NotInUse",
+                "Target group is not configured to receive traffic from the load balancer",
+            )
         machine = machines.get(one[0])
         if machine is not None and machine.state != "running":
             return status("unused", "Target.InvalidState", "Target is in the stopped state")

@@ -59,7 +59,10 @@ const SAID: [&[Pairs]; 11] = [
     &[&[("healthcheck-interval", "20")], &[("healthcheck-protocol", "HTTP")]],
     &[
         &[("additional-resource-tags", "a=1")],
-        &[("additional-resource-tags", "a=2,kubernetes.io/service-name=mine,ccm.rs/managed=no")],
+        &[(
+            "additional-resource-tags",
+            "a=2,kubernetes.io/service-name=mine,ccm.rs/managed-for=no",
+        )],
     ],
 ];
 
@@ -151,7 +154,8 @@ proptest! {
         let mut fresh = Cloud::default();
         fresh.converge(&last.world());
         let (have, want) = (&cloud.balancer().it, &fresh.balancer().it);
-        if have.internal == want.internal {
+        let is_stuck = plan.reports[0].notes.iter().any(|note| note.reason == "SubnetsKept");
+        if have.internal == want.internal && !is_stuck {
             prop_assert_eq!(&have.subnets, &want.subnets);
         }
         let listeners = |it: &crate::client::elb::LoadBalancer| {

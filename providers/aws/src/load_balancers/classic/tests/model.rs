@@ -251,6 +251,7 @@ impl Cloud {
             What::Detach(subnets) => {
                 assert!(it.subnets.is_superset(&subnets));
                 it.subnets.retain(|id| !subnets.contains(id));
+                assert!(!it.subnets.is_empty(), "InvalidConfigurationRequest");
             }
             What::SetGroups(refs) => {
                 it.groups = group_ids(&refs, &groups).unwrap().into_iter().collect();

@@ -61,7 +61,7 @@ fn a_dry_run_shows_all_of_it() {
     // And that is what is done.
     assert_eq!(cloud.converge(&wish), shown);
     let tags = &cloud.balancer().tags;
-    assert_eq!(tags[MANAGED_KEY], "true");
+    assert_eq!(tags[MANAGED_KEY], report(&plan).id.uid.as_str());
     assert_eq!(tags["kubernetes.io/service-name"], "shop/web");
     assert_eq!(tags["kubernetes.io/cluster/blue"], "owned");
     let plan = cloud.plan(&wish);
@@ -162,8 +162,8 @@ fn listeners_that_nobody_asks_for_go_and_their_policies_with_them() {
         short(cloud.converge(&wish)),
         [
             "revoke in its group: tcp 443 from 0.0.0.0/0",
-            "delete listeners of LB: 443",
             "set policies for node port 30443 of LB: none",
+            "delete listeners of LB: 443",
         ]
     );
 }
@@ -200,6 +200,14 @@ fn a_scheme_stays_with_its_subnets(#[case] asked: &str, #[case] was_internal: bo
 }
 
 #[test]
+fn the_only_subnet_cannot_give_way_to_another_of_its_zone() {
+    let mut cloud = made(&[("subnets", "subnet-b")]);
+    let wish = world(present(spec("web", &[80, 443], &[("subnets", "subnet-b2")])), 2);
+    assert_eq!(cloud.converge(&wish), Vec::<String>::new());
+    assert_eq!(report(&cloud.plan(&wish)).notes[0].reason, "SubnetsKept");
+}
+
+#[test]
 fn what_go_would_leave_waits_for_another_change() {
     let mut cloud = made(&[CERTIFICATE, ("ssl-negotiation-policy", "P")]);
     let tags = &mut cloud.balancer_mut().tags;
@@ -223,7 +231,7 @@ fn what_go_would_leave_waits_for_another_change() {
     assert_eq!(
         short(cloud.converge(&wish(3))),
         [
-            "tag LB: ccm.rs/managed=true",
+            "tag LB: ccm.rs/managed-for=uid-web",
             "register with LB: i-00000000000000002",
             "tag LB: kubernetes.io/service-name=shop/web",
             "set policies of listener 80 of LB: ELBSecurityPolicy-2016-08",
@@ -241,7 +249,7 @@ fn the_clusters_tag_is_added_where_it_is_missing() {
     let lines = short(cloud.converge(&wish));
     assert_eq!(
         lines[..2],
-        ["tag LB: ccm.rs/managed=true", "tag LB: kubernetes.io/cluster/blue=owned"]
+        ["tag LB: ccm.rs/managed-for=uid-web", "tag LB: kubernetes.io/cluster/blue=owned"]
     );
     cloud.balancer_mut().tags.insert("kubernetes.io/cluster/blue".into(), "shared".into());
     assert_eq!(cloud.converge(&wish), Vec::<String>::new(), "shared is as good");

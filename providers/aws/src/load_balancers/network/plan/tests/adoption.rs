@@ -297,7 +297,12 @@ fn left_as_it_is_for_now(
     let joined = world(want, NODES + 1);
     let steps = steps(&cloud, &at, &joined);
     assert_eq!(steps.len(), 3, "{steps:#?}");
-    assert_eq!(steps[0], format!("tag Network Load Balancer {NAME}: ccm.rs/managed=true"));
+    assert_eq!(
+        steps[0],
+        format!(
+            "tag Network Load Balancer {NAME}: ccm.rs/managed-for=0a1b2c3d-1111-2222-3333-444455556666"
+        )
+    );
     assert!(steps[1].starts_with("register in target group "), "{steps:#?}");
     for word in words {
         assert!(steps[2].contains(word), "{steps:#?}");

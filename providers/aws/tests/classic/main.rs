@@ -1,0 +1,269 @@
+//! Classic Load Balancers on a fake AWS, over HTTP.
+
+#![allow(clippy::unwrap_used, reason = "this is a test")]
+
+mod stage;
+
+use ccm_awscloud::FaultKind;
+use ccm_core::cloud::{Holds, Ingress, IngressAddress, Verdict};
+use rstest::rstest;
+use serde_json::json;
+
+use stage::{Stage, absent, present};
+
+#[tokio::test]
+async fn a_service_is_made_in_few_calls_and_left_alone_after() {
+    let stage = Stage::start().await;
+    let nodes = stage.launch(3).await;
+    stage.take_calls().await;
+    let wants = [present("made", &[80], &[])];
+    stage.settle(&wants, &nodes).await;
+    let (_, writes) = stage.take_calls().await;
+    assert_eq!(
+        writes,
+        [
+            "CreateSecurityGroup",
+            "AuthorizeSecurityGroupIngress",
+            "CreateLoadBalancer",
+            "ConfigureHealthCheck",
+            "RegisterInstancesWithLoadBalancer",
+            "AuthorizeSecurityGroupIngress",
+        ],
+        "{:#?}",
+        stage.take_sent()
+    );
+    stage.with_report("made", |report| {
+        assert_eq!((&report.verdict, report.holds), (&Verdict::Done, Holds::Something));
+        assert!(report.notes.is_empty(), "{:?}", report.notes);
+        let Ingress::Set(points) = &report.ingress else { panic!("{report:?}") };
+        let IngressAddress::Hostname(name) = &points[0].address else { panic!("{points:?}") };
+        assert!(name.ends_with(".elb.amazonaws.com"), "{name}");
+    });
+
+    stage.restart().await;
+    stage.take_calls().await;
+    stage.settle(&wants, &nodes).await;
+    let (reads, writes) = stage.take_calls().await;
+    assert!(writes.is_empty(), "{writes:?}");
+    // What one look takes, and two passes look.
+    assert_eq!(reads["elb:DescribeLoadBalancerAttributes"], 2, "{reads:?}");
+    assert_eq!(reads["elb:DescribeTags"], 2, "{reads:?}");
+    assert!(!reads.contains_key("elb:DescribeLoadBalancerPolicies"), "{reads:?}");
+}
+
+/// Each is set, left alone, and taken away again, after which all is as it was, but for what is said
+/// to stay.
+#[rstest]
+#[case::internal_from_the_start(&[("internal", "true")], &[("internal", "true")], &[])]
+#[case::cross_zone(&[], &[("cross-zone-load-balancing-enabled", "true")], &[])]
+#[case::idle(&[], &[("connection-idle-timeout", "120")], &[])]
+#[case::draining(
+    &[],
+    &[("connection-draining-enabled", "true"), ("connection-draining-timeout", "30")],
+    &[]
+)]
+#[case::proxy_protocol(&[], &[("proxy-protocol", "*")], &["k8s-proxyprotocol-enabled"])]
+#[case::http(&[], &[("backend-protocol", "http")], &[])]
+#[case::health(
+    &[],
+    &[
+        ("healthcheck-protocol", "HTTP"),
+        ("healthcheck-port", "8081"),
+        ("healthcheck-path", "/ready"),
+        ("healthcheck-interval", "20"),
+        ("healthcheck-timeout", "3"),
+        ("healthcheck-healthy-threshold", "4"),
+        ("healthcheck-unhealthy-threshold", "5"),
+    ],
+    &[]
+)]
+#[case::tags(&[], &[("additional-resource-tags", "team=shop,empty=")], &["team", "empty"])]
+#[tokio::test]
+async fn annotations_come_and_go(
+    #[case] before: &[(&str, &str)],
+    #[case] after: &[(&str, &str)],
+    #[case] stays: &[&str],
+) {
+    let stage = Stage::start().await;
+    let name = format!("set-{}", stage.network.cluster);
+    let nodes = stage.launch(2).await;
+    come_and_go(&stage, &name, &nodes, before, after, stays).await;
+}
+
+async fn come_and_go(
+    stage: &Stage,
+    name: &str,
+    nodes: &[ccm_core::cloud::Member],
+    before: &[(&str, &str)],
+    after: &[(&str, &str)],
+    stays: &[&str],
+) {
+    stage.settle(&[present(name, &[80, 443], before)], nodes).await;
+    let plain = stage.snapshot().await;
+    for annotations in [after, before] {
+        let wants = [present(name, &[80, 443], annotations)];
+        stage.take_calls().await;
+        stage.settle(&wants, nodes).await;
+        let (_, writes) = stage.take_calls().await;
+        assert_eq!(writes.is_empty(), before == after, "{writes:?}");
+        stage.restart().await;
+        stage.settle(&wants, nodes).await;
+        let (_, writes) = stage.take_calls().await;
+        assert!(writes.is_empty(), "{writes:?}");
+        if annotations == after && before != after {
+            assert_ne!(stage.snapshot().await, plain);
+        }
+    }
+    let left = stage.snapshot().await;
+    let differs: Vec<_> = left.iter().filter(|line| !plain.contains(line)).collect();
+    let explains = |line: &&String| stays.iter().any(|word| line.contains(word));
+    assert!(differs.iter().all(|line| explains(line)), "{differs:#?} {plain:#?}");
+    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+    stage.settle(&[absent(name)], nodes).await;
+    gone(stage, name).await;
+}
+
+/// Nothing of the Service is left.
+async fn gone(stage: &Stage, name: &str) {
+    stage.with_report(name, |report| assert_eq!(report.holds, Holds::Nothing));
+    let lines = stage.snapshot().await;
+    let left: Vec<_> = lines
+        .iter()
+        .filter(|line| line.contains("k8s-elb") || line.contains("load balancer"))
+        .collect();
+    assert!(left.is_empty(), "{left:#?}");
+}
+
+#[tokio::test]
+async fn a_certificate_and_a_policy_come_and_go() {
+    let stage = Stage::start().await;
+    let nodes = stage.launch(2).await;
+    let made =
+        stage.aws("acm", "request_certificate", json!({ "DomainName": "example.com" })).await;
+    let arn = made["CertificateArn"].as_str().unwrap();
+    let certificate = ("ssl-cert", arn);
+    let tls = [certificate, ("ssl-ports", "443")];
+    come_and_go(&stage, "tls", &nodes, &[], &tls, &[]).await;
+    let https = [certificate, ("ssl-ports", "443"), ("backend-protocol", "https")];
+    come_and_go(&stage, "https", &nodes, &[], &https, &["ELBSecurityPolicy"]).await;
+    let policy = [
+        certificate,
+        ("ssl-ports", "443"),
+        ("ssl-negotiation-policy", "ELBSecurityPolicy-2016-08"),
+    ];
+    come_and_go(&stage, "policy", &nodes, &tls, &policy, &["k8s-SSLNegotiationPolicy"]).await;
+}
+
+#[tokio::test]
+async fn access_logs_come_and_go() {
+    let stage = Stage::start().await;
+    let nodes = stage.launch(1).await;
+    stage.aws("s3", "create_bucket", json!({ "Bucket": "the-logs" })).await;
+    let logs = [
+        ("access-log-enabled", "true"),
+        ("access-log-s3-bucket-name", "the-logs"),
+        ("access-log-s3-bucket-prefix", "web"),
+        ("access-log-emit-interval", "5"),
+    ];
+    come_and_go(&stage, "logs", &nodes, &[], &logs, &[]).await;
+}
+
+#[tokio::test]
+async fn security_groups_and_subnets_come_and_go() {
+    let stage = Stage::start().await;
+    let nodes = stage.launch(2).await;
+    let args = json!({
+        "GroupName": "mine", "Description": "a user's", "VpcId": stage.network.vpc,
+    });
+    let made = stage.aws("ec2", "create_security_group", args).await;
+    let group = made["GroupId"].as_str().unwrap();
+    come_and_go(&stage, "extra", &nodes, &[], &[("extra-security-groups", group)], &[]).await;
+    come_and_go(&stage, "groups", &nodes, &[], &[("security-groups", group)], &[]).await;
+    let subnets = [("subnets", stage.network.public_b.as_str())];
+    come_and_go(&stage, "subnets", &nodes, &[], &subnets, &[]).await;
+    // The user's own is left.
+    let args = json!({ "GroupIds": [group] });
+    let left = stage.aws("ec2", "describe_security_groups", args).await;
+    assert_eq!(left["SecurityGroups"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn ports_and_nodes_come_and_go() {
+    let stage = Stage::start().await;
+    let nodes = stage.launch(3).await;
+    let proxy = [("proxy-protocol", "*")];
+    stage.settle(&[present("ports", &[80], &proxy)], &nodes[..1]).await;
+    let plain = stage.snapshot().await;
+    stage.settle(&[present("ports", &[80, 443, 8080], &proxy)], &nodes).await;
+    assert_ne!(stage.snapshot().await, plain);
+    stage.settle(&[present("ports", &[80], &proxy)], &nodes[..1]).await;
+    assert_eq!(stage.snapshot().await, plain);
+    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+}
+
+#[tokio::test]
+async fn another_clusters_is_left_alone() {
+    let stage = Stage::start().await;
+    let nodes = stage.launch(1).await;
+    let name = "auidofforeign";
+    let args = json!({
+        "LoadBalancerName": name,
+        "Listeners": [{
+            "Protocol": "TCP", "LoadBalancerPort": 80, "InstanceProtocol": "TCP",
+            "InstancePort": 30080,
+        }],
+        "Subnets": [stage.network.public_a],
+        "Tags": [{ "Key": "kubernetes.io/cluster/red", "Value": "owned" }],
+    });
+    stage.aws("elb", "create_load_balancer", args).await;
+    stage.take_calls().await;
+    stage.settle(&[present("foreign", &[80], &[])], &nodes).await;
+    stage.with_report("foreign", |report| {
+        let Verdict::Refused(err) = &report.verdict else { panic!("{report:?}") };
+        assert!(err.message().contains("another cluster's tag"), "{err}");
+    });
+    stage.settle(&[absent("foreign")], &nodes).await;
+    stage.with_report("foreign", |report| assert_eq!(report.holds, Holds::Nothing));
+    assert_eq!(stage.take_calls().await.1, Vec::<String>::new());
+}
+
+/// A life with all kinds of changes.
+async fn live(stage: &Stage, name: &str, nodes: &[ccm_core::cloud::Member]) -> Vec<Vec<String>> {
+    let proxy = ("proxy-protocol", "*");
+    let subnets = ("subnets", stage.network.public_b.as_str());
+    let idle = ("connection-idle-timeout", "70");
+    let tags = ("additional-resource-tags", "team=shop");
+    let mut seen = Vec::new();
+    for (ports, annotations) in
+        [(&[80, 443][..], &[proxy][..]), (&[80, 8080][..], &[subnets, idle, tags][..])]
+    {
+        stage.settle(&[present(name, ports, annotations)], nodes).await;
+        seen.push(stage.snapshot().await);
+    }
+    stage.settle(&[absent(name)], nodes).await;
+    gone(stage, name).await;
+    seen.push(stage.snapshot().await);
+    seen
+}
+
+#[rstest]
+#[case::the_answer_is_lost(FaultKind::LoseResponse)]
+#[case::it_never_arrives(FaultKind::Unavailable)]
+#[tokio::test]
+async fn whatever_write_fails_the_end_is_the_same(#[case] kind: FaultKind) {
+    let stage = Stage::start().await;
+    let nodes = stage.launch(2).await;
+    let name = stage.network.cluster.clone();
+    stage.take_calls().await;
+    let want = live(&stage, &name, &nodes).await;
+    let (_, writes) = stage.take_calls().await;
+    assert!(writes.len() > 15, "{writes:?}");
+    for number in 0..u32::try_from(writes.len()).unwrap() {
+        stage.spoil(kind.clone(), number).await;
+        let have = live(&stage, &name, &nodes).await;
+        assert_eq!(have, want, "{number}");
+        let failures = std::mem::take(&mut *stage.failures.lock().unwrap());
+        assert!(failures.len() <= 1, "{failures:?}");
+        stage.restart().await;
+    }
+}

@@ -1,0 +1,268 @@
+//! The provider against its promises, on a fake AWS.
+//!
+//! One fake serves all tests here; each has a cluster and a network of its own, and is told apart by
+//! the user agent of its processes. Two processes of the test binary have two fakes.
+
+#![allow(clippy::unwrap_used, reason = "this is a test")]
+
+mod calls;
+mod disks;
+mod machines;
+mod routing;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use ccm_awscloud::{
+    AwsCloud, Console, Fault as Spec, FaultKind, Instance, Launch, Settings, World,
+};
+use ccm_conformance::{Fault, Harness, Unsupported, leave};
+use ccm_core::cloud::{
+    CloudProvider, ClusterName, ConfigFile, Facts, NodeAddress, NodeIdentity, NodeName, Setup, Uid,
+};
+use ccm_provider_aws::registration;
+use ipnet::IpNet;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+const REGION: &str = "us-east-1";
+
+/// Never dropped; it ends with the test process.
+static CLOUD: OnceCell<AwsCloud> = OnceCell::const_new();
+
+/// Clusters that were made so far.
+static CLUSTERS: AtomicU64 = AtomicU64::new(0);
+
+struct AwsHarness {
+    /// The test's hand on the fake.
+    console: Console,
+    world: World,
+    /// A part of the user agent of this test's processes, and of no other's.
+    caller: String,
+    provider: Arc<dyn CloudProvider>,
+    launched: AtomicU64,
+    /// The nodes of machines.
+    names: Mutex<BTreeMap<String, NodeName>>,
+    /// The numbers of faults that were ordered.
+    faults: Mutex<Vec<u64>>,
+    /// The route table of a second cluster in the same network.
+    second_table: String,
+}
+
+async fn console() -> Console {
+    let cloud = CLOUD.get_or_init(|| async {
+        let cloud = AwsCloud::start().await.unwrap();
+        // The kit makes more routes than a table takes by default.
+        let settings = Settings { routes_per_table: Some(500), ..Settings::default() };
+        cloud.console().set(&settings).await.unwrap();
+        cloud
+    });
+    let url = cloud.await.url();
+    // A client belongs to the runtime of one test.
+    Console::new(url).unwrap()
+}
+
+/// The configuration of a process that runs elsewhere. It has its credentials from the fake's
+/// instance metadata.
+fn config(url: &str, world: &World, cluster: &str) -> String {
+    let mut text = format!(
+        "[Global]\nRegion = {REGION}\nVPC = {}\nSubnetID = {}\nKubernetesClusterID = {cluster}\n",
+        world.vpc, world.public_a
+    );
+    let services = ["EC2", "Elastic Load Balancing", "Elastic Load Balancing v2", "ec2imds"];
+    for (number, service) in services.into_iter().enumerate() {
+        write!(
+            text,
+            "[ServiceOverride \"{number}\"]\nService = {service}\nRegion = {REGION}\nURL = {url}\n\
+             SigningRegion = {REGION}\n"
+        )
+        .unwrap();
+    }
+    text
+}
+
+/// A process of the provider: of this cluster, with these ranges, not connected yet.
+fn process(config: String, caller: &str, ranges: &[IpNet]) -> Arc<dyn CloudProvider> {
+    let setup = Setup {
+        config: Some(ConfigFile { path: "/etc/aws.conf".into(), bytes: config.into() }),
+        cluster_name: ClusterName::from("conformance"),
+        user_agent: format!("{caller}/1"),
+        cluster_cidrs: ranges.to_vec(),
+    };
+    (registration().build)(&setup).unwrap()
+}
+
+impl AwsHarness {
+    async fn start() -> Self {
+        let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
+        let (cluster, caller) = (format!("kit{number}"), format!("kit-{number}-end"));
+        let console = console().await;
+        let world = console.world(&cluster).await.unwrap();
+        let provider = process(config(console.url(), &world, &cluster), &caller, &[]);
+        provider.connect(&leave(Duration::from_mins(1)), &Facts::default()).await.unwrap();
+        let mut harness = Self {
+            console,
+            world,
+            caller,
+            provider,
+            launched: AtomicU64::new(0),
+            names: Mutex::default(),
+            faults: Mutex::default(),
+            second_table: String::new(),
+        };
+        harness.make_second_table().await;
+        harness
+    }
+
+    /// Launches a machine and describes the node that joins from it.
+    async fn launch_as(&self, launch: Launch) -> NodeIdentity {
+        let made = self.machine(launch).await;
+        self.names.lock().unwrap().insert(made.id.clone(), made.private_dns.as_str().into());
+        node(&made)
+    }
+
+    async fn machine(&self, launch: Launch) -> Instance {
+        let number = self.launched.fetch_add(1, Ordering::Relaxed);
+        let first = u32::try_from(number).unwrap() + 1;
+        let launch = Launch { first, ..launch };
+        self.console.launch(&self.world, &launch).await.unwrap().pop().unwrap()
+    }
+
+    /// A machine of this cluster, and of the second one in the network.
+    fn ours(&self) -> Launch {
+        let shared = (format!("kubernetes.io/cluster/{}", self.second_name()), "shared".to_owned());
+        Launch { extra_tags: [shared].into(), ..Launch::of(1) }
+    }
+
+    fn second_name(&self) -> String {
+        format!("{}-two", self.world.cluster)
+    }
+
+    async fn fault(&self, fault: Spec) {
+        let number = self.console.add_fault(&fault.of(&self.caller)).await.unwrap();
+        self.faults.lock().unwrap().push(number);
+    }
+
+    async fn aws(&self, method: &str, args: Value) -> Value {
+        self.console.aws("ec2", method, args).await.unwrap()
+    }
+}
+
+/// The UID of a node of this harness is the instance's ID.
+fn node(made: &Instance) -> NodeIdentity {
+    NodeIdentity {
+        name: NodeName::from(made.private_dns.as_str()),
+        uid: Uid::from(made.id.as_str()),
+        created: SystemTime::now(),
+        provider_id: None,
+        system_uuid: None,
+        addresses: vec![NodeAddress::internal(made.private_ip.parse().unwrap())],
+        labels: [].into(),
+        annotations: [].into(),
+    }
+}
+
+fn instance(node: &NodeIdentity) -> &str {
+    node.uid.as_str()
+}
+
+#[async_trait]
+impl Harness for AwsHarness {
+    fn cloud(&self) -> Arc<dyn CloudProvider> {
+        Arc::clone(&self.provider)
+    }
+
+    async fn launch(&self) -> NodeIdentity {
+        self.launch_as(self.ours()).await
+    }
+
+    async fn stop(&self, node: &NodeIdentity) {
+        self.console.stop(&[instance(node)]).await.unwrap();
+    }
+
+    async fn start(&self, node: &NodeIdentity) {
+        self.console.start_again(&[instance(node)]).await.unwrap();
+    }
+
+    async fn terminate(&self, node: &NodeIdentity) {
+        self.console.terminate(&[instance(node)]).await.unwrap();
+    }
+
+    /// An hour later AWS knows nothing of it any more.
+    async fn forget(&self, node: &NodeIdentity) {
+        self.terminate(node).await;
+        let id = instance(node);
+        let describe = |kind| Spec::new("DescribeInstances", kind);
+        let unknown = FaultKind::Error {
+            code: "InvalidInstanceID.NotFound".to_owned(),
+            status: None,
+            message: Some(format!("The instance ID '{id}' does not exist")),
+        };
+        self.fault(describe(unknown).with("InstanceId", id)).await;
+        // Whoever else is asked about in the same question is not seen either.
+        let nothing = FaultKind::Empty { element: Some("reservationSet".to_owned()) };
+        self.fault(describe(nothing).with("Filter", id)).await;
+    }
+
+    /// In a second network with the same addresses: the fake gives none to a second machine, where
+    /// AWS does once the first one is terminated.
+    async fn replace(&self, node: &NodeIdentity) -> NodeIdentity {
+        self.terminate(node).await;
+        let vpc = self.aws("create_vpc", json!({ "CidrBlock": "10.0.0.0/16" })).await;
+        let zone = format!("{REGION}a");
+        let args = json!({
+            "VpcId": vpc["Vpc"]["VpcId"], "CidrBlock": "10.0.0.0/17", "AvailabilityZone": zone,
+        });
+        let subnet = self.aws("create_subnet", args).await;
+        let key = format!("kubernetes.io/cluster/{}", self.world.cluster);
+        let tags = json!([{ "Key": key, "Value": "owned" }]);
+        let args = json!({
+            "ImageId": "ami-00000000", "InstanceType": "m5.large", "MinCount": 1, "MaxCount": 1,
+            "SubnetId": subnet["Subnet"]["SubnetId"],
+            "PrivateIpAddress": node.addresses[0].address.as_ref(),
+            "TagSpecifications": [{ "ResourceType": "instance", "Tags": tags }],
+        });
+        let made = self.aws("run_instances", args).await;
+        let id = made["Instances"][0]["InstanceId"].as_str().unwrap();
+        NodeIdentity { uid: Uid::from(id), provider_id: None, ..node.clone() }
+    }
+
+    async fn inject(&self, fault: Fault) -> Result<(), Unsupported> {
+        match fault {
+            Fault::Denied => self.fault(Spec::new("*", FaultKind::Denied)).await,
+            Fault::Throttled { retry_after } => {
+                let retry_after = Some(u32::try_from(retry_after.as_secs()).unwrap());
+                self.fault(Spec::new("*", FaultKind::Throttle { retry_after })).await;
+            }
+            Fault::Hang => self.fault(Spec::new("*", FaultKind::Hang { seconds: None })).await,
+            Fault::EmptyAnswer => {
+                let empty = || {
+                    let element = Some("reservationSet".to_owned());
+                    Spec::new("DescribeInstances", FaultKind::Empty { element })
+                };
+                self.fault(empty().with("Filter.1.Name", "")).await;
+                self.fault(empty().with("InstanceId.2", "")).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn heal(&self) {
+        let numbers = std::mem::take(&mut *self.faults.lock().unwrap());
+        for number in numbers {
+            self.console.heal_one(number).await.unwrap();
+        }
+    }
+
+    async fn tidy_up(&self) {
+        self.heal().await;
+    }
+}
+
+ccm_conformance::conformance!(instances, AwsHarness::start().await);
+ccm_conformance::conformance!(routes, AwsHarness::start().await);
+ccm_conformance::conformance!(volumes, AwsHarness::start().await);

@@ -1,0 +1,210 @@
+"""Listeners and policies of Classic Load Balancers."""
+
+from moto.core.responses import ActionResult
+from moto.elb.exceptions import ELBClientError
+from moto.elb.models import ELBBackend, FakeBackend, FakeListener
+from moto.elb.policies import OtherPolicy
+from moto.elb.responses import ELBResponse
+
+from . import around, correction
+
+
+@correction(
+    "classic-instance-protocol",
+    "Classic ELB",
+    moto="A listener's instance protocol is answered as its protocol.",
+    aws="It is what was asked for; by default that of the listener's layer.",
+)
+def classic_instance_protocol(rules):
+    FakeListener.instance_protocol = property(
+        lambda listener: getattr(listener, "asked_for", listener.protocol)
+    )
+
+    def note(balancer, ports):
+        for port in ports:
+            protocol = port["Protocol"].upper()
+            for listener in balancer.listeners:
+                if int(listener.load_balancer_port) == int(port["LoadBalancerPort"]):
+                    layer = {"HTTPS": "HTTP", "SSL": "TCP"}.get(protocol, protocol)
+                    listener.asked_for = (port.get("InstanceProtocol") or layer).upper()
+
+    @around(ELBBackend, "create_load_balancer")
+    def create(original, backend, **kwargs):
+        for port in kwargs["ports"]:
+            layers(port)
+        balancer = original(backend, **kwargs)
+        note(balancer, kwargs["ports"])
+        return balancer
+
+    @around(ELBBackend, "create_load_balancer_listeners")
+    def add(original, backend, name, ports):
+        for port in ports:
+            layers(port)
+        balancer = original(backend, name, ports)
+        note(balancer, ports)
+        return balancer
+
+    def layers(port):
+        protocol = port["Protocol"].upper()
+        instance = (port.get("InstanceProtocol") or protocol).upper()
+        application = ("HTTP", "HTTPS")
+        if (protocol in application) != (instance in application):
+            raise ELBClientError(
+                "InvalidConfigurationRequest",
+                f"Instance protocol {instance} does not go with load balancer protocol {protocol}",
+            )
+
+
+@correction(
+    "classic-listener-checks",
+    "Classic ELB",
+    moto="A secure listener without a certificate is taken, a missing certificate has the code "
+    "`CertificateNotFoundException`, and when one of several new listeners is refused "
+    "those before it stay.",
+    aws="`ValidationError`, `CertificateNotFound`; all or none.",
+)
+def classic_listener_checks(_rules):
+    def check(ports):
+        for port in ports:
+            if port["Protocol"].upper() in ("SSL", "HTTPS") and not port.get("SSLCertificateId"):
+                raise ELBClientError(
+                    "ValidationError", "Secure Listeners need to specify a SSLCertificateId"
+                )
+
+    @around(ELBBackend, "create_load_balancer")
+    def create(original, backend, **kwargs):
+        check(kwargs["ports"])
+        return with_code(lambda: original(backend, **kwargs))
+
+    @around(ELBBackend, "create_load_balancer_listeners")
+    def add(original, backend, name, ports):
+        check(ports)
+        balancer = backend.load_balancers.get(name)
+        before = list(balancer.listeners) if balancer else []
+        try:
+            return with_code(lambda: original(backend, name, ports))
+        except ELBClientError:
+            if balancer:
+                balancer.listeners = before
+            raise
+
+    def with_code(call):
+        try:
+            return call()
+        except ELBClientError as error:
+            if error.code == "CertificateNotFoundException":
+                raise ELBClientError("CertificateNotFound", error.message) from None
+            raise
+
+
+@correction(
+    "classic-listener-deletion",
+    "Classic ELB",
+    moto="DeleteLoadBalancerListeners with several ports deletes none.",
+    aws="It deletes all of them.",
+)
+def classic_listener_deletion(_rules):
+    @around(ELBBackend, "delete_load_balancer_listeners")
+    def delete(_original, backend, name, ports):
+        balancer = backend.get_load_balancer(name)
+        gone = {int(port) for port in ports}
+        balancer.listeners = [
+            listener
+            for listener in balancer.listeners
+            if int(listener.load_balancer_port) not in gone
+        ]
+        return balancer
+
+
+@correction(
+    "classic-backends",
+    "Classic ELB",
+    moto="A listener made later has no backend, so policies for its instance port are dropped "
+    "without a word; policies that do not exist are taken.",
+    aws="They are set; `PolicyNotFound`, and `InvalidConfigurationRequest` for a port of no "
+    "listener, `ListenerNotFound` for one that is no listener's.",
+)
+def classic_backends(_rules):
+    def checked(backend, name, policies):
+        balancer = backend.get_load_balancer(name)
+        known = {policy.policy_name for policy in balancer.policies}
+        for policy in policies:
+            if policy not in known and not policy.startswith("ELBSecurityPolicy-"):
+                raise ELBClientError(
+                    "PolicyNotFound",
+                    f"There is no policy with name {policy} for load balancer {name}",
+                )
+        return balancer
+
+    @around(ELBResponse, "set_load_balancer_policies_for_backend_server")
+    def of_backend(_original, response):
+        name, policies = (
+            response._get_param("LoadBalancerName"),
+            response._get_param("PolicyNames", []),
+        )
+        balancer = checked(response.elb_backend, name, policies)
+        port = response._get_int_param("InstancePort")
+        known = {int(backend.instance_port): backend for backend in balancer.backends}
+        if port not in {int(listener.instance_port) for listener in balancer.listeners}:
+            raise ELBClientError(
+                "InvalidConfigurationRequest",
+                f"Backend server port {port} is not used by a listener of load balancer {name}",
+            )
+        if port not in known:
+            known[port] = FakeBackend(instance_port=str(port))
+            balancer.backends.append(known[port])
+        known[port].policy_names = list(policies)
+        return ActionResult({})
+
+    @around(ELBResponse, "set_load_balancer_policies_of_listener")
+    def of_listener(original, response):
+        name, policies = (
+            response._get_param("LoadBalancerName"),
+            response._get_param("PolicyNames", []),
+        )
+        balancer = checked(response.elb_backend, name, policies)
+        port = response._get_int_param("LoadBalancerPort")
+        if port not in {int(listener.load_balancer_port) for listener in balancer.listeners}:
+            raise ELBClientError(
+                "ListenerNotFound", f"There is no listener on port {port} of load balancer {name}"
+            )
+        return original(response)
+
+
+@correction(
+    "classic-policies",
+    "Classic ELB",
+    moto="Creating a policy again with other attributes is ignored; one in use can be deleted.",
+    aws="`DuplicatePolicyName`, but not for the same attributes; `InvalidConfigurationRequest`.",
+)
+def classic_policies(_rules):
+    def attributes(pairs):
+        return sorted(
+            (pair.get("AttributeName"), pair.get("AttributeValue")) for pair in pairs or []
+        )
+
+    @around(ELBBackend, "create_load_balancer_policy")
+    def create(_original, backend, name, policy_name, policy_type_name, policy_attrs):
+        balancer = backend.get_load_balancer(name)
+        asked = (policy_type_name, attributes(policy_attrs))
+        for policy in balancer.policies:
+            if policy.policy_name == policy_name:
+                if getattr(policy, "asked_for", None) == asked:
+                    return balancer
+                raise ELBClientError(
+                    "DuplicatePolicyName", f"Policy with name {policy_name} already exists"
+                )
+        policy = OtherPolicy(policy_name, policy_type_name, policy_attrs)
+        policy.asked_for = asked
+        balancer.policies.append(policy)
+        return balancer
+
+    @around(ELBBackend, "delete_load_balancer_policy")
+    def delete(original, backend, lb_name, policy_name):
+        balancer = backend.get_load_balancer(lb_name)
+        users = [*balancer.listeners, *balancer.backends]
+        if any(policy_name in user.policy_names for user in users):
+            raise ELBClientError(
+                "InvalidConfigurationRequest", f"The policy {policy_name} is in use"
+            )
+        return original(backend, lb_name=lb_name, policy_name=policy_name)
