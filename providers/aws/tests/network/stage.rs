@@ -265,7 +265,14 @@ impl Stage {
 
     /// All that is in the cloud of this cluster, without IDs.
     pub(crate) async fn snapshot(&self) -> Vec<String> {
-        self.console.snapshot(&self.place.cluster).await.unwrap()
+        for _ in 0..MOST_ROUNDS {
+            // What another test deletes meanwhile spoils it.
+            if let Ok(lines) = self.console.snapshot(&self.place.cluster).await {
+                return lines;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        panic!("no snapshot can be had");
     }
 
     /// A certificate, by ARN.
