@@ -346,7 +346,7 @@ pub(crate) fn port(port: u16, node_port: u16) -> ServicePort {
 impl Around<LoadBalancerSpec> for Stage {
     fn leave(&self, freshness: Freshness) -> Write {
         let governor = Governor::new(Gate::always_open(), CloudMetrics::unread());
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
         governor.write(Urgency::Refresh, freshness, deadline)
     }
 
