@@ -1,0 +1,336 @@
+//! Network Load Balancers against a fake AWS, over HTTP.
+
+#![allow(clippy::unwrap_used, reason = "this is a test")]
+
+mod stage;
+
+use ccm_awscloud::{Fault, FaultKind};
+use ccm_core::cloud::{Holds, Ingress, IngressAddress, Protocol, Verdict, Want};
+use rstest::rstest;
+use serde_json::json;
+
+use stage::{Stage, port};
+
+/// Reads of load balancers of one Service in a round: its own look, and that of the nodes' rules,
+/// which all Services share.
+fn budget(ports: usize) -> (usize, usize) {
+    (6 + ports, 2)
+}
+
+fn is_done(stage: &Stage) -> bool {
+    stage.with_report(&stage.id(), |it| matches!(it.verdict, Verdict::Done))
+}
+
+fn hostname(stage: &Stage) -> Option<String> {
+    stage.with_report(&stage.id(), |report| match &report.ingress {
+        Ingress::Leave => None,
+        Ingress::Set(points) => points.iter().find_map(|point| match &point.address {
+            IngressAddress::Hostname(name) => Some(name.clone()),
+            IngressAddress::Ip(_) => None,
+        }),
+    })
+}
+
+/// Without the service before them.
+fn bare(calls: &[String]) -> Vec<&str> {
+    calls.iter().map(|it| it.split(':').next_back().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_service_is_made_in_few_calls_and_left_alone_after() {
+    let stage = Stage::start("").await;
+    let nodes = stage.launch(1, 3).await;
+    let wants = [stage.present(&[80], &[])];
+    stage.take_calls().await;
+    stage.settle(&wants, &nodes).await;
+    let (_, writes) = stage.take_calls().await;
+    assert_eq!(
+        bare(&writes),
+        [
+            "CreateLoadBalancer",
+            "CreateTargetGroup",
+            "RegisterTargets",
+            "CreateListener",
+            "AuthorizeSecurityGroupIngress"
+        ]
+    );
+    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+    assert!(is_done(&stage));
+    assert!(hostname(&stage).unwrap().starts_with(&stage.name()), "{:?}", hostname(&stage));
+    let before = stage.snapshot().await;
+    stage.settle(&wants, &nodes).await;
+    let (reads, writes) = stage.take_calls().await;
+    assert!(writes.is_empty(), "{writes:?}");
+    let (own, shared) = budget(1);
+    assert!(reads.len() <= own + shared, "{reads:?}");
+    assert_eq!(stage.snapshot().await, before);
+}
+
+#[tokio::test]
+async fn many_ports_and_attributes_stay_within_the_budget() {
+    let stage = Stage::start("NLBSecurityGroupMode = Managed").await;
+    let nodes = stage.launch(1, 2).await;
+    let ports: Vec<u16> = (80..86).collect();
+    let pairs = [("target-group-attributes", "proxy_protocol_v2.enabled=true")];
+    let wants = [stage.present(&ports, &pairs)];
+    stage.settle(&wants, &nodes).await;
+    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+    stage.take_calls().await;
+    stage.settle(&wants, &nodes).await;
+    let (reads, writes) = stage.take_calls().await;
+    assert!(writes.is_empty(), "{writes:?}");
+    let (own, shared) = budget(ports.len());
+    assert!(reads.len() <= own + ports.len() + shared, "{} {reads:?}", reads.len());
+    stage.settle(&[stage.absent()], &nodes).await;
+    stage.with_report(&stage.id(), |it| assert_eq!(it.holds, Holds::Nothing));
+}
+
+/// Set, changed and taken away: the writes of each, and none afterwards.
+#[rstest]
+#[case::health_protocol(
+    &[("healthcheck-protocol", "http"), ("healthcheck-path", "/up")],
+    &[("healthcheck-protocol", "https"), ("healthcheck-path", "/up"), ("healthcheck-port", "8443")],
+    ["ModifyTargetGroup", "ModifyTargetGroup", "ModifyTargetGroup"]
+)]
+#[case::health_numbers(
+    &[("healthcheck-interval", "5"), ("healthcheck-timeout", "4")],
+    &[("healthcheck-interval", "60"), ("healthcheck-timeout", "20"), ("healthcheck-unhealthy-threshold", "5")],
+    ["ModifyTargetGroup", "ModifyTargetGroup", "ModifyTargetGroup"]
+)]
+#[case::thresholds(
+    &[("healthcheck-healthy-threshold", "5")],
+    &[("healthcheck-healthy-threshold", "5"), ("healthcheck-unhealthy-threshold", "7")],
+    ["ModifyTargetGroup", "ModifyTargetGroup", "ModifyTargetGroup"]
+)]
+#[case::cross_zone(
+    &[("cross-zone-load-balancing-enabled", "true")],
+    &[("cross-zone-load-balancing-enabled", "false")],
+    ["ModifyLoadBalancerAttributes", "ModifyLoadBalancerAttributes", ""]
+)]
+#[case::logs(
+    &[("access-log-enabled", "true"), ("access-log-s3-bucket-name", "logs")],
+    &[("access-log-enabled", "true"), ("access-log-s3-bucket-name", "logs"), ("access-log-s3-bucket-prefix", "web")],
+    ["ModifyLoadBalancerAttributes", "ModifyLoadBalancerAttributes", "ModifyLoadBalancerAttributes"]
+)]
+#[case::group_attributes(
+    &[("target-group-attributes", "proxy_protocol_v2.enabled=true")],
+    &[("target-group-attributes", "proxy_protocol_v2.enabled=true,preserve_client_ip.enabled=false")],
+    ["ModifyTargetGroupAttributes", "ModifyTargetGroupAttributes", ""]
+)]
+#[case::tags(
+    &[("additional-resource-tags", "team=a")],
+    &[("additional-resource-tags", "team=b")],
+    ["AddTags", "AddTags", ""]
+)]
+#[tokio::test]
+async fn an_annotation(
+    #[case] set: &[(&str, &str)],
+    #[case] changed: &[(&str, &str)],
+    #[case] want: [&str; 3],
+) {
+    let stage = Stage::start("").await;
+    let nodes = stage.launch(1, 1).await;
+    stage.settle(&[stage.present(&[80], &[])], &nodes).await;
+    stage.take_calls().await;
+    for (pairs, want) in [set, changed, &[]].into_iter().zip(want) {
+        let wants = [stage.present(&[80], pairs)];
+        stage.settle(&wants, &nodes).await;
+        let (_, writes) = stage.take_calls().await;
+        // What the nodes let through may follow the health checks.
+        let own: Vec<_> =
+            bare(&writes).into_iter().filter(|it| !it.contains("SecurityGroup")).collect();
+        assert_eq!(own.join(","), want, "{pairs:?}");
+        stage.settle(&wants, &nodes).await;
+        assert!(stage.take_calls().await.1.is_empty());
+    }
+    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+}
+
+#[tokio::test]
+async fn a_port_speaks_tls_and_ceases_to() {
+    let stage = Stage::start("NLBSecurityGroupMode = Managed").await;
+    let nodes = stage.launch(1, 1).await;
+    stage.settle(&[stage.present(&[443], &[])], &nodes).await;
+    let (one, two) = (stage.certificate().await, stage.certificate().await);
+    stage.take_calls().await;
+    let policy = ("ssl-negotiation-policy", "ELBSecurityPolicy-TLS13-1-2-2021-06");
+    let forms: [&[(&str, &str)]; 4] =
+        [&[("ssl-cert", &one)], &[("ssl-cert", &two), policy], &[("ssl-cert", &two)], &[]];
+    let mut writes = Vec::new();
+    for pairs in forms {
+        let wants = [stage.present(&[443], pairs)];
+        stage.settle(&wants, &nodes).await;
+        writes.push(bare(&stage.take_calls().await.1).join(","));
+        stage.settle(&wants, &nodes).await;
+        assert!(stage.take_calls().await.1.is_empty());
+    }
+    assert_eq!(writes, ["ModifyListener", "ModifyListener", "", "ModifyListener"]);
+    let tls: &[(&str, &str)] = &[("ssl-cert", &one), ("backend-protocol", "ssl")];
+    stage.settle(&[stage.present(&[443], tls)], &nodes).await;
+    let (_, writes) = stage.take_calls().await;
+    assert_eq!(
+        bare(&writes),
+        ["CreateTargetGroup", "RegisterTargets", "ModifyListener", "DeleteTargetGroup"]
+    );
+    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+}
+
+#[tokio::test]
+async fn ports_and_protocols_are_followed() {
+    let stage = Stage::start("").await;
+    let nodes = stage.launch(1, 2).await;
+    stage
+        .settle(
+            &[stage.present(
+                &[80, 81],
+                &[("target-group-attributes", "proxy_protocol_v2.enabled=true")],
+            )],
+            &nodes,
+        )
+        .await;
+    let first = hostname(&stage);
+    stage.take_sent();
+    let mut moved = stage.spec(&[80], &[]);
+    moved.ports = vec![port(80, 31_000)];
+    stage.settle(&[Want::Present(moved.into())], &nodes).await;
+    assert_eq!(hostname(&stage), first);
+    let balancer = stage.balancer().await;
+    let groups =
+        stage.elbv2("describe_target_groups", json!({ "LoadBalancerArn": balancer })).await;
+    assert_eq!(groups["TargetGroups"].as_array().unwrap().len(), 1);
+    let arn = &groups["TargetGroups"][0]["TargetGroupArn"];
+    let attributes =
+        stage.elbv2("describe_target_group_attributes", json!({ "TargetGroupArn": arn })).await;
+    let attributes = attributes["Attributes"].as_array().unwrap();
+    let proxy = attributes.iter().find(|it| it["Key"] == "proxy_protocol_v2.enabled").unwrap();
+    assert_eq!(proxy["Value"], "true", "it outlives the group");
+
+    let mut udp = stage.spec(&[80], &[]);
+    udp.ports[0].protocol = Protocol::Udp;
+    stage.settle(&[Want::Present(udp.into())], &nodes).await;
+    let listeners = stage.elbv2("describe_listeners", json!({ "LoadBalancerArn": balancer })).await;
+    assert_eq!(listeners["Listeners"][0]["Protocol"], "UDP");
+    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+    stage.settle(&[stage.absent()], &nodes).await;
+    let left = stage.snapshot().await;
+    assert!(!left.iter().any(|line| line.contains("k8s-")), "{left:#?}");
+}
+
+#[tokio::test]
+async fn nodes_join_and_leave() {
+    let stage = Stage::start("").await;
+    let mut nodes = stage.launch(1, 2).await;
+    let wants = [stage.present(&[80, 443], &[])];
+    stage.settle(&wants, &nodes).await;
+    stage.take_calls().await;
+    nodes.extend(stage.launch(3, 1).await);
+    stage.settle(&wants, &nodes).await;
+    let (_, writes) = stage.take_calls().await;
+    assert_eq!(bare(&writes), ["RegisterTargets"; 2], "one for each group");
+    nodes.remove(0);
+    stage.settle(&wants, &nodes).await;
+    let (_, writes) = stage.take_calls().await;
+    assert_eq!(bare(&writes), ["DeregisterTargets"; 2]);
+    // What stops stays a target, and what is gone goes.
+    let id = nodes[0].node.uid.as_str().to_owned();
+    stage.console.stop(&[&id]).await.unwrap();
+    let seen = stage.look(nodes.iter().map(|it| it.node.clone()).collect()).await;
+    stage.settle(&wants, &seen).await;
+    assert!(stage.take_calls().await.1.is_empty());
+    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+}
+
+#[tokio::test]
+async fn managed_security_groups_come_and_go() {
+    let stage = Stage::start("NLBSecurityGroupMode = Managed").await;
+    let nodes = stage.launch(1, 1).await;
+    stage.settle(&[stage.present(&[80], &[])], &nodes).await;
+    let (_, writes) = stage.take_calls().await;
+    assert_eq!(
+        bare(&writes)[..3],
+        ["CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "CreateLoadBalancer"]
+    );
+    let group = stage.place.node_group.clone();
+    stage.settle(&[stage.present(&[80], &[("security-groups", &group)])], &nodes).await;
+    let (_, writes) = stage.take_calls().await;
+    assert!(bare(&writes).contains(&"SetSecurityGroups"), "{writes:?}");
+    assert!(bare(&writes).contains(&"DeleteSecurityGroup"), "{writes:?}");
+    stage.settle(&[stage.present(&[80], &[])], &nodes).await;
+    stage.settle(&[stage.absent()], &nodes).await;
+    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+    let left = stage.snapshot().await;
+    assert!(!left.iter().any(|line| line.contains("k8s-")), "{left:#?}");
+}
+
+#[tokio::test]
+async fn a_protected_load_balancer_says_so() {
+    let stage = Stage::start("").await;
+    let nodes = stage.launch(1, 1).await;
+    stage.settle(&[stage.present(&[80], &[])], &nodes).await;
+    let balancer = stage.balancer().await;
+    let protect = |value: &str| {
+        let attributes = json!([{ "Key": "deletion_protection.enabled", "Value": value }]);
+        json!({ "LoadBalancerArn": balancer, "Attributes": attributes })
+    };
+    stage.elbv2("modify_load_balancer_attributes", protect("true")).await;
+    let absent = [stage.absent()];
+    for _ in 0..3 {
+        stage.settle_once(&absent, &nodes).await;
+    }
+    let ends = stage.settle_once(&absent, &nodes).await;
+    let said = format!("{ends:?}");
+    assert!(said.contains("is protected from deletion"), "{said}");
+    stage.elbv2("modify_load_balancer_attributes", protect("false")).await;
+    stage.settle(&absent, &nodes).await;
+    stage.with_report(&stage.id(), |it| assert_eq!(it.holds, Holds::Nothing));
+}
+
+/// Lost answers at every change, making, changing and taking down: the same end.
+#[tokio::test]
+async fn a_cut_at_any_change_ends_alike() {
+    let mut reference: Option<Vec<String>> = None;
+    for cut in 0..40 {
+        let stage = Stage::start("NLBSecurityGroupMode = Managed").await;
+        let nodes = stage.launch(1, 2).await;
+        let fault = Fault::new("writes", FaultKind::LoseResponse);
+        let fault = fault.of(&stage.caller).after(cut).times(1);
+        let number = stage.console.add_fault(&fault).await.unwrap();
+        stage.settle(&[stage.present(&[80], &[])], &nodes).await;
+        stage.restart();
+        let mut changed = stage.spec(&[443, 80], &[("healthcheck-protocol", "http")]);
+        changed.ports[1] = port(80, 31_000);
+        stage.settle(&[Want::Present(changed.into())], &nodes[1..]).await;
+        let cluster = stage.place.cluster.clone();
+        let names = stage.name();
+        let lines = stage.snapshot().await;
+        // Names have the cluster's in them, or a hash of it.
+        let plain = |line: &String| {
+            let words = line.replace(&names, "LB").replace(&cluster, "CLUSTER");
+            let words = words.split("k8s-").enumerate().map(|(place, part)| match place {
+                0 => part.to_owned(),
+                _ => format!("TG{}", part.split_once(' ').map_or("", |(_, rest)| rest)),
+            });
+            words.collect::<String>()
+        };
+        let mut end: Vec<_> = lines.iter().map(plain).collect();
+        end.sort();
+        if let Some(reference) = &reference {
+            assert_eq!(*reference, end, "cut {cut}");
+        }
+        reference.get_or_insert(end);
+        stage.restart();
+        stage.settle(&[stage.absent()], &nodes).await;
+        let left = stage.snapshot().await;
+        assert!(
+            !left.iter().any(|line| line.contains("k8s-") || line.contains(&stage.name())),
+            "cut {cut}: {left:#?}"
+        );
+        let hit = stage.console.calls_since(0, &stage.caller).await.unwrap();
+        stage.console.heal_one(number).await.unwrap();
+        if hit.iter().all(|call| call.fault.is_none()) {
+            assert!(cut > 20, "it was cut often enough: {cut}");
+            return;
+        }
+    }
+    panic!("more changes than were cut");
+}
