@@ -49,9 +49,9 @@ impl Service {
     pub fn new(name: &str) -> Self {
         Self {
             id: ObjectId {
-                namespace: "conformance".into(),
+                namespace: NAMESPACE.into(),
                 name: name.into(),
-                uid: uid_of(name, 0),
+                uid: uid_of(NAMESPACE, name, 0),
             },
             annotations: BTreeMap::new(),
             finalizers: BTreeSet::new(),
@@ -68,12 +68,21 @@ impl Service {
         }
     }
 
+    /// The Service of this name in another namespace, with a UID of its own: for clouds that several
+    /// tests share.
+    #[must_use]
+    pub fn in_namespace(mut self, namespace: &str) -> Self {
+        self.id.namespace = namespace.into();
+        self.id.uid = uid_of(namespace, &self.id.name, 0);
+        self
+    }
+
     /// Another Service like this one, of this name, behind node ports of its own.
     #[must_use]
     pub fn sibling(&self, name: &str) -> Self {
         let mut sibling = self.clone();
         sibling.id.name = name.into();
-        sibling.id.uid = uid_of(name, 0);
+        sibling.id.uid = uid_of(&self.id.namespace, name, 0);
         for port in &mut sibling.ports {
             let behind = |port: NonZeroU16| port.saturating_add(1000);
             port.node_port = port.node_port.map(behind);
@@ -85,7 +94,7 @@ impl Service {
     #[must_use]
     pub fn successor(&self) -> Self {
         let mut successor = self.clone();
-        successor.id.uid = uid_of(&self.id.name, 1);
+        successor.id.uid = uid_of(&self.id.namespace, &self.id.name, 1);
         successor
     }
 
@@ -155,9 +164,12 @@ pub fn tcp(name: &str, port: u16, node_port: u16) -> ServicePort {
 }
 
 /// UIDs are unique in a cluster, and so are the names of the kit's Services.
-fn uid_of(name: &str, generation: u16) -> Uid {
+/// Where Services are that nobody puts elsewhere.
+const NAMESPACE: &str = "conformance";
+
+fn uid_of(namespace: &str, name: &str, generation: u16) -> Uid {
     let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
+    (namespace, name).hash(&mut hasher);
     let digits = hasher.finish() & 0xffff_ffff_ffff;
     Uid::from(format!("c0f0c0f0-0000-4000-{:04x}-{digits:012x}", 0x8000 | generation))
 }

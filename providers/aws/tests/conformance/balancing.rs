@@ -201,7 +201,8 @@ impl LoadBalancerHarness for AwsHarness {
     }
 
     fn service(&self) -> Service {
-        let service = Service::new("web");
+        // One fake serves all tests, and names are made from UIDs.
+        let service = Service::new("web").in_namespace(&self.world.cluster);
         match self.balancers {
             Balancers::Classic => service,
             Balancers::Network => service.with(&format!("{PREFIX}type"), "nlb"),
