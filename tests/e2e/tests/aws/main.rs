@@ -2,4 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 
+mod adoption;
 mod nodes;
+mod services;
