@@ -85,7 +85,8 @@ impl Aws {
         is_so: impl Fn(&[String]) -> bool,
     ) {
         wait_until(what, bound, async || {
-            let lines = self.lines().await;
+            // What goes while it is looked at makes no snapshot.
+            let lines = self.snapshot(CLUSTER).await.map_err(|err| vec![err.to_string()])?;
             if is_so(&lines) { Ok(()) } else { Err(lines) }
         })
         .await;

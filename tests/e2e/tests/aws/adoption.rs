@@ -167,7 +167,11 @@ impl Before {
 
 /// Lays all out, takes it over, changes it, deletes it.
 async fn adopt(world: &World<Aws>, go: &Go, cases: &[Case]) {
-    let before = Before::of(world).await;
+    adopt_beside(world, go, cases, Before::of(world).await).await;
+}
+
+/// The same, where something else is to be there afterwards than now.
+async fn adopt_beside(world: &World<Aws>, go: &Go, cases: &[Case], before: Before) {
     for case in cases {
         world.go_served(go, &case.wanted).await;
     }
@@ -178,10 +182,14 @@ async fn adopt(world: &World<Aws>, go: &Go, cases: &[Case]) {
     before.comes_back(world, cases).await;
 }
 
-/// The plan says that nothing will be changed.
+/// What the plan says would be changed.
+async fn planned(world: &World<Aws>) -> Vec<String> {
+    in_the_cloud(&world.plan(&Setup::new().account(Account::Reading)).await.1)
+}
+
+/// The plan says that nothing would be changed.
 async fn nothing_planned(world: &World<Aws>) {
-    let (_, plan) = world.plan(&Setup::new().account(Account::Reading)).await;
-    assert_eq!(in_the_cloud(&plan), [""; 0], "{plan:#}");
+    assert_eq!(planned(world).await, [""; 0]);
 }
 
 /// All Services are seen to, and nothing was changed.
@@ -220,12 +228,15 @@ async fn changed(world: &World<Aws>, cases: &[Case]) {
     let lines = world.cloud.lines().await;
     for case in cases {
         let service = world.service(case.wanted.name()).await;
-        let mark = format!(
-            "load balancer {}: tags ccm.rs/managed-for={}",
-            balancer(&service),
-            service.uid
-        );
-        assert!(lines.iter().any(|line| line.contains(&mark)), "{mark}: {lines:#?}");
+        let tags = format!("load balancer {}: tags ", balancer(&service));
+        let mark = format!("ccm.rs/managed-for={}", service.uid);
+        let is_marked = |line: &String| line.contains(&tags) && line.contains(&mark);
+        assert!(lines.iter().any(is_marked), "{tags}{mark}: {lines:#?}");
     }
-    nothing_planned(world).await;
+    // A security group waits until nothing uses it.
+    wait_until("that nothing is left to do", LONG, async || {
+        let left = planned(world).await;
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    })
+    .await;
 }

@@ -4,7 +4,7 @@ use ccm_e2e::{Aws, Go, World, run};
 use serde_json::json;
 
 use super::classic::{certificate, group};
-use super::{Case, adopt};
+use super::{Before, Case, adopt, adopt_beside};
 
 #[test]
 fn plain_ones() {
@@ -68,6 +68,17 @@ fn annotated_ones() {
                     ],
                 )
                 .then("healthcheck-path", "/ok", "HealthCheckPath=/ok"),
+                // Changes that the Go program would not have noticed.
+                Case::network("timeout-alone", &[("healthcheck-timeout", "7")]).then(
+                    "healthcheck-timeout",
+                    "8",
+                    "HealthCheckTimeoutSeconds=8",
+                ),
+                Case::network("unhealthy", &[("healthcheck-unhealthy-threshold", "4")]).then(
+                    "healthcheck-unhealthy-threshold",
+                    "5",
+                    "UnhealthyThresholdCount=5",
+                ),
                 Case::network("timeout", &[("healthcheck-timeout", "7")]).then(
                     "cross-zone-load-balancing-enabled",
                     "true",
@@ -154,6 +165,10 @@ fn managed_groups() {
             Case::network("named", &[("security-groups", &own)]),
             Case::named("shared", &[]),
         ];
-        adopt(&world, &go, &cases).await;
+        // Whoever shares the operator's group needs the nodes' rule for it.
+        let mut before = Before::of(&world).await;
+        before.lines.push("security group nodes.e2e: in -1 shared".to_owned());
+        before.lines.sort();
+        adopt_beside(&world, &go, &cases, before).await;
     });
 }

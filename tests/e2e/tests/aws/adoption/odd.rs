@@ -61,13 +61,13 @@ fn a_public_load_balancer_in_private_subnets() {
         let cases = [Case::named("moved", &[])];
         let service = world.go_served(&Go::default(), &cases[0].wanted).await;
         let (name, network) = (balancer(&service), world.cloud.network.clone());
-        let public = json!([network.public_a, network.public_b]);
-        let private = json!([network.private_a, network.private_b]);
-        for (method, subnets) in [
-            ("detach_load_balancer_from_subnets", public),
-            ("attach_load_balancer_to_subnets", private),
+        for (method, subnet) in [
+            ("detach_load_balancer_from_subnets", network.public_a),
+            ("attach_load_balancer_to_subnets", network.private_a),
+            ("detach_load_balancer_from_subnets", network.public_b),
+            ("attach_load_balancer_to_subnets", network.private_b),
         ] {
-            let args = json!({"LoadBalancerName": name, "Subnets": subnets});
+            let args = json!({"LoadBalancerName": name, "Subnets": [subnet]});
             world.cloud.boto("elb", method, args).await;
         }
         annotate(&world, "moved", "internal", json!("true")).await;
