@@ -22,11 +22,15 @@ use super::Aws;
 use crate::services::{SeenService, Wanted};
 use crate::world::{CLUSTER, World};
 
+/// With this label a node takes no traffic of load balancers.
+const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
 /// What its service controller holds a Service by.
 const FINALIZER: &str = "service.kubernetes.io/load-balancer-cleanup";
 
 /// The keys of its configuration that decide what it makes.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct Go {
     /// `ElbSecurityGroup`.
     pub elb_group: Option<String>,
@@ -91,9 +95,10 @@ impl World<Aws> {
         let nodes = Api::<Node>::all(self.admin()).list(&ListParams::default()).await.unwrap();
         let labels = asked.pairs("target-node-labels");
         let takes_traffic = |node: &&Node| {
-            labels.iter().all(|(key, value)| {
-                node.labels().get(key).is_some_and(|has| value.is_empty() || has == value)
-            })
+            !node.labels().contains_key(EXCLUDED)
+                && labels.iter().all(|(key, value)| {
+                    node.labels().get(key).is_some_and(|has| value.is_empty() || has == value)
+                })
         };
         let targets = nodes.items.iter().filter(takes_traffic).filter_map(|node| {
             let id = node.spec.as_ref()?.provider_id.as_ref()?;

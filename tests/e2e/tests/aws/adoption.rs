@@ -33,6 +33,8 @@ enum Then {
     /// The annotation has this value; lines about the load balancer or its target groups then have this
     /// text.
     Annotation(&'static str, String, String),
+    /// The same for a field of the spec.
+    Spec(&'static str, Value, &'static str),
 }
 
 impl Case {
@@ -68,11 +70,16 @@ impl Case {
         Self { then: Then::Annotation(annotation, value.into(), shows.into()), ..self }
     }
 
+    fn then_spec(self, field: &'static str, value: Value, shows: &'static str) -> Self {
+        Self { then: Then::Spec(field, value, shows), ..self }
+    }
+
     /// What a line has that says that the change was made.
     fn shows(&self) -> String {
         match &self.then {
             Then::Port => "listener 8080 ".to_owned(),
             Then::Annotation(_, _, shows) => shows.clone(),
+            Then::Spec(_, _, shows) => (*shows).to_owned(),
         }
     }
 
@@ -90,6 +97,11 @@ impl Case {
             Then::Annotation(annotation, value, _) => {
                 let annotations = json!({format!("{ANNOTATION}{annotation}"): value});
                 let patch = json!({"metadata": {"annotations": annotations}});
+                world.change_service(name, &patch).await;
+            }
+            Then::Spec(field, value, _) => {
+                let mut patch = json!({"spec": {}});
+                patch["spec"][field] = value.clone();
                 world.change_service(name, &patch).await;
             }
         }

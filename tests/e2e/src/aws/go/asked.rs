@@ -16,8 +16,8 @@ pub(super) struct Asked {
     pub(super) uid: String,
     /// The name of its load balancer.
     pub(super) balancer: String,
-    annotations: BTreeMap<String, String>,
-    pub(super) ports: Vec<Port>,
+    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) ports: Vec<Gate>,
     /// The health check's node port of `externalTrafficPolicy: Local`.
     pub(super) local: Option<i32>,
     /// Who may connect.
@@ -26,7 +26,7 @@ pub(super) struct Asked {
 
 /// One of its ports.
 #[derive(Clone, Debug)]
-pub(super) struct Port {
+pub(super) struct Gate {
     /// `TCP` or `UDP`.
     pub(super) protocol: String,
     pub(super) port: i32,
@@ -60,7 +60,7 @@ impl From<&Service> for Asked {
                 || words.iter().any(|it| it == "*" || it == name || *it == port.to_string())
         };
         let has_certificate = asked.said("ssl-cert").is_some();
-        let ports = spec.ports.unwrap_or_default().into_iter().map(|it| Port {
+        let ports = spec.ports.unwrap_or_default().into_iter().map(|it| Gate {
             protocol: it.protocol.unwrap_or_else(|| "TCP".to_owned()),
             port: it.port,
             node_port: it.node_port.unwrap_or_default(),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::asked::Port;
+use super::asked::Gate;
 use super::{Site, rule, text};
 
 impl Site<'_> {
@@ -54,7 +54,7 @@ impl Site<'_> {
         if groups.is_empty() {
             let (asked, mut rules) = (self.asked, Vec::new());
             for range in &asked.ranges {
-                let port = |port: &Port| i64::from(port.port);
+                let port = |port: &Gate| i64::from(port.port);
                 let ports = asked.ports.iter().map(port);
                 rules.extend(ports.map(|port| rule("tcp", port, port, range, "")));
                 rules.push(rule("icmp", 3, 4, range, ""));
@@ -83,7 +83,7 @@ impl Site<'_> {
         groups.iter().find(is_marked).unwrap_or(&groups[0]).clone()
     }
 
-    fn listener(&self, port: &Port) -> Value {
+    fn listener(&self, port: &Gate) -> Value {
         let backend = self.asked.said("backend-protocol").unwrap_or_default();
         let (protocol, behind) = match (port.is_tls, backend) {
             (false, "http") => ("http", "http"),

@@ -30,8 +30,8 @@ fn short(asked: &Asked, hash: &[u8]) -> String {
     let part = |text: &str| -> String {
         text.chars().filter(char::is_ascii_alphanumeric).take(8).collect()
     };
-    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("k8s-{}-{}-{}", part(&asked.namespace), part(&asked.name), &hash[..10])
+    let hash: Vec<_> = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("k8s-{}-{}-{}", part(&asked.namespace), part(&asked.name), hash[..5].concat())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::asked::Port;
+use super::asked::Gate;
 use super::{Site, names, rule, text};
 use crate::world::CLUSTER;
 
@@ -139,7 +139,7 @@ impl Site<'_> {
     }
 
     /// Makes one with all its targets, and gives its ARN.
-    async fn target_group(&self, port: &Port, health: &Health) -> String {
+    async fn target_group(&self, port: &Gate, health: &Health) -> String {
         let speaks_tls = port.is_tls && self.asked.said("backend-protocol") == Some("ssl");
         let protocol = if speaks_tls { "TLS" } else { port.protocol.as_str() };
         let traits = format!(
@@ -173,7 +173,7 @@ impl Site<'_> {
         arn
     }
 
-    async fn network_listener(&self, port: &Port, balancer: &str, group: &str) {
+    async fn network_listener(&self, port: &Gate, balancer: &str, group: &str) {
         let mut args = json!({
             "LoadBalancerArn": balancer,
             "Port": port.port,

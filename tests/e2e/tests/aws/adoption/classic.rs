@@ -27,7 +27,8 @@ pub(super) async fn group(world: &World<Aws>, name: &str, is_marked: bool) -> St
 fn plain_ones() {
     run(async {
         let world = World::aws(&[]).await;
-        world.go_nodes(3, &[("pool", "front")]).await;
+        let excluded = ("node.kubernetes.io/exclude-from-external-load-balancers", "");
+        world.go_nodes(4, &[("pool", "front"), excluded]).await;
         let subnets = world.cloud.network.private_b.clone();
         let cases = [
             Case::named("plain", &[]),
@@ -35,6 +36,17 @@ fn plain_ones() {
             Case::named("local", &[]).spec("externalTrafficPolicy", json!("Local")),
             Case::named("ranges", &[])
                 .spec("loadBalancerSourceRanges", json!(["10.0.0.0/8", "192.0.2.0/24"])),
+            Case::named("more-ranges", &[])
+                .spec("loadBalancerSourceRanges", json!(["10.0.0.0/8"]))
+                .then_spec(
+                    "loadBalancerSourceRanges",
+                    json!(["10.0.0.0/8", "198.51.100.0/24"]),
+                    "198.51.100.0/24",
+                ),
+            Case::named("no-longer-local", &[])
+                .spec("externalTrafficPolicy", json!("Local"))
+                .then_spec("externalTrafficPolicy", json!("Cluster"), "Target=TCP:"),
+            Case::named("other-type", &[]).then("type", "nlb", "forward to"),
             Case::named("internal", &[("internal", "true")]),
             Case::named("labels", &[("target-node-labels", "pool=front")]),
             Case::named("subnet", &[("internal", "true"), ("subnets", &subnets)]),

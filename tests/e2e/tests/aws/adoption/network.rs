@@ -10,7 +10,8 @@ use super::{Before, Case, adopt, adopt_beside};
 fn plain_ones() {
     run(async {
         let world = World::aws(&[]).await;
-        world.go_nodes(3, &[("pool", "front")]).await;
+        let excluded = ("node.kubernetes.io/exclude-from-external-load-balancers", "");
+        world.go_nodes(4, &[("pool", "front"), excluded]).await;
         let udp = json!([{"name": "dns", "port": 53, "protocol": "UDP"}]);
         let subnets = world.cloud.network.private_b.clone();
         let cases = [
@@ -20,6 +21,17 @@ fn plain_ones() {
             Case::network("ranges", &[])
                 .spec("loadBalancerSourceRanges", json!(["10.0.0.0/8", "192.0.2.0/24"])),
             Case::network("udp", &[]).spec("ports", udp),
+            Case::network("more-ranges", &[])
+                .spec("loadBalancerSourceRanges", json!(["10.0.0.0/8"]))
+                .then_spec(
+                    "loadBalancerSourceRanges",
+                    json!(["10.0.0.0/8", "198.51.100.0/24"]),
+                    "198.51.100.0/24",
+                ),
+            Case::network("no-longer-local", &[])
+                .spec("externalTrafficPolicy", json!("Local"))
+                .then_spec("externalTrafficPolicy", json!("Cluster"), "HealthCheckProtocol=TCP"),
+            Case::network("other-type", &[]).then("type", "clb", "attribute ConnectionSettings"),
             Case::network("internal", &[("internal", "true")]),
             Case::network("labels", &[("target-node-labels", "pool=front")]),
             Case::network("subnet", &[("internal", "true"), ("subnets", &subnets)]),

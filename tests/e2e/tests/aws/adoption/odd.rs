@@ -1,9 +1,13 @@
 //! What the Go program leaves behind when something went wrong or was changed.
 
-use ccm_e2e::{ANNOTATION, Account, Aws, Go, Setup, World, run};
+use ccm_e2e::{ANNOTATION, Account, Aws, Go, SOON, Setup, World, run, wait_until};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{Before, Case, adopt, balancer, changed, nothing_planned, quiet, untouched};
+use super::classic::group;
+use super::{
+    Before, Case, adopt, balancer, changed, everything, nothing_planned, quiet, untouched,
+};
 
 /// A rule in the nodes' security group.
 async fn allow(world: &World<Aws>, port: u16, range: &str, description: &str) {
@@ -195,6 +199,45 @@ fn a_cluster_with_the_legacy_tag() {
     });
 }
 
+/// As it was made before there was another tag.
+#[test]
+fn pieces_with_the_legacy_tag_alone() {
+    run(async {
+        let world = World::aws(&["KubernetesClusterTag = e2e"]).await;
+        world.go_nodes(2, &[]).await;
+        let (go, before) = (Go { is_legacy: true, ..Go::default() }, Before::of(&world).await);
+        let cases = [Case::named("classic", &[]), Case::network("network", &[])];
+        let [classic, network] = &cases;
+        let (cloud, key) = (&world.cloud, "kubernetes.io/cluster/e2e");
+        let name = balancer(&world.go_served(&go, &classic.wanted).await);
+        let args = json!({"LoadBalancerNames": [name], "Tags": [{"Key": key}]});
+        cloud.boto("elb", "remove_tags", args).await;
+        let args =
+            json!({"Filters": [{"Name": "group-name", "Values": [format!("k8s-elb-{name}")]}]});
+        let seen = cloud.boto("ec2", "describe_security_groups", args).await;
+        let id = &seen["SecurityGroups"][0]["GroupId"];
+        cloud.boto("ec2", "delete_tags", json!({"Resources": [id], "Tags": [{"Key": key}]})).await;
+        let name = balancer(&world.go_served(&go, &network.wanted).await);
+        let seen = cloud.boto("elbv2", "describe_load_balancers", json!({"Names": [name]})).await;
+        let args = json!({"LoadBalancerArn": seen["LoadBalancers"][0]["LoadBalancerArn"]});
+        let groups = cloud.boto("elbv2", "describe_target_groups", args.clone()).await;
+        let listeners = cloud.boto("elbv2", "describe_listeners", args.clone()).await;
+        for arn in [
+            &args["LoadBalancerArn"],
+            &groups["TargetGroups"][0]["TargetGroupArn"],
+            &listeners["Listeners"][0]["ListenerArn"],
+        ] {
+            let args = json!({"ResourceArns": [arn], "TagKeys": [key]});
+            cloud.boto("elbv2", "remove_tags", args).await;
+        }
+        nothing_planned(&world).await;
+        let _ccm = world.ccm(&Setup::new());
+        untouched(&world).await;
+        changed(&world, &cases).await;
+        before.comes_back(&world, &cases).await;
+    });
+}
+
 #[test]
 fn nodes_whose_groups_are_left_alone() {
     run(async {
@@ -202,5 +245,119 @@ fn nodes_whose_groups_are_left_alone() {
         world.go_nodes(2, &[]).await;
         let cases = [Case::named("classic", &[]), Case::network("network", &[])];
         adopt(&world, &Go { leaves_nodes: true, ..Go::default() }, &cases).await;
+    });
+}
+
+/// Of the security groups of a machine the one with the cluster's mark is the nodes' one.
+#[test]
+fn nodes_in_several_groups() {
+    run(async {
+        let world = World::aws(&[]).await;
+        let more = group(&world, "more", false).await;
+        for instance in world.go_nodes(2, &[]).await {
+            let groups = json!([more, world.cloud.network.node_group]);
+            let args = json!({"InstanceId": instance.id, "Groups": groups});
+            world.cloud.boto("ec2", "modify_instance_attribute", args).await;
+        }
+        let cases = [Case::named("classic", &[]), Case::network("network", &[])];
+        adopt(&world, &Go::default(), &cases).await;
+    });
+}
+
+/// The rule for kube-proxy's health check bears the first one's name, and the second one needs it.
+#[test]
+fn the_first_of_two_that_share_a_probe_goes() {
+    run(async {
+        let world = World::aws(&["ClusterServiceLoadBalancerHealthProbeMode = Shared"]).await;
+        world.go_nodes(2, &[]).await;
+        let go = Go { shares_probe: true, ..Go::default() };
+        let before = Before::of(&world).await;
+        let cases = [Case::network("first", &[]), Case::network("second", &[])];
+        for case in &cases {
+            world.go_served(&go, &case.wanted).await;
+        }
+        let probes = lines_with(&world, "tcp 10256-10256 ").await;
+        let first = balancer(&world.service("first").await);
+        assert!(probes.len() == 2 && probes.iter().all(|line| line.contains(&first)), "{probes:?}");
+        let _ccm = world.ccm(&Setup::new());
+        untouched(&world).await;
+        world.remove_service("first").await;
+        quiet(&world).await;
+        let second = balancer(&world.service("second").await);
+        let probes = lines_with(&world, "tcp 10256-10256 ").await;
+        assert!(
+            probes.len() == 2 && probes.iter().all(|line| line.contains(&second)),
+            "{probes:?}"
+        );
+        before.comes_back(&world, &cases[1..]).await;
+    });
+}
+
+/// A machine that was switched off stays a target: nobody takes it away.
+#[test]
+fn a_node_that_is_switched_off() {
+    run(async {
+        let world = World::aws(&[]).await;
+        let instances = world.go_nodes(2, &[]).await;
+        let before = Before::of(&world).await;
+        let cases = [Case::named("classic", &[]), Case::network("network", &[])];
+        for case in &cases {
+            world.go_served(&Go::default(), &case.wanted).await;
+        }
+        world.cloud.stop(&[&instances[0].id]).await.unwrap();
+        world.silence(&instances[0].private_dns).await;
+        nothing_planned(&world).await;
+        let _ccm = world.ccm(&Setup::new());
+        untouched(&world).await;
+        // The group of a new port gets the one that runs.
+        changed(&world, &cases).await;
+        world.cloud.start_again(&[&instances[0].id]).await.unwrap();
+        before.comes_back(&world, &cases).await;
+    });
+}
+
+/// What the AWS Load Balancer Controller has made is nothing of ours, before and after.
+#[test]
+fn services_of_the_other_controller() {
+    run(async {
+        let world = World::aws(&[]).await;
+        world.go_nodes(2, &[]).await;
+        let made = world
+            .cloud
+            .boto(
+                "elbv2",
+                "create_load_balancer",
+                json!({
+                    "Name": "k8s-default-external-0123456789",
+                    "Type": "network",
+                    "Subnets": [world.cloud.network.public_a],
+                    "Tags": [{"Key": "elbv2.k8s.aws/cluster", "Value": "e2e"}],
+                }),
+            )
+            .await;
+        let hostname = &made["LoadBalancers"][0]["DNSName"];
+        let status = json!({"status": {"loadBalancer": {"ingress": [{"hostname": hostname}]}}});
+        for kind in ["external", "nlb-ip"] {
+            world.serve(&Case::named(kind, &[("type", kind)]).wanted).await;
+            let (params, patch) = (PatchParams::default(), Patch::Merge(&status));
+            world.services().patch_status(kind, &params, &patch).await.unwrap();
+        }
+        let (before, all) = (world.service("external").await, everything(&world).await);
+        nothing_planned(&world).await;
+        let _ccm = world.ccm(&Setup::new());
+        wait_until("that the Services are looked at", SOON, async || {
+            let asked = world.cloud.asked(0).await;
+            if asked.is_empty() { Err(asked) } else { Ok(()) }
+        })
+        .await;
+        quiet(&world).await;
+        let after = world.service("external").await;
+        assert_eq!((after.ingress, after.finalizers), (before.ingress, before.finalizers));
+        for kind in ["external", "nlb-ip"] {
+            world.remove_service(kind).await;
+        }
+        quiet(&world).await;
+        assert_eq!(world.cloud.changed(0).await, [""; 0]);
+        assert_eq!(everything(&world).await, all);
     });
 }
