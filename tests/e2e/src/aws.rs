@@ -1,5 +1,9 @@
 //! A world whose cloud is AWS, as far as the fake goes.
 
+mod go;
+
+pub use self::go::Go;
+
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,6 +19,9 @@ use crate::world::{CLUSTER, World};
 
 /// Before what the annotations of a Service are called.
 pub const ANNOTATION: &str = "service.beta.kubernetes.io/aws-load-balancer-";
+
+/// The configuration's file, in the world's folder.
+const CONFIG: &str = "cloud.conf";
 
 /// The access key of the programs under test: the fake's log knows them by it.
 const KEY: &str = "key-of-the-ccm";
@@ -78,7 +85,8 @@ impl Aws {
         is_so: impl Fn(&[String]) -> bool,
     ) {
         wait_until(what, bound, async || {
-            let lines = self.lines().await;
+            // What goes while it is looked at makes no snapshot.
+            let lines = self.snapshot(CLUSTER).await.map_err(|err| vec![err.to_string()])?;
             if is_so(&lines) { Ok(()) } else { Err(lines) }
         })
         .await;
@@ -92,7 +100,7 @@ impl World<Aws> {
         Self::set_up(false, async |dir| {
             let cloud = AwsCloud::start().await.unwrap();
             let network = cloud.world(CLUSTER).await.unwrap();
-            let file = dir.join("cloud.conf");
+            let file = dir.join(CONFIG);
             std::fs::write(&file, conf(&network, config)).unwrap();
             let env = vec![
                 ("AWS_ENDPOINT_URL", cloud.url().to_owned()),
@@ -103,6 +111,12 @@ impl World<Aws> {
             (aws, Target { provider: "aws", config: file, env })
         })
         .await
+    }
+
+    /// Lets programs that start from now on have these lines in the configuration's section `[Global]`
+    /// instead.
+    pub fn configure(&self, config: &[&str]) {
+        std::fs::write(self.dir().join(CONFIG), conf(&self.cloud.network, config)).unwrap();
     }
 
     /// Launches an instance and registers its node.

@@ -29,7 +29,7 @@ mod volumes;
 mod wait;
 mod world;
 
-pub use aws::{ANNOTATION, Aws};
+pub use aws::{ANNOTATION, Aws, Go};
 pub use ccm::{Account, Ccm, Setup, Target, in_the_cloud, refused};
 pub use cloud::Cloud;
 pub use https::{Answer, get};

@@ -75,6 +75,17 @@ impl World {
         register_many(&self.admin(), kubelets, 16).await.unwrap();
     }
 
+    /// Waits until the cloud has just these routes with the cluster's mark.
+    pub async fn routes_are(&self, wanted: &[String], bound: Duration) {
+        wait_until("the routes", bound, async || {
+            let found = self.cloud.route_lines().await;
+            if found == wanted { Ok(()) } else { Err(found) }
+        })
+        .await;
+    }
+}
+
+impl<C> World<C> {
     /// Waits until pods on the node can be reached.
     pub async fn reachable(&self, name: &str) -> Seen {
         self.node_until(name, "reachable", SOON, Seen::is_reachable).await
@@ -84,14 +95,5 @@ impl World {
     pub async fn unreachable(&self, name: &str, why: &str) -> Seen {
         let is_so = |seen: &Seen| seen.unreachable().contains(why);
         self.node_until(name, &format!("unreachable: {why}"), SOON, is_so).await
-    }
-
-    /// Waits until the cloud has just these routes with the cluster's mark.
-    pub async fn routes_are(&self, wanted: &[String], bound: Duration) {
-        wait_until("the routes", bound, async || {
-            let found = self.cloud.route_lines().await;
-            if found == wanted { Ok(()) } else { Err(found) }
-        })
-        .await;
     }
 }

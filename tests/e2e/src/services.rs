@@ -33,6 +33,11 @@ impl Wanted {
         }))
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.0["metadata"]["name"].as_str().unwrap()
+    }
+
     /// With these TCP ports.
     #[must_use]
     pub fn ports(self, numbers: &[u16]) -> Self {
@@ -174,7 +179,7 @@ impl<C> World<C> {
     /// Makes a Service, and waits until its load balancer is there.
     pub async fn served(&self, wanted: &Wanted) -> SeenService {
         self.serve(wanted).await;
-        self.ready(wanted.0["metadata"]["name"].as_str().unwrap()).await
+        self.ready(wanted.name()).await
     }
 
     /// The Service as it is.

@@ -114,6 +114,11 @@ impl<C> World<C> {
         Self { cloud, target, stage, dir, begun, ccms, _turn: turn }
     }
 
+    /// The folder of what this world's programs read and write.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Lets programs that start from now on be told something else of the cloud.
     pub fn retarget(&mut self, change: impl FnOnce(&mut Target)) {
         change(&mut self.target);

@@ -23,6 +23,7 @@ mod plan;
 mod samples;
 mod site;
 mod subnets;
+mod takeover;
 mod wish;
 
 pub(crate) use self::annotations::ServiceAnnotations;
@@ -40,6 +41,7 @@ use ccm_core::cloud::{
 use self::change::{AwsChange, OwnChange};
 use self::members::Roll;
 use self::observe::{Groups, Observed, Own};
+use self::takeover::FirstSeen;
 use crate::client::ec2::zones::Zones;
 use crate::client::groups::SecurityGroup;
 use crate::client::kept::Kept;
@@ -64,6 +66,7 @@ const NODE_RULES: &str = "node-rules";
 pub(crate) struct AwsLoadBalancers {
     pub(crate) ground: Arc<Ground>,
     roll: Roll,
+    first_seen: FirstSeen,
     network: Kept<Network>,
     zones: Kept<Zones>,
     groups: Kept<Groups>,
@@ -79,6 +82,7 @@ impl AwsLoadBalancers {
         Self {
             ground,
             roll: Roll::default(),
+            first_seen: FirstSeen::default(),
             network: Kept::default(),
             zones: Kept::default(),
             groups: Kept::default(),

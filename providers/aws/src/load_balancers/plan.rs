@@ -37,7 +37,10 @@ pub(crate) fn plan(
     let labels = ServiceAnnotations::node_labels(&want.identity().annotations);
     let members = at.roll.of(&world.nodes, &labels);
     match want {
-        Want::Absent(_) => absent(&site, own),
+        Want::Absent(_) => {
+            at.first_seen.forget(want.id());
+            absent(&site, own)
+        }
         Want::Keep(_) => keep(&site, &members, own, Verdict::Done),
         Want::Present(spec) => {
             let kind = super::wish::annotations(spec).kind;
@@ -48,7 +51,8 @@ pub(crate) fn plan(
                 Ok(wish) => wish,
                 Err(err) => return keep(&site, &members, own, Verdict::Refused(err)),
             };
-            match present(&site, &wish, kind, &members, own) {
+            let is_changed = at.first_seen.is_changed(spec);
+            match present(&site, &wish, (kind, is_changed), &members, own) {
                 Ok(plan) => plan,
                 Err(err) => keep(&site, &members, own, Verdict::Refused(err)),
             }
@@ -59,7 +63,7 @@ pub(crate) fn plan(
 fn present(
     site: &Site<'_>,
     wish: &Wish<'_>,
-    kind: Kind,
+    (kind, is_changed): (Kind, bool),
     members: &Members,
     own: &Own,
 ) -> Result<Plan<AwsChange>, CloudError> {
@@ -92,12 +96,15 @@ fn present(
     // Where it is made anew by us, all is as we have it.
     let is_strict = managed.unwrap_or(true);
     let has_work = !draft.building.is_empty();
+    // What the Go program would leave goes with a change of the Service, also where that needs nothing
+    // else.
+    let is_touched = has_work || is_changed;
     let mut stages = Vec::new();
     if managed.is_none() {
         // The type has changed: the address changes anyhow.
         stages.append(&mut replaced.clearing);
     }
-    if managed == Some(false) && has_work {
+    if managed == Some(false) && is_touched {
         let mark = if is_network {
             network::mark(site.id, &own.network).map(OwnChange::from)
         } else {
@@ -106,7 +113,7 @@ fn present(
         stages.extend(mark.map(|mark| vec![mark]));
     }
     stages.append(&mut draft.building);
-    if is_strict || has_work {
+    if is_strict || is_touched {
         stages.append(&mut draft.tidying);
         stages.append(&mut replaced.clearing);
         stages.append(&mut draft.clearing);

@@ -2,5 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 
+mod adoption;
 mod figures;
 mod nodes;
+mod services;

@@ -36,6 +36,12 @@ pub(crate) async fn observe(
     if ground.config.keeps_off_node_groups {
         return Ok(Seen::default());
     }
+    if world.wants.iter().any(|want| matches!(want, Want::Absent(_))) {
+        // What is overlooked now is overlooked for ever.
+        at.groups.forget().await;
+        at.other_groups.forget().await;
+        at.balancers.forget().await;
+    }
     let (kept, subnets, balancers) = futures::try_join!(
         at.cluster_groups(cx),
         ground.client.network(cx, &at.network, &home.vpc),

@@ -75,6 +75,11 @@ impl Cloud {
         Self { at: AwsLoadBalancers::new(Arc::new(ground)), own, newest: 0 }
     }
 
+    /// Another program, which has seen nothing yet.
+    pub(crate) fn restart(&mut self) {
+        self.at = AwsLoadBalancers::new(Arc::clone(&self.at.ground));
+    }
+
     pub(crate) fn balancer(&self) -> &Balancer {
         self.own.classic.balancer.as_deref().unwrap()
     }

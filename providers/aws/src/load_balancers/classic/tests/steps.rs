@@ -194,6 +194,7 @@ fn a_scheme_stays_with_its_subnets(#[case] asked: &str, #[case] was_internal: bo
     assert_eq!(report(&plan).notes[0].reason, "SchemeKept");
     assert_eq!(cloud.converge(&wish), Vec::<String>::new());
     // Also where the Go program has moved it, and where it is not managed.
+    cloud.restart();
     cloud.balancer_mut().it.subnets = ["subnet-p-a".to_owned()].into();
     cloud.balancer_mut().tags.remove(MANAGED_KEY);
     assert_eq!(cloud.converge(&wish), Vec::<String>::new());
@@ -210,6 +211,7 @@ fn the_only_subnet_cannot_give_way_to_another_of_its_zone() {
 #[test]
 fn what_go_would_leave_waits_for_another_change() {
     let mut cloud = made(&[CERTIFICATE, ("ssl-negotiation-policy", "P")]);
+    cloud.restart();
     let tags = &mut cloud.balancer_mut().tags;
     tags.remove(MANAGED_KEY);
     tags.insert("kubernetes.io/service-name".into(), "shop/old".into());

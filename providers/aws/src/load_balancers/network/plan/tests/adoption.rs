@@ -345,3 +345,24 @@ fn groups_without_tags_are_taken_down_too() {
     cloud.converge(&at, &world(super::model::absent(), 0));
     assert_eq!(cloud, Cloud::default());
 }
+
+/// The owner's next change may be about nothing but what the Go program would leave.
+#[rstest]
+#[case::tags(("additional-resource-tags", "team=web"), &["team=web"])]
+#[case::timeout(("healthcheck-timeout", "7"), &["timeout 7"])]
+fn changed_after_the_takeover(#[case] annotation: (&str, &str), #[case] words: &[&str]) {
+    let at = provider("");
+    let cloud = left(&[80]);
+    let plan = cloud.plan(&at, &world(present(spec(&[80], &[])), NODES));
+    assert!(plan.is_done(), "{:#?}", lines(&plan));
+    let changed = world(present(spec(&[80], &[annotation])), NODES);
+    let first = lines(&cloud.plan(&at, &changed)).concat();
+    assert!(first[0].contains("ccm.rs/managed-for"), "{first:#?}");
+    for word in words {
+        assert!(first.iter().any(|line| line.contains(*word)), "{word}: {first:#?}");
+    }
+    // Another program does not know that this is a change.
+    let plan = cloud.plan(&provider(""), &changed);
+    assert!(plan.is_done(), "{:#?}", lines(&plan));
+    assert_eq!(notes(&plan), ["LeftAsFound"]);
+}

@@ -1,0 +1,145 @@
+//! Classic Load Balancers.
+
+use ccm_e2e::{Aws, Go, World, run};
+use serde_json::json;
+
+use super::{Case, adopt};
+
+/// The ARN of a new certificate.
+pub(super) async fn certificate(world: &World<Aws>) -> String {
+    let made = world.cloud.boto("acm", "request_certificate", json!({"DomainName": "example.org"}));
+    made.await["CertificateArn"].as_str().unwrap().to_owned()
+}
+
+/// The ID of a new security group, of nobody or with the cluster's mark.
+pub(super) async fn group(world: &World<Aws>, name: &str, is_marked: bool) -> String {
+    let mut args =
+        json!({"GroupName": name, "Description": name, "VpcId": world.cloud.network.vpc});
+    if is_marked {
+        let tags = json!([{"Key": "kubernetes.io/cluster/e2e", "Value": "owned"}]);
+        args["TagSpecifications"] = json!([{"ResourceType": "security-group", "Tags": tags}]);
+    }
+    let made = world.cloud.boto("ec2", "create_security_group", args).await;
+    made["GroupId"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn plain_ones() {
+    run(async {
+        let world = World::aws(&[]).await;
+        let excluded = ("node.kubernetes.io/exclude-from-external-load-balancers", "");
+        world.go_nodes(4, &[("pool", "front"), excluded]).await;
+        let subnets = world.cloud.network.private_b.clone();
+        let cases = [
+            Case::named("plain", &[]),
+            Case::named("ports", &[]).ports(&[80, 443, 9000]),
+            Case::named("local", &[]).spec("externalTrafficPolicy", json!("Local")),
+            Case::named("ranges", &[])
+                .spec("loadBalancerSourceRanges", json!(["10.0.0.0/8", "192.0.2.0/24"])),
+            Case::named("more-ranges", &[])
+                .spec("loadBalancerSourceRanges", json!(["10.0.0.0/8"]))
+                .then_spec(
+                    "loadBalancerSourceRanges",
+                    json!(["10.0.0.0/8", "198.51.100.0/24"]),
+                    "198.51.100.0/24",
+                ),
+            Case::named("no-longer-local", &[])
+                .spec("externalTrafficPolicy", json!("Local"))
+                .then_spec("externalTrafficPolicy", json!("Cluster"), "Target=TCP:"),
+            Case::named("other-type", &[]).then("type", "nlb", "forward to"),
+            Case::named("internal", &[("internal", "true")]),
+            Case::named("labels", &[("target-node-labels", "pool=front")]),
+            Case::named("subnet", &[("internal", "true"), ("subnets", &subnets)]),
+        ];
+        adopt(&world, &Go::default(), &cases).await;
+    });
+}
+
+#[test]
+fn annotated_ones() {
+    run(async {
+        let world = World::aws(&[]).await;
+        world.go_nodes(2, &[]).await;
+        let (certificate, other) = (certificate(&world).await, certificate(&world).await);
+        let (extra, own) = (group(&world, "extra", true).await, group(&world, "own", false).await);
+        let tls = ("ssl-cert", certificate.as_str());
+        let (policy, newer) =
+            ("ELBSecurityPolicy-TLS-1-1-2017-01", "ELBSecurityPolicy-TLS-1-2-2017-01");
+        let cases = [
+            Case::named("tls", &[tls]).ports(&[443]).then("ssl-cert", &other, &other),
+            Case::named("policy", &[tls, ("ssl-negotiation-policy", policy)]).ports(&[443]).then(
+                "ssl-negotiation-policy",
+                newer,
+                format!("k8s-SSLNegotiationPolicy-{newer}']"),
+            ),
+            Case::named("https", &[tls, ("backend-protocol", "https"), ("ssl-ports", "p443")])
+                .ports(&[80, 443]),
+            Case::named("inside", &[tls, ("backend-protocol", "http"), ("ssl-ports", "443")])
+                .ports(&[443, 80])
+                .then("backend-protocol", "https", "SSL:"),
+            Case::named("http", &[("backend-protocol", "http")]),
+            Case::named("proxy", &[("proxy-protocol", "*")]).ports(&[80, 443]),
+            Case::named(
+                "logs",
+                &[
+                    ("access-log-enabled", "true"),
+                    ("access-log-emit-interval", "5"),
+                    ("access-log-s3-bucket-name", "logs"),
+                    ("access-log-s3-bucket-prefix", "web"),
+                ],
+            )
+            .then("access-log-emit-interval", "60", "EmitInterval=60"),
+            Case::named(
+                "draining",
+                &[("connection-draining-enabled", "true"), ("connection-draining-timeout", "90")],
+            )
+            .then("connection-draining-timeout", "120", "Timeout=120"),
+            Case::named("undrained", &[("connection-draining-enabled", "true")]).then(
+                "connection-idle-timeout",
+                "300",
+                "IdleTimeout=300",
+            ),
+            Case::named("idle", &[("connection-idle-timeout", "120")]).then(
+                "connection-idle-timeout",
+                "240",
+                "IdleTimeout=240",
+            ),
+            Case::named("zones", &[("cross-zone-load-balancing-enabled", "true")]).then(
+                "cross-zone-load-balancing-enabled",
+                "false",
+                "attribute CrossZoneLoadBalancing Enabled=False",
+            ),
+            Case::named("tags", &[("additional-resource-tags", "team=web,cost center=12")]).then(
+                "additional-resource-tags",
+                "team=web,stage=live",
+                "stage=live",
+            ),
+            Case::named("extra", &[("extra-security-groups", &extra)]),
+            Case::named("groups", &[("security-groups", &own)]).then(
+                "security-groups",
+                &extra,
+                "security groups extra",
+            ),
+            Case::named(
+                "groups-both",
+                &[("security-groups", &own), ("extra-security-groups", &extra)],
+            ),
+            Case::named(
+                "health",
+                &[
+                    ("healthcheck-protocol", "HTTP"),
+                    ("healthcheck-port", "8080"),
+                    ("healthcheck-path", "/well"),
+                    ("healthcheck-interval", "20"),
+                    ("healthcheck-timeout", "4"),
+                    ("healthcheck-healthy-threshold", "3"),
+                    ("healthcheck-unhealthy-threshold", "4"),
+                ],
+            )
+            .then("healthcheck-path", "/ok", "HTTP:8080/ok"),
+            Case::named("traffic", &[("healthcheck-port", "traffic-port")])
+                .spec("externalTrafficPolicy", json!("Local")),
+        ];
+        adopt(&world, &Go::default(), &cases).await;
+    });
+}
