@@ -47,6 +47,8 @@ enum Balancers {
 
 struct AwsHarness {
     balancers: Balancers,
+    /// Of its own, where what others do would be in the way.
+    _cloud: Option<AwsCloud>,
     /// The test's hand on the fake.
     console: Console,
     world: World,
@@ -107,18 +109,26 @@ fn process(config: String, caller: &str, ranges: &[IpNet]) -> Arc<dyn CloudProvi
 
 impl AwsHarness {
     async fn start() -> Self {
-        Self::with(Balancers::Classic).await
+        Self::on(console().await, None, Balancers::Classic).await
     }
 
+    /// On a fake of its own: names of load balancers are one account's, and looking at all of it takes the
+    /// longer the more there is.
     async fn with(balancers: Balancers) -> Self {
+        let cloud = AwsCloud::start().await.unwrap();
+        let console = Console::new(cloud.url()).unwrap();
+        Self::on(console, Some(cloud), balancers).await
+    }
+
+    async fn on(console: Console, cloud: Option<AwsCloud>, balancers: Balancers) -> Self {
         let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         let (cluster, caller) = (format!("kit{number}"), format!("kit-{number}-end"));
-        let console = console().await;
         let world = console.world(&cluster).await.unwrap();
         let provider = process(config(console.url(), &world, &cluster), &caller, &[]);
         provider.connect(&leave(Duration::from_mins(1)), &Facts::default()).await.unwrap();
         let mut harness = Self {
             balancers,
+            _cloud: cloud,
             console,
             world,
             caller,

@@ -5,4 +5,5 @@
 mod adoption;
 mod figures;
 mod nodes;
+mod policy;
 mod services;
