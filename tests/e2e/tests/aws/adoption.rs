@@ -53,6 +53,12 @@ impl Case {
         Self { wanted: case.wanted.annotation(&format!("{ANNOTATION}type"), "nlb"), ..case }
     }
 
+    /// With another annotation of the Go program, named without its domain.
+    fn annotated(self, key: &str, value: &str) -> Self {
+        let key = format!("service.beta.kubernetes.io/{key}");
+        Self { wanted: self.wanted.annotation(&key, value), ..self }
+    }
+
     fn spec(self, field: &str, value: Value) -> Self {
         Self { wanted: self.wanted.spec(field, value), ..self }
     }

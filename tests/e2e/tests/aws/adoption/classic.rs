@@ -36,6 +36,7 @@ fn plain_ones() {
             Case::named("local", &[]).spec("externalTrafficPolicy", json!("Local")),
             Case::named("ranges", &[])
                 .spec("loadBalancerSourceRanges", json!(["10.0.0.0/8", "192.0.2.0/24"])),
+            Case::named("annotated", &[]).annotated("load-balancer-source-ranges", "10.0.0.0/8"),
             Case::named("more-ranges", &[])
                 .spec("loadBalancerSourceRanges", json!(["10.0.0.0/8"]))
                 .then_spec(

@@ -21,6 +21,7 @@ fn plain_ones() {
             Case::network("ranges", &[])
                 .spec("loadBalancerSourceRanges", json!(["10.0.0.0/8", "192.0.2.0/24"])),
             Case::network("udp", &[]).spec("ports", udp),
+            Case::network("annotated", &[]).annotated("load-balancer-source-ranges", "10.0.0.0/8"),
             Case::network("more-ranges", &[])
                 .spec("loadBalancerSourceRanges", json!(["10.0.0.0/8"]))
                 .then_spec(

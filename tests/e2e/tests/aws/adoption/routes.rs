@@ -1,6 +1,6 @@
 //! Routes.
 
-use ccm_e2e::{Aws, Setup, World, run, wait_until};
+use ccm_e2e::{Account, Aws, Setup, World, in_the_cloud, run, wait_until};
 use serde_json::json;
 
 use super::{LONG, quiet};
@@ -27,8 +27,11 @@ fn a_table() {
             });
             world.cloud.boto("ec2", "create_route", route).await;
         }
+        let setup = Setup::new().routes("10.244.0.0/16");
+        let (_, plan) = world.plan(&setup.clone().account(Account::Reading)).await;
+        assert_eq!(in_the_cloud(&plan), [""; 0], "{plan:#}");
         let (mark, laid) = (world.cloud.mark().await.unwrap(), world.cloud.lines().await);
-        let _ccm = world.ccm(&Setup::new().routes("10.244.0.0/16"));
+        let _ccm = world.ccm(&setup);
         for instance in &instances {
             world.reachable(&instance.private_dns).await;
         }
