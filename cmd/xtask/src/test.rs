@@ -13,6 +13,9 @@ use crate::{Error, build, demo, docs};
 /// Tests that run at once. Many of them start an API server of their own, of 300 MiB.
 const THREADS: usize = 4;
 
+/// Tests that wait, at once. Each has a fake AWS of 200 MiB.
+const WAITING_THREADS: usize = 14;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only what needs no control plane: checks and unit tests
@@ -48,6 +51,7 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<(), Error> {
         steps.control_plane().await?;
         steps.aws().await?;
         steps.tests("Tests", &[], programs).await?;
+        steps.waiting_tests().await?;
         steps.demo().await?;
     }
     out.line("");
@@ -185,6 +189,16 @@ impl Steps {
             .env("CCM_BIN_DIR", programs)
             .env("RUST_TEST_THREADS", threads.to_string());
         self.command(title, cargo).await
+    }
+
+    /// Tests of the AWS provider that hardly work, and wait for what a cloud takes its time with. Each has
+    /// a fake of its own.
+    async fn waiting_tests(&mut self) -> Result<(), Error> {
+        let mut cargo = build::cargo();
+        cargo.args(["test", "--package=ccm-provider-aws"]);
+        cargo.args(["--test=classic", "--test=network", "--test=conformance"]);
+        cargo.env("RUST_TEST_THREADS", WAITING_THREADS.to_string());
+        self.command("The AWS provider against the fake", cargo).await
     }
 
     async fn demo(&mut self) -> Result<(), Error> {

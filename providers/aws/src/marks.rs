@@ -35,6 +35,11 @@ impl Cluster {
             || tags.get(LEGACY_KEY).is_some_and(|id| *id == self.id)
     }
 
+    /// Whether it is marked as another cluster's alone.
+    pub(crate) fn is_anothers(&self, tags: &Tags) -> bool {
+        !self.has(tags) && (is_any_clusters(tags) || tags.contains_key(LEGACY_KEY))
+    }
+
     /// What everything that is made bears.
     pub(crate) fn tags(&self) -> Tags {
         let mut tags = Tags::from([(self.key(), "owned".to_owned())]);

@@ -28,7 +28,7 @@ pub(crate) enum GroupChange {
         description: String,
         tags: Vec<(String, String)>,
     },
-    /// The cluster's mark is missing.
+    /// The cluster's mark is missing, or a tag of the annotation.
     Mark {
         name: String,
         tags: Vec<(String, String)>,
@@ -61,7 +61,11 @@ impl fmt::Display for GroupChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Create { name, .. } => write!(f, "create security group {name}"),
-            Self::Mark { name, .. } => write!(f, "tag security group {name} as the cluster's"),
+            Self::Mark { name, tags } => {
+                let pairs: Vec<_> =
+                    tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                write!(f, "tag security group {name}: {}", pairs.join(", "))
+            }
             Self::Authorize { name, rules } => {
                 write!(f, "allow in security group {name}: {}", lines(rules))
             }
@@ -113,6 +117,16 @@ pub(crate) fn want(
         }
         let tags = self::pairs(&cluster.tags());
         draft.build([GroupChange::Mark { name: name.clone(), tags }]);
+    }
+    // Tags of the annotation: the Go program gives them to a new group alone.
+    let marks = cluster.tags();
+    let differs = |(key, value): &(&String, &String)| {
+        !marks.contains_key(*key) && group.tags.get(*key) != Some(*value)
+    };
+    let extra: Tags =
+        tags.iter().filter(differs).map(|(key, value)| (key.clone(), value.clone())).collect();
+    if !extra.is_empty() {
+        draft.tidy([GroupChange::Mark { name: name.clone(), tags: self::pairs(&extra) }]);
     }
     let have: BTreeSet<_> = group.ingress.iter().map(Rule::bare).collect();
     let want: BTreeSet<_> = rules.iter().map(Rule::bare).collect();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -105,6 +106,9 @@ impl AwsHarness {
 
     /// Names of the load balancers of the other cluster: their rules are in the same groups.
     async fn names_of_other(&self, cluster: Cluster) -> BTreeSet<String> {
+        if !self.has_two.load(Ordering::Relaxed) {
+            return BTreeSet::new();
+        }
         let other = match cluster {
             Cluster::Ours => Cluster::Another,
             Cluster::Another => Cluster::Ours,
@@ -154,6 +158,9 @@ fn is_about_them(line: &str) -> bool {
 impl LoadBalancerHarness for AwsHarness {
     fn process(&self, cluster: Cluster) -> Result<Arc<dyn CloudProvider>, Unsupported> {
         let name = self.cluster_name(cluster);
+        if cluster == Cluster::Another {
+            self.has_two.store(true, Ordering::Relaxed);
+        }
         Ok(process(config(self.console.url(), &self.world, &name), &self.caller, &[]))
     }
 
@@ -163,9 +170,12 @@ impl LoadBalancerHarness for AwsHarness {
 
     async fn snapshot(&self, cluster: Cluster) -> Vec<String> {
         let lines = self.console.snapshot(&self.cluster_name(Cluster::Ours)).await.unwrap();
-        let rules: Vec<_> =
-            lines.into_iter().filter(|line| line.starts_with("security group nodes.")).collect();
-        let own = self.console.snapshot(&self.cluster_name(cluster)).await.unwrap();
+        let is_rule = |line: &&String| line.starts_with("security group nodes.");
+        let rules: Vec<_> = lines.iter().filter(is_rule).cloned().collect();
+        let own = match cluster {
+            Cluster::Ours => lines,
+            Cluster::Another => self.console.snapshot(&self.cluster_name(cluster)).await.unwrap(),
+        };
         let others = self.names_of_other(cluster).await;
         let is_others = |line: &String| others.iter().any(|name| line.contains(name.as_str()));
         // The one rule that both share says nothing of whom it is for.
@@ -177,6 +187,19 @@ impl LoadBalancerHarness for AwsHarness {
             .chain(rules)
             .filter(|line| is_about_them(line) && !is_others(line) && !is_shared(line))
             .collect();
+        // A group is known by what it serves: its name is made from what it was once asked for.
+        let named = |line: &String| {
+            let (name, what) = line.strip_prefix("target group ")?.split_once(": ")?;
+            let is_head = ["TCP ", "UDP ", "TLS "].iter().any(|it| what.starts_with(it));
+            let words: Vec<_> = what.split(' ').take(2).collect();
+            is_head.then(|| (name.to_owned(), words.join(" ")))
+        };
+        let groups: Vec<_> = lines.iter().filter_map(named).collect();
+        for line in &mut lines {
+            for (name, what) in &groups {
+                *line = line.replace(name, what);
+            }
+        }
         lines.sort();
         lines
     }
@@ -204,7 +227,8 @@ impl LoadBalancerHarness for AwsHarness {
         // One fake serves all tests, and names are made from UIDs.
         let service = Service::new("web").in_namespace(&self.world.cluster);
         match self.balancers {
-            Balancers::Classic => service,
+            // Without it the first port is asked, and so the ports' order counts.
+            Balancers::Classic => service.with(&format!("{PREFIX}healthcheck-port"), "30080"),
             Balancers::Network => service.with(&format!("{PREFIX}type"), "nlb"),
         }
     }

@@ -13,7 +13,7 @@ mod routing;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -55,6 +55,8 @@ struct AwsHarness {
     /// A part of the user agent of this test's processes, and of no other's.
     caller: String,
     provider: Arc<dyn CloudProvider>,
+    /// Whether there was ever a process of the other cluster.
+    has_two: AtomicBool,
     launched: AtomicU64,
     /// The nodes of machines.
     names: Mutex<BTreeMap<String, NodeName>>,
@@ -133,6 +135,7 @@ impl AwsHarness {
             world,
             caller,
             provider,
+            has_two: AtomicBool::new(false),
             launched: AtomicU64::new(0),
             names: Mutex::default(),
             faults: Mutex::default(),

@@ -71,6 +71,18 @@ fn what_is_called_is_what_is_declared() {
             ],
         )
         .await;
+        let made = json!({"DomainName": "example.org"});
+        let made = world.cloud.boto("acm", "request_certificate", made).await;
+        let certificate = made["CertificateArn"].as_str().unwrap();
+        let tls = [("ssl-cert", certificate), ("ssl-ports", "443")];
+        annotate(&world, "network", &tls).await;
+        let extra = [("extra-security-groups", world.cloud.network.node_group.as_str())];
+        annotate(&world, "classic", &extra).await;
+        let policy = [("ssl-negotiation-policy", "ELBSecurityPolicy-TLS-1-2-2017-01")];
+        annotate(&world, "classic", &[&tls[..], &policy[..]].concat()).await;
+        let subnets = json!({format!("{ANNOTATION}subnets"): null});
+        world.change_service("classic", &json!({"metadata": {"annotations": subnets}})).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
         for name in ["classic", "network"] {
             world.change_ports(name, &[80, 8080]).await;
             world.ready(name).await;

@@ -45,5 +45,5 @@ mod tests;
 pub(crate) use self::apply::apply;
 pub(crate) use self::change::ClassicChange;
 pub(crate) use self::observe::{ClassicRoom, Found, observe};
-pub(crate) use self::places::{managed, places, tags_of_all};
+pub(crate) use self::places::{places, tags as tags_of, tags_of_all};
 pub(crate) use self::plan::{build, down, keep, mark};

@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 
 use super::observe::ClassicRoom;
 use crate::ground::Ground;
-use crate::marks::{MANAGED_KEY, Tags};
+use crate::marks::Tags;
 
 /// The security groups of every Classic Load Balancer, by its name, in the order in which AWS has
 /// them.
@@ -20,24 +20,23 @@ pub(crate) async fn places(
     Ok(all.iter().map(|(name, it)| (name.clone(), it.groups.clone())).collect())
 }
 
-/// Of load balancers of these names, those that bear [`MANAGED_KEY`]. Names may be those of others,
-/// or of none.
-pub(crate) async fn managed(
+/// The tags of load balancers of these names. Names may be those of others, or of none.
+pub(crate) async fn tags(
     ground: &Ground,
     room: &ClassicRoom,
     cx: &Read,
     names: &BTreeSet<String>,
-) -> Result<BTreeSet<String>, CloudError> {
+) -> Result<Vec<(String, Tags)>, CloudError> {
     let all = room.list(&ground.client, cx).await?;
     let there = names.iter().filter(|name| all.contains_key(*name));
-    let is_managed = async |name: &String| match room.tags(&ground.client, cx, name).await {
-        Ok(tags) => Ok(tags.contains_key(MANAGED_KEY).then(|| name.clone())),
+    let tags = async |name: &String| match room.tags(&ground.client, cx, name).await {
+        Ok(tags) => Ok(Some((name.clone(), tags))),
         // It went meanwhile.
         Err(err) if err.kind() == Kind::NotFound => Ok(None),
         Err(err) => Err(err),
     };
-    let managed = try_join_all(there.map(is_managed)).await?;
-    Ok(managed.into_iter().flatten().collect())
+    let tags = try_join_all(there.map(tags)).await?;
+    Ok(tags.into_iter().flatten().collect())
 }
 
 /// Every Classic Load Balancer: its sort, its name and its tags.

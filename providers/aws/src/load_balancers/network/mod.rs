@@ -45,6 +45,6 @@ mod wish;
 pub(crate) use self::apply::apply;
 pub(crate) use self::change::NetworkChange;
 pub(crate) use self::found::Found;
-pub(crate) use self::neighbours::{health_ports, managed, subnets, tags_of_all};
+pub(crate) use self::neighbours::{health_ports, subnets, tags as tags_of, tags_of_all};
 pub(crate) use self::observe::{NetworkRoom, observe};
 pub(crate) use self::plan::{build, down, keep, mark};

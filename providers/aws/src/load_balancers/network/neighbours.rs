@@ -11,7 +11,7 @@ use super::observe::NetworkRoom;
 use crate::client::elbv2::LoadBalancer;
 use crate::config::Config;
 use crate::ground::Ground;
-use crate::marks::{MANAGED_KEY, Tags};
+use crate::marks::Tags;
 
 /// The subnets of every Network Load Balancer, by its name.
 pub(crate) async fn subnets(
@@ -24,21 +24,19 @@ pub(crate) async fn subnets(
     Ok(all.iter().filter(|it| it.kind == "network").map(of).collect())
 }
 
-/// Of load balancers of these names, those that bear [`MANAGED_KEY`]. Names may be those of others, or of
-/// none.
-pub(crate) async fn managed(
+/// The tags of load balancers of these names. Names may be those of others, or of none.
+pub(crate) async fn tags(
     ground: &Ground,
     room: &NetworkRoom,
     cx: &Read,
     names: &BTreeSet<String>,
-) -> Result<BTreeSet<String>, CloudError> {
+) -> Result<Vec<(String, Tags)>, CloudError> {
     let all = list(ground, room, cx).await?;
     let asked = all.iter().filter(|it| names.contains(&it.name));
     let by_arn: BTreeMap<_, _> = asked.map(|it| (it.arn.clone(), it.name.clone())).collect();
     let arns: Vec<_> = by_arn.keys().cloned().collect();
-    let tags = ground.client.tags(cx, &arns).await?;
-    let is_managed = |arn: &String| tags.get(arn).is_some_and(|it| it.contains_key(MANAGED_KEY));
-    Ok(by_arn.into_iter().filter(|(arn, _)| is_managed(arn)).map(|(_, name)| name).collect())
+    let mut tags = ground.client.tags(cx, &arns).await?;
+    Ok(by_arn.into_iter().filter_map(|(arn, name)| Some((name, tags.remove(&arn)?))).collect())
 }
 
 /// The ports at which nodes are asked whether they are well. `None`: the annotations make no sense.

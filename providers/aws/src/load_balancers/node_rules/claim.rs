@@ -51,6 +51,8 @@ pub(crate) enum Stance {
     Keeps { rules: Rules },
     /// Nothing is to be left.
     Goes,
+    /// It has nothing here: what bears its name is another cluster's.
+    Foreign,
 }
 
 /// What claims are made beside.
@@ -73,6 +75,8 @@ impl<'a> Claim<'a> {
         let leaving = own.clone().filter(is_leaving);
         let sources = attached.iter().cloned().chain(own).collect();
         let stance = match want {
+            // Another cluster's are not ours to close.
+            Want::Absent(_) if seen.foreign.contains(&balancer) => Stance::Foreign,
             Want::Absent(_) => Stance::Goes,
             Want::Keep(_) => Stance::Keeps { rules: Rules::new() },
             Want::Present(spec) => Self::present(place, spec, seen, &balancer),

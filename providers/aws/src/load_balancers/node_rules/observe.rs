@@ -11,6 +11,7 @@ use super::claim::{Claim, Place};
 use super::plan::left_to_others;
 use crate::client::groups::SecurityGroup;
 use crate::instances::InstanceDetail;
+use crate::marks::MANAGED_KEY;
 
 /// What was seen.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,8 @@ pub(crate) struct Seen {
     pub(crate) classics: BTreeMap<String, Vec<String>>,
     /// Load balancers whose rules are put right even where the Go program would leave them.
     pub(crate) managed: BTreeSet<String>,
+    /// Load balancers of another cluster, which bear the name of a Service that goes here.
+    pub(crate) foreign: BTreeSet<String>,
 }
 
 /// Looks.
@@ -54,7 +57,7 @@ pub(crate) async fn observe(
         groups: kept.marked.clone(),
         networks: balancers.networks.iter().map(|(name, ids)| (name.clone(), cidrs(ids))).collect(),
         classics: balancers.classics.clone(),
-        managed: BTreeSet::new(),
+        ..Seen::default()
     };
     let mut more = groups_of_nodes(&world.nodes);
     more.retain(|id| !seen.groups.iter().any(|group| group.id == *id));
@@ -78,13 +81,25 @@ pub(crate) async fn observe(
         nodes: &world.nodes,
     };
     let claims: Vec<_> = world.wants.iter().map(|want| Claim::of(&place, want, &seen)).collect();
-    let doubtful = left_to_others(&claims, &seen);
+    // Of some more has to be known than their rules: whether those are put right that the Go program
+    // would leave, and whether what goes is ours at all.
+    let mut doubtful = left_to_others(&claims, &seen);
+    let is_going = |want: &&Want<LoadBalancerSpec>| matches!(want, Want::Absent(_));
+    let going = world.wants.iter().filter(is_going);
+    doubtful.extend(going.map(|want| names::load_balancer(&want.id().uid)));
     if !doubtful.is_empty() {
         let (networks, classics) = futures::try_join!(
-            network::managed(ground, &at.nlb, cx, &doubtful),
-            classic::managed(ground, &at.classic, cx, &doubtful),
+            network::tags_of(ground, &at.nlb, cx, &doubtful),
+            classic::tags_of(ground, &at.classic, cx, &doubtful),
         )?;
-        seen.managed = networks.into_iter().chain(classics).collect();
+        for (name, tags) in networks.into_iter().chain(classics) {
+            if tags.contains_key(MANAGED_KEY) {
+                seen.managed.insert(name.clone());
+            }
+            if home.cluster.is_anothers(&tags) {
+                seen.foreign.insert(name);
+            }
+        }
     }
     Ok(seen)
 }

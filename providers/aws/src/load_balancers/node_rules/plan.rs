@@ -123,7 +123,7 @@ impl Draft {
             let mine = group.ingress.iter().filter(is_there).filter(|rule| claim.has(rule));
             let mine: Vec<_> = mine.collect();
             let goes = |rule: &&&Rule| match &claim.stance {
-                Stance::Keeps { .. } => false,
+                Stance::Keeps { .. } | Stance::Foreign => false,
                 // What several let through stays while one of them needs it.
                 _ if claim.is_reference(rule) && wanted.contains(&bare(rule)) => false,
                 // In a group that is not the cluster's only what stands in the way of a deletion
@@ -143,7 +143,7 @@ impl Draft {
                 there.remove(&bare(rule));
             }
             let is_held = match claim.stance {
-                Stance::Goes => !goes.is_empty(),
+                Stance::Goes | Stance::Foreign => !goes.is_empty(),
                 Stance::Keeps { .. } | Stance::Wants { .. } => !mine.is_empty(),
             };
             if is_held {
@@ -191,7 +191,9 @@ impl Draft {
             Stance::Wants { .. } if is_changing => Verdict::Progressing(
                 "the nodes' security groups to let its traffic through".to_owned(),
             ),
-            Stance::Goes | Stance::Wants { .. } | Stance::Keeps { .. } => Verdict::Done,
+            Stance::Goes | Stance::Wants { .. } | Stance::Keeps { .. } | Stance::Foreign => {
+                Verdict::Done
+            }
         };
         Report::new(claim.id, holds, verdict)
     }
@@ -207,7 +209,7 @@ impl Claim<'_> {
     fn wanted(&self, group: &SecurityGroup) -> impl Iterator<Item = &Rule> {
         let rules = match &self.stance {
             Stance::Wants { rules, .. } | Stance::Keeps { rules } => rules.get(&group.id),
-            Stance::Goes => None,
+            Stance::Goes | Stance::Foreign => None,
         };
         rules.into_iter().flatten()
     }

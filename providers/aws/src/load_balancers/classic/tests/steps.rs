@@ -141,7 +141,7 @@ fn a_dry_run_shows_all_of_it() {
 )]
 #[case::tags(
     &[("additional-resource-tags", "a=1,b=1")], &[("additional-resource-tags", "a=2,c=")],
-    &["tag LB: a=2, c="],
+    &["tag LB: a=2, c=", "tag its group: a=2, c="],
 )]
 #[case::health(
     &[], &[("healthcheck-interval", "20")],
