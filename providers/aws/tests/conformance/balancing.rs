@@ -252,13 +252,14 @@ impl LoadBalancerHarness for AwsHarness {
             Variant::new("local traffic only", |it| {
                 it.external_traffic_policy = ExternalTrafficPolicy::Local;
                 it.health_check_node_port = NonZeroU16::new(32000);
+                it.annotations.remove(&format!("{PREFIX}healthcheck-port"));
             })
             .showing("32000"),
         ];
         match self.balancers {
             Balancers::Classic => variants.extend([
-                annotation("another idle time-out", "connection-idle-timeout", "300")
-                    .showing("300"),
+                annotation("another idle time-out", "connection-idle-timeout", "120")
+                    .showing("IdleTimeout=120"),
                 annotation("draining", "connection-draining-enabled", "true"),
                 annotation("the PROXY protocol", "proxy-protocol", "*")
                     .showing("k8s-proxyprotocol-enabled")
@@ -311,10 +312,13 @@ impl LoadBalancerHarness for AwsHarness {
                 it.ports[1].protocol = Protocol::Udp;
             }),
             annotated("neither yes nor no", "cross-zone-load-balancing-enabled", "maybe"),
-            annotated("no subnet", "subnets", "subnet-nowhere"),
             annotated("no port", "healthcheck-port", "well"),
             annotated("no such health check", "healthcheck-protocol", "GRPC"),
         ];
+        if self.balancers == Balancers::Classic {
+            // The other kind keeps the subnets that it was made with, whatever is asked for later.
+            mistakes.push(annotated("no subnet", "subnets", "subnet-nowhere"));
+        }
         mistakes.push(match self.balancers {
             Balancers::Classic => annotated("no such PROXY protocol", "proxy-protocol", "v2"),
             Balancers::Network => {

@@ -28,7 +28,6 @@ fn actions(calls: &[Call]) -> BTreeMap<String, usize> {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "figures are for people")]
 fn a_thousand_nodes() {
     run(async {
         let world = World::aws(&[]).await;
@@ -65,7 +64,6 @@ fn a_thousand_nodes() {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "figures are for people")]
 fn a_steady_sync_of_a_network_load_balancer() {
     run(async {
         let world = World::aws(&[]).await;
@@ -100,7 +98,6 @@ fn a_steady_sync_of_a_network_load_balancer() {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "figures are for people")]
 fn a_node_joins_beside_fifty_services() {
     run(async {
         let world = World::aws(&[]).await;

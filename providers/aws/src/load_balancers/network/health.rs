@@ -149,6 +149,11 @@ impl HealthWish {
             interval: other(&self.interval, &have.interval),
             timeout: match self.timeout {
                 Some(_) => asked,
+                // As it would be, had it been made like this: AWS' own differ.
+                None if self.protocol != have.protocol => {
+                    let own = default_timeout(&self.protocol).min(self.interval);
+                    (own != have.timeout).then_some(own)
+                }
                 None => self.short_enough(have.timeout),
             },
             healthy: other(&self.healthy, &have.healthy),

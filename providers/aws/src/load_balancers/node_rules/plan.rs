@@ -165,7 +165,7 @@ impl Draft {
                 authorized.push((claim, missing));
             }
         }
-        path_mtu(&there, &mut revoked, &mut authorized);
+        path_mtu(group, claims, &there, &mut revoked, &mut authorized);
         for (verb, list) in [(Verb::Revoke, revoked), (Verb::Authorize, authorized)] {
             for (claim, rules) in list {
                 self.changing.insert(claim.balancer.clone());
@@ -222,6 +222,8 @@ fn bare(rule: &Rule) -> (Traffic, Peer) {
 /// The rule that all share follows the clients' ranges. It is changed together with the rules that it
 /// follows, in one call, so that neither is ever without the other.
 fn path_mtu<'c, 'w>(
+    group: &SecurityGroup,
+    claims: &'c [Claim<'w>],
     there: &BTreeMap<(Traffic, Peer), &Rule>,
     revoked: &mut [(&'c Claim<'w>, BTreeSet<Rule>)],
     authorized: &mut Vec<(&'c Claim<'w>, BTreeSet<Rule>)>,
@@ -243,6 +245,22 @@ fn path_mtu<'c, 'w>(
             .filter(|rule| !there.contains_key(&bare(rule)) && coming.insert(bare(rule)))
             .collect();
         rules.extend(missing);
+    }
+    // One that somebody took away comes back with the first who needs it.
+    for claim in claims {
+        let bears_it = |rule: &&Rule| there.get(&bare(rule)).is_some_and(|it| is_client(&it));
+        let wanted = claim.wanted(group).filter(bears_it);
+        let missing: BTreeSet<_> = wanted
+            .map(|rule| shared(&rule.peer))
+            .filter(|rule| !there.contains_key(&bare(rule)) && coming.insert(bare(rule)))
+            .collect();
+        if missing.is_empty() {
+            continue;
+        }
+        match authorized.iter_mut().find(|(other, _)| other.id == claim.id) {
+            Some((_, rules)) => rules.extend(missing),
+            None => authorized.push((claim, missing)),
+        }
     }
     let is_surplus = |rule: &&Rule| {
         rule.description.as_deref() == Some(MTU)
