@@ -1,5 +1,6 @@
 //! What has to change in the rules. Pure.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ccm_core::cloud::LoadBalancerSpec;
@@ -157,7 +158,8 @@ impl Draft {
         for claim in claims {
             let mut missing = BTreeSet::new();
             for rule in claim.wanted(group) {
-                if there.insert(bare(rule), rule).is_none() {
+                if let Entry::Vacant(place) = there.entry(bare(rule)) {
+                    place.insert(rule);
                     missing.insert(rule.clone());
                 }
             }
