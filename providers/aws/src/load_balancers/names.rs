@@ -51,13 +51,24 @@ pub(crate) struct TargetGroupTraits<'a> {
 /// A target group of instances. The name that a new one gets: a group's health check may have
 /// changed since.
 pub(crate) fn target_group(service: &ObjectId, traits: &TargetGroupTraits<'_>) -> String {
-    let TargetGroupTraits { cluster, port, node_port, protocol, health_protocol, health_interval } =
-        traits;
-    let ObjectId { namespace, name, .. } = service;
-    let text = format!(
-        "{cluster}{namespace}{name}{port}{node_port}{protocol}instance{health_protocol}{health_interval}"
-    );
-    short(service, &Sha1::digest(text))
+    short(service, &Sha1::digest(traits.text(service)))
+}
+
+/// The same where that name is taken: by what is left of an earlier Service of this namespace and
+/// name, whose UID is another one.
+pub(crate) fn spare_target_group(service: &ObjectId, traits: &TargetGroupTraits<'_>) -> String {
+    short(service, &Sha1::digest(format!("{}{}", traits.text(service), service.uid)))
+}
+
+impl TargetGroupTraits<'_> {
+    fn text(&self, service: &ObjectId) -> String {
+        let Self { cluster, port, node_port, protocol, health_protocol, health_interval } = self;
+        let ObjectId { namespace, name, .. } = service;
+        format!(
+            "{cluster}{namespace}{name}{port}{node_port}{protocol}instance{health_protocol}\
+             {health_interval}"
+        )
+    }
 }
 
 /// `k8s-<namespace>-<name>-<hash>`, cut to fit.

@@ -88,7 +88,7 @@ pub async fn a_process_that_dies_at_every_change_gets_there(harness: &impl LoadB
                 break;
             }
             lives += 1;
-            assert!(lives < 200, "not settled in {lives} lives, one change each");
+            assert!(lives < 200, "not settled in {lives} lives, one change in each life");
         }
         rig.restart().await;
         rig.settled().await;

@@ -116,7 +116,7 @@ impl<'a> Sight<'a> {
     }
 
     fn needs(&self, group: &str) -> bool {
-        self.fronts.values().any(|front| front.group == group)
+        self.fronts.values().any(|front| front.group == group || front.spare == group)
     }
 
     /// Whose tags have to be known: of the load balancer, its groups and what may be left, and of

@@ -39,6 +39,8 @@ pub(super) struct Front {
     pub(super) protocol: Protocol,
     /// What a target group for it is called that is made now.
     pub(super) group: String,
+    /// And where another load balancer has one of that name.
+    pub(super) spare: String,
 }
 
 impl Front {
@@ -68,13 +70,14 @@ pub(super) fn fronts(wish: &Wish<'_>, cluster: &str, health: &HealthWish) -> BTr
             health_interval: health.interval,
         };
         let group = names::target_group(wish.id, &traits);
+        let spare = names::spare_target_group(wish.id, &traits);
         let settings = ListenerSettings {
             protocol: spoken,
             certificate: filled(&said.certificate),
             policy: filled(&said.tls_policy),
         };
         let Port { port, node_port, .. } = *port;
-        (port, Front { port, node_port, settings, protocol, group })
+        (port, Front { port, node_port, settings, protocol, group, spare })
     };
     wish.ports.iter().map(front).collect()
 }

@@ -56,11 +56,16 @@ pub(super) fn assign<'a>(
                 Seat { group: name, found: Some(group), replaces: None, waits: true }
             }
             replaces => {
-                let there = found.groups.get(&front.group);
+                let is_elsewhere = |name: &String| {
+                    found.groups.get(name).is_some_and(|group| group.claim == Claim::Elsewhere)
+                };
+                let taken = is_elsewhere(&front.group);
+                let name = if taken { &front.spare } else { &front.group };
+                let there = found.groups.get(name);
                 if let Some(there) = there {
                     judge(vpc, front, there)?;
                 }
-                Seat { group: front.group.clone(), found: there, replaces, waits: false }
+                Seat { group: name.clone(), found: there, replaces, waits: false }
             }
         };
         seats.insert(*port, seat);
