@@ -43,6 +43,13 @@ pub trait Harness: Send + Sync {
     /// Ends what [`inject`](Self::inject) began.
     async fn heal(&self);
 
+    /// How far this cloud's looks lag behind changes. `None`: as far as the provider reckons with
+    /// ([`Converge::lag`](ccm_core::cloud::Converge::lag)). A fake that shows everything at once says
+    /// so here, and is not waited for.
+    fn lag(&self) -> Option<Duration> {
+        None
+    }
+
     /// Removes what is left. Called once, after the behaviour, whether it was kept or not.
     async fn tidy_up(&self) {}
 }

@@ -7,6 +7,7 @@ pub mod instances;
 mod lists;
 pub mod load_balancers;
 mod outcome;
+mod passes;
 mod report;
 mod rig;
 pub mod routes;
@@ -19,6 +20,7 @@ pub use ask::leave;
 pub use balancing::{Cluster, LoadBalancerHarness, WriteFault};
 pub use harness::{Fault, Harness, Unsupported};
 pub use outcome::{Outcome, not_offered};
+pub use passes::Passes;
 pub use report::{
     Behaviour, Line, Report, of_instances, of_load_balancers, of_routes, of_volumes, publish,
 };

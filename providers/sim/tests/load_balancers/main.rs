@@ -40,7 +40,7 @@ async fn a_service_is_made_in_few_calls_and_left_alone_after() {
     let nodes = stage.launch(3).await;
     stage.take_calls().await;
     let wants = [present(spec("web", &[80]))];
-    stage.settle(&wants, &nodes).await;
+    stage.passes.settle(&wants, &nodes).await;
     let (reads, writes) = stage.take_calls().await;
     assert_eq!(
         writes,
@@ -60,7 +60,7 @@ async fn a_service_is_made_in_few_calls_and_left_alone_after() {
     assert_eq!(reads.len(), made + steady, "{reads:?}");
     assert!(is_done(&stage, "web"));
     assert_eq!(addresses(&stage, "web"), [("203.0.113.1".to_owned(), Some(IpMode::Vip))]);
-    let sent = stage.take_sent();
+    let sent = stage.passes.take_sent();
     assert_eq!(
         sent,
         [
@@ -74,7 +74,7 @@ async fn a_service_is_made_in_few_calls_and_left_alone_after() {
             "open tcp/80 -> node port 30080 of default/web for 0.0.0.0/0",
         ]
     );
-    stage.settle(&wants, &nodes).await;
+    stage.passes.settle(&wants, &nodes).await;
     let (reads, writes) = stage.take_calls().await;
     assert!(writes.is_empty(), "{writes:?}");
     assert_eq!(reads.len(), steady, "{reads:?}");
@@ -84,15 +84,15 @@ async fn a_service_is_made_in_few_calls_and_left_alone_after() {
 async fn a_service_is_taken_down_to_the_last_piece() {
     let stage = Stage::start().await;
     let nodes = stage.launch(2).await;
-    stage.settle(&[present(spec("web", &[80, 443]))], &nodes).await;
+    stage.passes.settle(&[present(spec("web", &[80, 443]))], &nodes).await;
     stage.take_calls().await;
-    stage.take_sent();
-    stage.settle(&[absent("web")], &nodes).await;
+    stage.passes.take_sent();
+    stage.passes.settle(&[absent("web")], &nodes).await;
     assert!(stage.snapshot().await.is_empty());
-    assert!(stage.inventory().await.is_empty());
+    assert!(stage.passes.inventory().await.is_empty());
     stage.with_report(&id("web"), |it| assert_eq!(it.holds, Holds::Nothing));
     stage.with_firewall_report(&id("web"), |it| assert_eq!(it.holds, Holds::Nothing));
-    let sent = stage.take_sent();
+    let sent = stage.passes.take_sent();
     let verbs: Vec<_> = sent.iter().map(|line| line.split(" (").next().unwrap()).collect();
     assert_eq!(
         verbs,
@@ -123,21 +123,21 @@ async fn what_takes_time_is_waited_for() {
     };
     stage.console.change_settings(&patch).await.unwrap();
     let web = [present(spec("web", &[80]))];
-    stage.settle(&web, &nodes).await;
+    stage.passes.settle(&web, &nodes).await;
     assert!(is_done(&stage, "web"));
     let inside = annotated(spec("web", &[80]), &[("internal", "true")]);
-    stage.settle(&[present(inside)], &nodes).await;
+    stage.passes.settle(&[present(inside)], &nodes).await;
     assert!(is_done(&stage, "web"));
-    stage.settle(&[absent("web")], &nodes).await;
+    stage.passes.settle(&[absent("web")], &nodes).await;
     assert!(stage.snapshot().await.is_empty());
-    stage.settle(&web, &nodes).await;
+    stage.passes.settle(&web, &nodes).await;
     assert!(is_done(&stage, "web"), "and made again under the same names");
     // The Service comes back while the one of before still goes.
-    stage.settle_once(&[absent("web")], &nodes).await;
-    stage.settle_once(&[absent("web")], &nodes).await;
-    stage.settle(&web, &nodes).await;
+    stage.passes.round(&[absent("web")], &nodes).await;
+    stage.passes.round(&[absent("web")], &nodes).await;
+    stage.passes.settle(&web, &nodes).await;
     assert!(is_done(&stage, "web"));
-    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
 }
 
 #[tokio::test]
@@ -151,12 +151,17 @@ async fn a_lost_answer_before_late_reads_makes_no_second_piece() {
         stage.console.clear_calls().await.unwrap();
         stage.fault(WRITES, FaultKind::LoseResponse, cut).await;
         let wants = [present(spec("web", &[80]))];
-        stage.settle(&wants, &nodes).await;
+        stage.passes.settle(&wants, &nodes).await;
         tokio::time::sleep(std::time::Duration::from_millis(80)).await;
-        stage.settle(&wants, &nodes).await;
+        stage.passes.settle(&wants, &nodes).await;
         assert_eq!(stage.snapshot().await.len(), 6, "{:#?}", stage.snapshot().await);
         let calls = stage.console.calls().await.unwrap();
-        assert_eq!(calls.mutations_by(engine::CALLER), 7, "cut {cut}: {:#?}", stage.take_sent());
+        assert_eq!(
+            calls.mutations_by(engine::CALLER),
+            7,
+            "cut {cut}: {:#?}",
+            stage.passes.take_sent()
+        );
     }
 }
 
@@ -168,9 +173,9 @@ async fn late_reads_make_no_second_piece() {
     let late = SettingsPatch { consistency_delay_ms: Some(200), ..SettingsPatch::default() };
     stage.console.change_settings(&late).await.unwrap();
     let wants = [present(spec("web", &[80]))];
-    stage.settle(&wants, &nodes).await;
+    stage.passes.settle(&wants, &nodes).await;
     assert_eq!(stage.snapshot().await.len(), 6, "{:#?}", stage.snapshot().await);
-    stage.settle(&[absent("web")], &nodes).await;
+    stage.passes.settle(&[absent("web")], &nodes).await;
     assert!(stage.snapshot().await.is_empty());
 }
 
@@ -183,14 +188,14 @@ async fn a_cut_at_any_change_ends_alike() {
             let stage = Stage::start().await;
             let nodes = stage.launch(3).await;
             stage.fault(WRITES, kind, cut).await;
-            stage.settle(&[present(spec("web", &[80]))], &nodes).await;
-            stage.restart();
+            stage.passes.settle(&[present(spec("web", &[80]))], &nodes).await;
+            stage.passes.restart().await;
             let changed = annotated(spec("web", &[443, 80]), &[("internal", "true")]);
-            stage.settle(&[present(changed)], &nodes[1..]).await;
+            stage.passes.settle(&[present(changed)], &nodes[1..]).await;
             let end = stage.snapshot().await;
             assert_eq!(reference.get_or_insert_with(|| end.clone()), &end, "{kind:?} {cut}");
-            stage.restart();
-            stage.settle(&[absent("web")], &nodes).await;
+            stage.passes.restart().await;
+            stage.passes.settle(&[absent("web")], &nodes).await;
             assert!(stage.snapshot().await.is_empty(), "{kind:?} {cut}");
             let faults = stage.console.faults().await.unwrap();
             if faults.iter().all(|fault| fault.uses == 0) {
@@ -205,15 +210,15 @@ async fn a_cut_at_any_change_ends_alike() {
 async fn changes_of_the_spec_are_followed() {
     let stage = Stage::start().await;
     let nodes = stage.launch(2).await;
-    stage.settle(&[present(spec("web", &[80, 81]))], &nodes).await;
+    stage.passes.settle(&[present(spec("web", &[80, 81]))], &nodes).await;
     let first = addresses(&stage, "web");
-    stage.take_sent();
+    stage.passes.take_sent();
 
     let mut moved = spec("web", &[80]);
     moved.ports = vec![port(80, 31_000)];
     moved.client_ip_affinity = Some(std::time::Duration::from_hours(3));
-    stage.settle(&[present(moved)], &nodes).await;
-    let sent = stage.take_sent();
+    stage.passes.settle(&[present(moved)], &nodes).await;
+    let sent = stage.passes.take_sent();
     let verbs: Vec<_> = sent.iter().map(|line| line.split(" of ").next().unwrap()).collect();
     assert_eq!(
         verbs,
@@ -234,7 +239,7 @@ async fn changes_of_the_spec_are_followed() {
     let mut dual = spec("web", &[80]);
     dual.families = vec![IpFamily::V6, IpFamily::V4];
     let dual = annotated(dual, &[("proxy-protocol", "true"), ("internal", "true")]);
-    stage.settle(&[present(dual)], &nodes).await;
+    stage.passes.settle(&[present(dual)], &nodes).await;
     let now = addresses(&stage, "web");
     assert_eq!(now.len(), 2);
     assert_eq!((now[0].1, now[1].0.as_str()), (Some(IpMode::Proxy), first[0].0.as_str()));
@@ -246,7 +251,7 @@ async fn targets_follow_the_nodes_in_batches() {
     let stage = Stage::start().await;
     let nodes = stage.launch(250).await;
     let wants = [present(spec("web", &[80]))];
-    stage.settle(&wants, &nodes).await;
+    stage.passes.settle(&wants, &nodes).await;
     let (_, writes) = stage.take_calls().await;
     let changes = |writes: &[String]| writes.iter().filter(|it| *it == "ChangeTargets").count();
     assert_eq!(changes(&writes), 3);
@@ -255,7 +260,7 @@ async fn targets_follow_the_nodes_in_batches() {
 
     let mut fewer = nodes[120..].to_vec();
     fewer[0] = gone(&fewer[0]);
-    stage.settle(&wants, &fewer).await;
+    stage.passes.settle(&wants, &fewer).await;
     let (_, writes) = stage.take_calls().await;
     assert_eq!(changes(&writes), 2);
     let targets = stage.console.all_targets(&group.id).await.unwrap();
@@ -268,7 +273,7 @@ async fn an_instance_that_is_gone_unheard_of_keeps_nobody_waiting() {
     let nodes = stage.launch(3).await;
     stage.console.terminate_instance(&"i-0000000000000002".into()).await.unwrap();
     let wants = [present(spec("web", &[80]))];
-    let ends = stage.settle_once(&wants, &nodes).await;
+    let ends = stage.passes.round(&wants, &nodes).await;
     assert!(ends.iter().all(|passed| matches!(passed.end, End::Done)), "{ends:?}");
     assert_eq!(ends[0].notes.len(), 1);
     assert!(is_done(&stage, "web"));
@@ -281,7 +286,7 @@ async fn services_share_the_firewall_and_strangers_are_let_be() {
     let stage = Stage::start().await;
     let nodes = stage.launch(1).await;
     let both = [present(spec("a", &[80])), present(spec("b", &[81, 82]))];
-    stage.settle(&both, &nodes).await;
+    stage.passes.settle(&both, &nodes).await;
     let firewall: FirewallId = "fw-0000000000000001".into();
     let stranger = RuleSpec {
         owner: "somebody".to_owned(),
@@ -296,13 +301,16 @@ async fn services_share_the_firewall_and_strangers_are_let_be() {
         let rules = owned.into_iter().filter(|it| it.kind == "rule");
         rules.filter_map(|it| it.owner).map(|owner| owner.to_string()).collect()
     };
-    assert_eq!(owners(stage.inventory().await), ["uid-of-a", "uid-of-b", "uid-of-b", "somebody"]);
-    stage.settle(&[absent("a"), keep("b")], &nodes).await;
-    assert_eq!(owners(stage.inventory().await), ["uid-of-b", "uid-of-b", "somebody"]);
-    stage.settle(&[absent("b")], &nodes).await;
-    assert_eq!(owners(stage.inventory().await), ["somebody"], "so the firewall stays");
+    assert_eq!(
+        owners(stage.passes.inventory().await),
+        ["uid-of-a", "uid-of-b", "uid-of-b", "somebody"]
+    );
+    stage.passes.settle(&[absent("a"), keep("b")], &nodes).await;
+    assert_eq!(owners(stage.passes.inventory().await), ["uid-of-b", "uid-of-b", "somebody"]);
+    stage.passes.settle(&[absent("b")], &nodes).await;
+    assert_eq!(owners(stage.passes.inventory().await), ["somebody"], "so the firewall stays");
     stage.with_firewall_report(&id("b"), |it| assert_eq!(it.holds, Holds::Nothing));
-    assert_eq!(stage.inventory().await.len(), 2);
+    assert_eq!(stage.passes.inventory().await.len(), 2);
 }
 
 #[tokio::test]
@@ -314,11 +322,11 @@ async fn a_quota_that_one_exceeds_costs_no_other() {
     stage.console.change_settings(&patch).await.unwrap();
     let both = [present(spec("a", &[80])), present(spec("b", &[81, 82, 83]))];
     for _ in 0..3 {
-        stage.settle_once(&both, &nodes).await;
+        stage.passes.round(&both, &nodes).await;
     }
     assert!(is_done(&stage, "a"));
     assert!(!is_done(&stage, "b"));
-    let ends = stage.settle_once(&both, &nodes).await;
+    let ends = stage.passes.round(&both, &nodes).await;
     let refused = ends.iter().flat_map(|passed| &passed.refused);
     let refused: Vec<_> = refused.map(|(id, err)| (id.to_string(), err.kind())).collect();
     assert_eq!(refused, [("default/b".to_owned(), Kind::QuotaExceeded)]);
@@ -328,19 +336,19 @@ async fn a_quota_that_one_exceeds_costs_no_other() {
 async fn a_taken_address_is_told_and_costs_nothing_that_is_there() {
     let stage = Stage::start().await;
     let nodes = stage.launch(1).await;
-    stage.settle(&[present(spec("a", &[80]))], &nodes).await;
+    stage.passes.settle(&[present(spec("a", &[80]))], &nodes).await;
     let taken = addresses(&stage, "a")[0].0.clone();
     for (address, why) in [(taken.as_str(), "is taken"), ("8.8.8.8", "range")] {
         let mut greedy = spec("b", &[81]);
         greedy.requested_address = Some(address.to_owned());
-        let ends = stage.settle_once(&[present(greedy)], &nodes).await;
+        let ends = stage.passes.round(&[present(greedy)], &nodes).await;
         let (_, err) = &ends[0].refused[0];
         assert_eq!(err.kind(), Kind::InvalidConfiguration);
         assert!(err.message().contains(why) && err.message().contains(address), "{err}");
     }
     let mut modest = spec("b", &[81]);
     modest.requested_address = Some("198.51.100.9".to_owned());
-    stage.settle(&[present(modest)], &nodes).await;
+    stage.passes.settle(&[present(modest)], &nodes).await;
     assert_eq!(addresses(&stage, "b")[0].0, "198.51.100.9");
 }
 
@@ -349,17 +357,17 @@ async fn a_failed_load_balancer_is_made_anew() {
     let stage = Stage::start().await;
     let nodes = stage.launch(1).await;
     let wants = [present(spec("web", &[80]))];
-    stage.settle(&wants, &nodes).await;
+    stage.passes.settle(&wants, &nodes).await;
     let first = addresses(&stage, "web");
     let failed =
         SetLoadBalancerState { state: ForcedState::Failed, failure: Some("it burnt".to_owned()) };
     let balancer: simcloud::api::LoadBalancerId = "lb-0000000000000001".into();
     stage.console.set_load_balancer_state(&balancer, &failed).await.unwrap();
-    stage.take_sent();
-    stage.settle(&wants, &nodes).await;
+    stage.passes.take_sent();
+    stage.passes.settle(&wants, &nodes).await;
     assert!(is_done(&stage, "web"));
     assert_eq!(addresses(&stage, "web"), first);
-    let sent = stage.take_sent();
+    let sent = stage.passes.take_sent();
     assert!(sent[0].ends_with("to make it anew") && sent.len() == 4, "{sent:#?}");
 }
 
@@ -368,11 +376,11 @@ async fn what_the_operators_hand_takes_away_comes_back() {
     let stage = Stage::start().await;
     let nodes = stage.launch(2).await;
     let wants = [present(spec("web", &[80]))];
-    stage.settle(&wants, &nodes).await;
+    stage.passes.settle(&wants, &nodes).await;
     let before = stage.snapshot().await;
-    for owned in stage.inventory().await {
+    for owned in stage.passes.inventory().await {
         stage.console.remove_by_hand(&owned.id).await.ok();
-        stage.settle(&wants, &nodes).await;
+        stage.passes.settle(&wants, &nodes).await;
         assert_eq!(stage.snapshot().await, before, "{owned:?}");
     }
 }
@@ -402,13 +410,13 @@ async fn what_a_program_before_us_left_is_adopted() {
     };
     console.create_piece(&listener).await.unwrap();
     let wants = [present(spec("web", &[80]))];
-    stage.settle(&wants, &nodes).await;
+    stage.passes.settle(&wants, &nodes).await;
     assert!(is_done(&stage, "web"));
     assert_eq!(addresses(&stage, "web")[0].0, address.address.to_string());
-    let sent = stage.take_sent();
+    let sent = stage.passes.take_sent();
     assert!(sent.iter().all(|line| !line.starts_with("delete")), "{sent:#?}");
     assert_eq!(sent.iter().filter(|line| line.starts_with("create")).count(), 1, "{sent:#?}");
-    stage.settle(&[absent("web")], &nodes).await;
+    stage.passes.settle(&[absent("web")], &nodes).await;
     assert!(stage.snapshot().await.is_empty());
 }
 
@@ -425,14 +433,14 @@ async fn a_list_that_lies_about_emptiness_leaks_nothing() {
         let stage = Stage::start().await;
         let nodes = stage.launch(1).await;
         let wants: [Wanted; 1] = [present(spec("web", &[80]))];
-        stage.settle(&wants, &nodes).await;
+        stage.passes.settle(&wants, &nodes).await;
         let before = stage.snapshot().await;
         stage.fault(OperationFilter::One(operation), FaultKind::EmptyPage, 0).await;
-        stage.settle(&wants, &nodes).await;
+        stage.passes.settle(&wants, &nodes).await;
         assert_eq!(stage.snapshot().await, before, "{operation}");
-        stage.restart();
+        stage.passes.restart().await;
         stage.fault(OperationFilter::One(operation), FaultKind::EmptyPage, 0).await;
-        stage.settle(&[absent("web")], &nodes).await;
+        stage.passes.settle(&[absent("web")], &nodes).await;
         assert!(stage.snapshot().await.is_empty(), "{operation}");
     }
 }
@@ -444,12 +452,12 @@ async fn another_clusters_load_balancer_of_the_same_name_is_not_touched() {
     let mut other = CreateLoadBalancer::named("auidofweb");
     other.tags = [("cluster".to_owned(), "red".to_owned())].into();
     stage.console.create_piece(&other).await.unwrap();
-    stage.settle_once(&[present(spec("web", &[80]))], &nodes).await;
+    stage.passes.round(&[present(spec("web", &[80]))], &nodes).await;
     stage.with_report(&id("web"), |report| match &report.verdict {
         Verdict::Refused(err) => assert_eq!(err.kind(), Kind::InvalidConfiguration),
         other => panic!("{other:?}"),
     });
-    stage.settle(&[absent("web")], &nodes).await;
+    stage.passes.settle(&[absent("web")], &nodes).await;
     let left = stage.console.all_pieces::<LoadBalancer>(ListPieces::default()).await.unwrap();
     assert_eq!(left.len(), 1);
 }

@@ -1,7 +1,8 @@
-//! What a provider makes, without the time that its units settle for.
+//! What a provider makes, without the time that its units settle for, nor a lag that the cloud at hand
+//! has not.
 //!
-//! How long changes are collected is the engine's to keep, and tested there. Here it would be most of
-//! what the kit waits for, some thousand times.
+//! How long changes are collected, and when looks are believed, is the engine's to keep, and tested
+//! there. Here it would be most of what the kit waits for, some thousand times.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +15,11 @@ use ccm_core::cloud::{
 
 /// The same, at once.
 #[derive(Debug)]
-pub(super) struct Impatient<S: Spec>(pub(super) Converger<S>);
+pub(super) struct Impatient<S: Spec> {
+    pub(super) inner: Converger<S>,
+    /// Instead of the provider's.
+    pub(super) lag: Option<Duration>,
+}
 
 /// The provider's change.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -44,7 +49,7 @@ impl<S: Spec> Converge<S> for Impatient<S> {
     type Change = Same;
 
     fn units(&self, want: &Want<S>) -> Vec<Unit> {
-        let units = self.0.units(want).into_iter();
+        let units = self.inner.units(want).into_iter();
         units.map(|unit| Unit { settle: Duration::ZERO, ..unit }).collect()
     }
 
@@ -54,11 +59,11 @@ impl<S: Spec> Converge<S> for Impatient<S> {
         unit: &Unit,
         world: &World<S>,
     ) -> Result<AnyObserved, CloudError> {
-        self.0.observe(cx, unit, world).await
+        self.inner.observe(cx, unit, world).await
     }
 
     fn plan(&self, unit: &Unit, world: &World<S>, observed: &AnyObserved) -> Plan<Same> {
-        let Plan { stages, later, reports } = self.0.plan(unit, world, observed);
+        let Plan { stages, later, reports } = self.inner.plan(unit, world, observed);
         let same = |Step { change, wanted_by, tolerate }| Step {
             change: Same(change),
             wanted_by,
@@ -74,14 +79,14 @@ impl<S: Spec> Converge<S> for Impatient<S> {
         change: &Same,
         observed: &AnyObserved,
     ) -> Result<Learnt<AnyObserved>, CloudError> {
-        self.0.apply(cx, &change.0, observed).await
+        self.inner.apply(cx, &change.0, observed).await
     }
 
-    fn lag(&self) -> std::time::Duration {
-        self.0.lag()
+    fn lag(&self) -> Duration {
+        self.lag.unwrap_or_else(|| self.inner.lag())
     }
 
     async fn inventory(&self, cx: &Read) -> Result<Vec<Owned>, CloudError> {
-        self.0.inventory(cx).await
+        self.inner.inventory(cx).await
     }
 }

@@ -66,18 +66,19 @@ pub(super) struct Life<S: Spec> {
 }
 
 impl<S: Spec> Life<S> {
-    /// Begins it with what `offered` finds in the provider.
+    /// Begins it with what `offered` finds in the provider, on a cloud whose looks lag that far.
     pub(super) async fn begin(
         provider: Arc<dyn CloudProvider>,
         facts: &Facts,
+        lag: Option<Duration>,
         offered: fn(&dyn CloudProvider) -> Option<Converger<S>>,
     ) -> Self {
         let cx = governor().read(Urgency::Initialize, Freshness::Live, Duration::from_mins(1));
         if let Err(err) = provider.connect(&cx, facts).await {
             panic!("nothing is wrong, and yet the provider cannot connect: {err:?}");
         }
-        let offered = offered(&*provider).expect("the provider has what the harness is for");
-        let converger = Converger::new(Impatient(offered));
+        let inner = offered(&*provider).expect("the provider has what the harness is for");
+        let converger = Converger::new(Impatient { inner, lag });
         let (desk, watch) = (Arc::new(Desk::default()), Arc::new(Watch::default()));
         let engine = engine(&converger, Arc::clone(&desk) as _);
         let engine = Arc::new(engine.watched_by(Arc::clone(&watch) as _));

@@ -437,7 +437,8 @@ async fn begin(
     harness: &impl LoadBalancerHarness,
     provider: Arc<dyn CloudProvider>,
 ) -> Life<LoadBalancerSpec> {
-    Life::begin(provider, &harness.facts(), <dyn CloudProvider>::load_balancers).await
+    let (facts, lag) = (harness.facts(), harness.lag());
+    Life::begin(provider, &facts, lag, <dyn CloudProvider>::load_balancers).await
 }
 
 /// The first steps of what was rehearsed, as lines.

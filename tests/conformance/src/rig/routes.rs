@@ -107,7 +107,8 @@ async fn begin(
     cluster: Cluster,
 ) -> Result<Life<RouteSpec>, Unsupported> {
     let provider = harness.process(cluster, &RouteRig::<()>::ranges())?;
-    let life = Life::begin(provider, &harness.facts(), <dyn CloudProvider>::routes).await;
+    let (facts, lag) = (harness.facts(), harness.lag());
+    let life = Life::begin(provider, &facts, lag, <dyn CloudProvider>::routes).await;
     // A spec has its node.
     life.engine.members(Arc::default());
     Ok(life)

@@ -1,15 +1,13 @@
 //! Network Load Balancers against a fake AWS, over HTTP.
 
-#![allow(clippy::unwrap_used, reason = "this is a test")]
-
-mod stage;
+mod service;
 
 use ccm_awscloud::{Fault, FaultKind};
 use ccm_core::cloud::{Holds, Ingress, IngressAddress, Protocol, Verdict, Want};
 use rstest::rstest;
 use serde_json::json;
 
-use stage::{Stage, port};
+use crate::stage::{Stage, port};
 
 /// Reads of load balancers of one Service in a round: its own look, and that of the nodes' rules,
 /// which all Services share.
@@ -31,21 +29,16 @@ fn hostname(stage: &Stage) -> Option<String> {
     })
 }
 
-/// Without the service before them.
-fn bare(calls: &[String]) -> Vec<&str> {
-    calls.iter().map(|it| it.split(':').next_back().unwrap()).collect()
-}
-
 #[tokio::test]
 async fn a_service_is_made_in_few_calls_and_left_alone_after() {
     let stage = Stage::start("").await;
     let nodes = stage.launch(1, 3).await;
     let wants = [stage.present(&[80], &[])];
     stage.take_calls().await;
-    stage.settle(&wants, &nodes).await;
+    stage.passes.settle(&wants, &nodes).await;
     let (_, writes) = stage.take_calls().await;
     assert_eq!(
-        bare(&writes),
+        writes,
         [
             "CreateLoadBalancer",
             "CreateTargetGroup",
@@ -54,11 +47,11 @@ async fn a_service_is_made_in_few_calls_and_left_alone_after() {
             "AuthorizeSecurityGroupIngress"
         ]
     );
-    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
     assert!(is_done(&stage));
     assert!(hostname(&stage).unwrap().starts_with(&stage.name()), "{:?}", hostname(&stage));
     let before = stage.snapshot().await;
-    stage.settle(&wants, &nodes).await;
+    stage.passes.settle(&wants, &nodes).await;
     let (reads, writes) = stage.take_calls().await;
     assert!(writes.is_empty(), "{writes:?}");
     let (own, shared) = budget(1);
@@ -73,15 +66,15 @@ async fn many_ports_and_attributes_stay_within_the_budget() {
     let ports: Vec<u16> = (80..86).collect();
     let pairs = [("target-group-attributes", "proxy_protocol_v2.enabled=true")];
     let wants = [stage.present(&ports, &pairs)];
-    stage.settle(&wants, &nodes).await;
-    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+    stage.passes.settle(&wants, &nodes).await;
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
     stage.take_calls().await;
-    stage.settle(&wants, &nodes).await;
+    stage.passes.settle(&wants, &nodes).await;
     let (reads, writes) = stage.take_calls().await;
     assert!(writes.is_empty(), "{writes:?}");
     let (own, shared) = budget(ports.len());
     assert!(reads.len() <= own + ports.len() + shared, "{} {reads:?}", reads.len());
-    stage.settle(&[stage.absent()], &nodes).await;
+    stage.passes.settle(&[stage.absent()], &nodes).await;
     stage.with_report(&stage.id(), |it| assert_eq!(it.holds, Holds::Nothing));
 }
 
@@ -130,27 +123,26 @@ async fn an_annotation(
 ) {
     let stage = Stage::start("").await;
     let nodes = stage.launch(1, 1).await;
-    stage.settle(&[stage.present(&[80], &[])], &nodes).await;
+    stage.passes.settle(&[stage.present(&[80], &[])], &nodes).await;
     stage.take_calls().await;
     for (pairs, want) in [set, changed, &[]].into_iter().zip(want) {
         let wants = [stage.present(&[80], pairs)];
-        stage.settle(&wants, &nodes).await;
+        stage.passes.settle(&wants, &nodes).await;
         let (_, writes) = stage.take_calls().await;
         // What the nodes let through may follow the health checks.
-        let own: Vec<_> =
-            bare(&writes).into_iter().filter(|it| !it.contains("SecurityGroup")).collect();
+        let own: Vec<_> = writes.into_iter().filter(|it| !it.contains("SecurityGroup")).collect();
         assert_eq!(own.join(","), want, "{pairs:?}");
-        stage.settle(&wants, &nodes).await;
+        stage.passes.settle(&wants, &nodes).await;
         assert!(stage.take_calls().await.1.is_empty());
     }
-    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
 }
 
 #[tokio::test]
 async fn a_port_speaks_tls_and_ceases_to() {
     let stage = Stage::start("NLBSecurityGroupMode = Managed").await;
     let nodes = stage.launch(1, 1).await;
-    stage.settle(&[stage.present(&[443], &[])], &nodes).await;
+    stage.passes.settle(&[stage.present(&[443], &[])], &nodes).await;
     let (one, two) = (stage.certificate().await, stage.certificate().await);
     stage.take_calls().await;
     let policy = ("ssl-negotiation-policy", "ELBSecurityPolicy-TLS13-1-2-2021-06");
@@ -159,20 +151,20 @@ async fn a_port_speaks_tls_and_ceases_to() {
     let mut writes = Vec::new();
     for pairs in forms {
         let wants = [stage.present(&[443], pairs)];
-        stage.settle(&wants, &nodes).await;
-        writes.push(bare(&stage.take_calls().await.1).join(","));
-        stage.settle(&wants, &nodes).await;
+        stage.passes.settle(&wants, &nodes).await;
+        writes.push(stage.take_calls().await.1.join(","));
+        stage.passes.settle(&wants, &nodes).await;
         assert!(stage.take_calls().await.1.is_empty());
     }
     assert_eq!(writes, ["ModifyListener", "ModifyListener", "", "ModifyListener"]);
     let tls: &[(&str, &str)] = &[("ssl-cert", &one), ("backend-protocol", "ssl")];
-    stage.settle(&[stage.present(&[443], tls)], &nodes).await;
+    stage.passes.settle(&[stage.present(&[443], tls)], &nodes).await;
     let (_, writes) = stage.take_calls().await;
     assert_eq!(
-        bare(&writes),
+        writes,
         ["CreateTargetGroup", "RegisterTargets", "ModifyListener", "DeleteTargetGroup"]
     );
-    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
 }
 
 #[tokio::test]
@@ -180,6 +172,7 @@ async fn ports_and_protocols_are_followed() {
     let stage = Stage::start("").await;
     let nodes = stage.launch(1, 2).await;
     stage
+        .passes
         .settle(
             &[stage.present(
                 &[80, 81],
@@ -189,10 +182,10 @@ async fn ports_and_protocols_are_followed() {
         )
         .await;
     let first = hostname(&stage);
-    stage.take_sent();
+    stage.passes.take_sent();
     let mut moved = stage.spec(&[80], &[]);
     moved.ports = vec![port(80, 31_000)];
-    stage.settle(&[Want::Present(moved.into())], &nodes).await;
+    stage.passes.settle(&[Want::Present(moved.into())], &nodes).await;
     assert_eq!(hostname(&stage), first);
     let balancer = stage.balancer().await;
     let groups =
@@ -207,11 +200,11 @@ async fn ports_and_protocols_are_followed() {
 
     let mut udp = stage.spec(&[80], &[]);
     udp.ports[0].protocol = Protocol::Udp;
-    stage.settle(&[Want::Present(udp.into())], &nodes).await;
+    stage.passes.settle(&[Want::Present(udp.into())], &nodes).await;
     let listeners = stage.elbv2("describe_listeners", json!({ "LoadBalancerArn": balancer })).await;
     assert_eq!(listeners["Listeners"][0]["Protocol"], "UDP");
-    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
-    stage.settle(&[stage.absent()], &nodes).await;
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
+    stage.passes.settle(&[stage.absent()], &nodes).await;
     let left = stage.snapshot().await;
     assert!(!left.iter().any(|line| line.contains("k8s-")), "{left:#?}");
 }
@@ -221,43 +214,43 @@ async fn nodes_join_and_leave() {
     let stage = Stage::start("").await;
     let mut nodes = stage.launch(1, 2).await;
     let wants = [stage.present(&[80, 443], &[])];
-    stage.settle(&wants, &nodes).await;
+    stage.passes.settle(&wants, &nodes).await;
     stage.take_calls().await;
     nodes.extend(stage.launch(3, 1).await);
-    stage.settle(&wants, &nodes).await;
+    stage.passes.settle(&wants, &nodes).await;
     let (_, writes) = stage.take_calls().await;
-    assert_eq!(bare(&writes), ["RegisterTargets"; 2], "one for each group");
+    assert_eq!(writes, ["RegisterTargets"; 2], "one for each group");
     nodes.remove(0);
-    stage.settle(&wants, &nodes).await;
+    stage.passes.settle(&wants, &nodes).await;
     let (_, writes) = stage.take_calls().await;
-    assert_eq!(bare(&writes), ["DeregisterTargets"; 2]);
+    assert_eq!(writes, ["DeregisterTargets"; 2]);
     // What stops stays a target, and what is gone goes.
     let id = nodes[0].node.uid.as_str().to_owned();
     stage.console.stop(&[&id]).await.unwrap();
     let seen = stage.look(nodes.iter().map(|it| it.node.clone()).collect()).await;
-    stage.settle(&wants, &seen).await;
+    stage.passes.settle(&wants, &seen).await;
     assert!(stage.take_calls().await.1.is_empty());
-    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
 }
 
 #[tokio::test]
 async fn managed_security_groups_come_and_go() {
     let stage = Stage::start("NLBSecurityGroupMode = Managed").await;
     let nodes = stage.launch(1, 1).await;
-    stage.settle(&[stage.present(&[80], &[])], &nodes).await;
+    stage.passes.settle(&[stage.present(&[80], &[])], &nodes).await;
     let (_, writes) = stage.take_calls().await;
     assert_eq!(
-        bare(&writes)[..3],
+        writes[..3],
         ["CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "CreateLoadBalancer"]
     );
     let group = stage.place.node_group.clone();
-    stage.settle(&[stage.present(&[80], &[("security-groups", &group)])], &nodes).await;
+    stage.passes.settle(&[stage.present(&[80], &[("security-groups", &group)])], &nodes).await;
     let (_, writes) = stage.take_calls().await;
-    assert!(bare(&writes).contains(&"SetSecurityGroups"), "{writes:?}");
-    assert!(bare(&writes).contains(&"DeleteSecurityGroup"), "{writes:?}");
-    stage.settle(&[stage.present(&[80], &[])], &nodes).await;
-    stage.settle(&[stage.absent()], &nodes).await;
-    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+    assert!(writes.iter().any(|it| it == "SetSecurityGroups"), "{writes:?}");
+    assert!(writes.iter().any(|it| it == "DeleteSecurityGroup"), "{writes:?}");
+    stage.passes.settle(&[stage.present(&[80], &[])], &nodes).await;
+    stage.passes.settle(&[stage.absent()], &nodes).await;
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
     let left = stage.snapshot().await;
     assert!(!left.iter().any(|line| line.contains("k8s-")), "{left:#?}");
 }
@@ -266,7 +259,7 @@ async fn managed_security_groups_come_and_go() {
 async fn a_protected_load_balancer_says_so() {
     let stage = Stage::start("").await;
     let nodes = stage.launch(1, 1).await;
-    stage.settle(&[stage.present(&[80], &[])], &nodes).await;
+    stage.passes.settle(&[stage.present(&[80], &[])], &nodes).await;
     let balancer = stage.balancer().await;
     let protect = |value: &str| {
         let attributes = json!([{ "Key": "deletion_protection.enabled", "Value": value }]);
@@ -275,13 +268,13 @@ async fn a_protected_load_balancer_says_so() {
     stage.elbv2("modify_load_balancer_attributes", protect("true")).await;
     let absent = [stage.absent()];
     for _ in 0..3 {
-        stage.settle_once(&absent, &nodes).await;
+        stage.passes.round(&absent, &nodes).await;
     }
-    let ends = stage.settle_once(&absent, &nodes).await;
+    let ends = stage.passes.round(&absent, &nodes).await;
     let said = format!("{ends:?}");
     assert!(said.contains("is protected from deletion"), "{said}");
     stage.elbv2("modify_load_balancer_attributes", protect("false")).await;
-    stage.settle(&absent, &nodes).await;
+    stage.passes.settle(&absent, &nodes).await;
     stage.with_report(&stage.id(), |it| assert_eq!(it.holds, Holds::Nothing));
 }
 
@@ -292,14 +285,13 @@ async fn a_cut_at_any_change_ends_alike() {
     for cut in 0..40 {
         let stage = Stage::start("NLBSecurityGroupMode = Managed").await;
         let nodes = stage.launch(1, 2).await;
-        let fault = Fault::new("writes", FaultKind::LoseResponse);
-        let fault = fault.of(&stage.caller).after(cut).times(1);
-        let number = stage.console.add_fault(&fault).await.unwrap();
-        stage.settle(&[stage.present(&[80], &[])], &nodes).await;
-        stage.restart();
+        let fault = Fault::new("writes", FaultKind::LoseResponse).after(cut).times(1);
+        let number = stage.spoil(fault).await;
+        stage.passes.settle(&[stage.present(&[80], &[])], &nodes).await;
+        stage.passes.restart().await;
         let mut changed = stage.spec(&[443, 80], &[("healthcheck-protocol", "http")]);
         changed.ports[1] = port(80, 31_000);
-        stage.settle(&[Want::Present(changed.into())], &nodes[1..]).await;
+        stage.passes.settle(&[Want::Present(changed.into())], &nodes[1..]).await;
         let cluster = stage.place.cluster.clone();
         let names = stage.name();
         let lines = stage.snapshot().await;
@@ -318,8 +310,8 @@ async fn a_cut_at_any_change_ends_alike() {
             assert_eq!(*reference, end, "cut {cut}");
         }
         reference.get_or_insert(end);
-        stage.restart();
-        stage.settle(&[stage.absent()], &nodes).await;
+        stage.passes.restart().await;
+        stage.passes.settle(&[stage.absent()], &nodes).await;
         let left = stage.snapshot().await;
         assert!(
             !left.iter().any(|line| line.contains("k8s-") || line.contains(&stage.name())),

@@ -5,7 +5,8 @@ use ccm_conformance::{Unsupported, VolumeHarness};
 use ccm_core::cloud::{Region, Topology, Uid, VolumeRef, VolumeSource, Zone};
 use serde_json::json;
 
-use super::{AwsHarness, REGION};
+use super::AwsHarness;
+use crate::process::REGION;
 
 fn volume(handle: &str) -> VolumeRef {
     let (driver, handle) = ("ebs.csi.aws.com".to_owned(), handle.to_owned());

@@ -1,23 +1,33 @@
 //! Classic Load Balancers on a fake AWS, over HTTP.
 
-#![allow(clippy::unwrap_used, reason = "this is a test")]
-
-mod stage;
-
-use ccm_awscloud::FaultKind;
-use ccm_core::cloud::{Holds, Ingress, IngressAddress, Verdict};
+use ccm_awscloud::{Fault, FaultKind};
+use ccm_core::cloud::{Holds, Ingress, IngressAddress, Member, ObjectId, Uid, Verdict, Want};
 use rstest::rstest;
 use serde_json::json;
 
-use stage::{Stage, absent, present};
+use crate::stage::{self, Stage, Wanted};
+
+/// UIDs are of the cluster too: load balancers have names of the region.
+fn id(name: &str) -> ObjectId {
+    let uid = Uid::from(format!("uid-of-{name}"));
+    ObjectId { namespace: "shop".into(), name: name.into(), uid }
+}
+
+fn present(name: &str, ports: &[u16], annotations: &[(&str, &str)]) -> Wanted {
+    Want::Present(stage::spec(id(name), ports, annotations).into())
+}
+
+fn absent(name: &str) -> Wanted {
+    stage::absent(id(name))
+}
 
 #[tokio::test]
 async fn a_service_is_made_in_few_calls_and_left_alone_after() {
-    let stage = Stage::start().await;
-    let nodes = stage.launch(3).await;
+    let stage = Stage::start("").await;
+    let nodes = stage.launch(1, 3).await;
     stage.take_calls().await;
     let wants = [present("made", &[80], &[])];
-    stage.settle(&wants, &nodes).await;
+    stage.passes.settle(&wants, &nodes).await;
     let (_, writes) = stage.take_calls().await;
     assert_eq!(
         writes,
@@ -30,9 +40,9 @@ async fn a_service_is_made_in_few_calls_and_left_alone_after() {
             "AuthorizeSecurityGroupIngress",
         ],
         "{:#?}",
-        stage.take_sent()
+        stage.passes.take_sent()
     );
-    stage.with_report("made", |report| {
+    stage.with_report(&id("made"), |report| {
         assert_eq!((&report.verdict, report.holds), (&Verdict::Done, Holds::Something));
         assert!(report.notes.is_empty(), "{:?}", report.notes);
         let Ingress::Set(points) = &report.ingress else { panic!("{report:?}") };
@@ -40,15 +50,16 @@ async fn a_service_is_made_in_few_calls_and_left_alone_after() {
         assert!(name.ends_with(".elb.amazonaws.com"), "{name}");
     });
 
-    stage.restart().await;
+    stage.passes.restart().await;
     stage.take_calls().await;
-    stage.settle(&wants, &nodes).await;
+    stage.passes.settle(&wants, &nodes).await;
     let (reads, writes) = stage.take_calls().await;
     assert!(writes.is_empty(), "{writes:?}");
     // What one look takes, and two passes look.
-    assert_eq!(reads["elb:DescribeLoadBalancerAttributes"], 2, "{reads:?}");
-    assert_eq!(reads["elb:DescribeTags"], 2, "{reads:?}");
-    assert!(!reads.contains_key("elb:DescribeLoadBalancerPolicies"), "{reads:?}");
+    let count = |action: &str| reads.iter().filter(|it| *it == action).count();
+    assert_eq!(count("elb:DescribeLoadBalancerAttributes"), 2, "{reads:?}");
+    assert_eq!(count("elb:DescribeTags"), 2, "{reads:?}");
+    assert_eq!(count("elb:DescribeLoadBalancerPolicies"), 0, "{reads:?}");
 }
 
 /// Each is set, left alone, and taken away again, after which all is as it was, but for what is said
@@ -84,32 +95,32 @@ async fn annotations_come_and_go(
     #[case] after: &[(&str, &str)],
     #[case] stays: &[&str],
 ) {
-    let stage = Stage::start().await;
-    let name = format!("set-{}", stage.network.cluster);
-    let nodes = stage.launch(2).await;
+    let stage = Stage::start("").await;
+    let name = format!("set-{}", stage.place.cluster);
+    let nodes = stage.launch(1, 2).await;
     come_and_go(&stage, &name, &nodes, before, after, stays).await;
 }
 
 async fn come_and_go(
     stage: &Stage,
     name: &str,
-    nodes: &[ccm_core::cloud::Member],
+    nodes: &[Member],
     before: &[(&str, &str)],
     after: &[(&str, &str)],
     stays: &[&str],
 ) {
-    stage.settle(&[present(name, &[80, 443], before)], nodes).await;
+    stage.passes.settle(&[present(name, &[80, 443], before)], nodes).await;
     let plain = stage.snapshot().await;
     for annotations in [after, before] {
         let wants = [present(name, &[80, 443], annotations)];
         stage.take_calls().await;
-        stage.settle(&wants, nodes).await;
+        stage.passes.settle(&wants, nodes).await;
         let (_, writes) = stage.take_calls().await;
         if annotations == after {
             assert_eq!(writes.is_empty(), before == after, "{writes:?}");
         }
-        stage.restart().await;
-        stage.settle(&wants, nodes).await;
+        stage.passes.restart().await;
+        stage.passes.settle(&wants, nodes).await;
         let (_, writes) = stage.take_calls().await;
         assert!(writes.is_empty(), "{writes:?}");
         if annotations == after && before != after {
@@ -120,14 +131,14 @@ async fn come_and_go(
     let differs: Vec<_> = left.iter().filter(|line| !plain.contains(line)).collect();
     let explains = |line: &&String| stays.iter().any(|word| line.contains(word));
     assert!(differs.iter().all(explains), "{differs:#?} {plain:#?}");
-    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
-    stage.settle(&[absent(name)], nodes).await;
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
+    stage.passes.settle(&[absent(name)], nodes).await;
     gone(stage, name).await;
 }
 
 /// Nothing of the Service is left.
 async fn gone(stage: &Stage, name: &str) {
-    stage.with_report(name, |report| assert_eq!(report.holds, Holds::Nothing));
+    stage.with_report(&id(name), |report| assert_eq!(report.holds, Holds::Nothing));
     let lines = stage.snapshot().await;
     let left: Vec<_> = lines
         .iter()
@@ -138,8 +149,8 @@ async fn gone(stage: &Stage, name: &str) {
 
 #[tokio::test]
 async fn a_certificate_and_a_policy_come_and_go() {
-    let stage = Stage::start().await;
-    let nodes = stage.launch(2).await;
+    let stage = Stage::start("").await;
+    let nodes = stage.launch(1, 2).await;
     let made =
         stage.aws("acm", "request_certificate", json!({ "DomainName": "example.com" })).await;
     let arn = made["CertificateArn"].as_str().unwrap();
@@ -159,8 +170,8 @@ async fn a_certificate_and_a_policy_come_and_go() {
 
 #[tokio::test]
 async fn access_logs_come_and_go() {
-    let stage = Stage::start().await;
-    let nodes = stage.launch(1).await;
+    let stage = Stage::start("").await;
+    let nodes = stage.launch(1, 1).await;
     stage.aws("s3", "create_bucket", json!({ "Bucket": "the-logs" })).await;
     let logs = [
         ("access-log-enabled", "true"),
@@ -173,10 +184,10 @@ async fn access_logs_come_and_go() {
 
 #[tokio::test]
 async fn security_groups_and_subnets_come_and_go() {
-    let stage = Stage::start().await;
-    let nodes = stage.launch(2).await;
+    let stage = Stage::start("").await;
+    let nodes = stage.launch(1, 2).await;
     let args = json!({
-        "GroupName": "mine", "Description": "of a user", "VpcId": stage.network.vpc,
+        "GroupName": "mine", "Description": "of a user", "VpcId": stage.place.vpc,
     });
     let made = stage.aws("ec2", "create_security_group", args).await;
     let group = made["GroupId"].as_str().unwrap();
@@ -184,7 +195,7 @@ async fn security_groups_and_subnets_come_and_go() {
     // The nodes' rule for a user's group bears no mark: nobody could say whose it was.
     let rule = &["in -1 mine"];
     come_and_go(&stage, "groups", &nodes, &[], &[("security-groups", group)], rule).await;
-    let subnets = [("subnets", stage.network.public_b.as_str())];
+    let subnets = [("subnets", stage.place.public_b.as_str())];
     come_and_go(&stage, "subnets", &nodes, &[], &subnets, &[]).await;
     // The user's own is left.
     let args = json!({ "GroupIds": [group] });
@@ -194,22 +205,22 @@ async fn security_groups_and_subnets_come_and_go() {
 
 #[tokio::test]
 async fn ports_and_nodes_come_and_go() {
-    let stage = Stage::start().await;
-    let nodes = stage.launch(3).await;
+    let stage = Stage::start("").await;
+    let nodes = stage.launch(1, 3).await;
     let proxy = [("proxy-protocol", "*")];
-    stage.settle(&[present("ports", &[80], &proxy)], &nodes[..1]).await;
+    stage.passes.settle(&[present("ports", &[80], &proxy)], &nodes[..1]).await;
     let plain = stage.snapshot().await;
-    stage.settle(&[present("ports", &[80, 443, 8080], &proxy)], &nodes).await;
+    stage.passes.settle(&[present("ports", &[80, 443, 8080], &proxy)], &nodes).await;
     assert_ne!(stage.snapshot().await, plain);
-    stage.settle(&[present("ports", &[80], &proxy)], &nodes[..1]).await;
+    stage.passes.settle(&[present("ports", &[80], &proxy)], &nodes[..1]).await;
     assert_eq!(stage.snapshot().await, plain);
-    assert!(stage.failures.lock().unwrap().is_empty(), "{:?}", stage.failures);
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
 }
 
 #[tokio::test]
 async fn another_clusters_is_left_alone() {
-    let stage = Stage::start().await;
-    let nodes = stage.launch(1).await;
+    let stage = Stage::start("").await;
+    let nodes = stage.launch(1, 1).await;
     let name = "auidofforeign";
     let args = json!({
         "LoadBalancerName": name,
@@ -217,35 +228,35 @@ async fn another_clusters_is_left_alone() {
             "Protocol": "TCP", "LoadBalancerPort": 80, "InstanceProtocol": "TCP",
             "InstancePort": 30080,
         }],
-        "Subnets": [stage.network.public_a],
+        "Subnets": [stage.place.public_a],
         "Tags": [{ "Key": "kubernetes.io/cluster/red", "Value": "owned" }],
     });
     stage.aws("elb", "create_load_balancer", args).await;
     stage.take_calls().await;
-    stage.settle(&[present("foreign", &[80], &[])], &nodes).await;
-    stage.with_report("foreign", |report| {
+    stage.passes.settle(&[present("foreign", &[80], &[])], &nodes).await;
+    stage.with_report(&id("foreign"), |report| {
         let Verdict::Refused(err) = &report.verdict else { panic!("{report:?}") };
         assert!(err.message().contains("another cluster's tag"), "{err}");
     });
-    stage.settle(&[absent("foreign")], &nodes).await;
-    stage.with_report("foreign", |report| assert_eq!(report.holds, Holds::Nothing));
+    stage.passes.settle(&[absent("foreign")], &nodes).await;
+    stage.with_report(&id("foreign"), |report| assert_eq!(report.holds, Holds::Nothing));
     assert_eq!(stage.take_calls().await.1, Vec::<String>::new());
 }
 
 /// A life with all kinds of changes.
-async fn live(stage: &Stage, name: &str, nodes: &[ccm_core::cloud::Member]) -> Vec<Vec<String>> {
+async fn live(stage: &Stage, name: &str, nodes: &[Member]) -> Vec<Vec<String>> {
     let proxy = ("proxy-protocol", "*");
-    let subnets = ("subnets", stage.network.public_b.as_str());
+    let subnets = ("subnets", stage.place.public_b.as_str());
     let idle = ("connection-idle-timeout", "70");
     let tags = ("additional-resource-tags", "team=shop");
     let mut seen = Vec::new();
     for (ports, annotations) in
         [(&[80, 443][..], &[proxy][..]), (&[80, 8080][..], &[subnets, idle, tags][..])]
     {
-        stage.settle(&[present(name, ports, annotations)], nodes).await;
+        stage.passes.settle(&[present(name, ports, annotations)], nodes).await;
         seen.push(stage.snapshot().await);
     }
-    stage.settle(&[absent(name)], nodes).await;
+    stage.passes.settle(&[absent(name)], nodes).await;
     gone(stage, name).await;
     seen.push(stage.snapshot().await);
     seen
@@ -256,19 +267,19 @@ async fn live(stage: &Stage, name: &str, nodes: &[ccm_core::cloud::Member]) -> V
 #[case::it_never_arrives(FaultKind::Unavailable)]
 #[tokio::test]
 async fn whatever_write_fails_the_end_is_the_same(#[case] kind: FaultKind) {
-    let stage = Stage::start().await;
-    let nodes = stage.launch(2).await;
-    let name = stage.network.cluster.clone();
+    let stage = Stage::start("").await;
+    let nodes = stage.launch(1, 2).await;
+    let name = stage.place.cluster.clone();
     stage.take_calls().await;
     let want = live(&stage, &name, &nodes).await;
     let (_, writes) = stage.take_calls().await;
     assert!(writes.len() > 15, "{writes:?}");
     for number in 0..u32::try_from(writes.len()).unwrap() {
-        stage.spoil(kind.clone(), number).await;
+        stage.spoil(Fault::new("writes", kind.clone()).after(number).times(1)).await;
         let have = live(&stage, &name, &nodes).await;
         assert_eq!(have, want, "{number}");
-        let failures = std::mem::take(&mut *stage.failures.lock().unwrap());
+        let failures = stage.passes.take_failures();
         assert!(failures.len() <= 1, "{failures:?}");
-        stage.restart().await;
+        stage.passes.restart().await;
     }
 }

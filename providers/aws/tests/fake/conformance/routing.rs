@@ -16,7 +16,8 @@ use ccm_core::cloud::{CloudProvider, NodeIdentity};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use super::{AwsHarness, config, instance, process};
+use super::{AwsHarness, instance};
+use crate::process::built;
 
 impl AwsHarness {
     /// Makes a route table for the second cluster in the network.
@@ -100,7 +101,7 @@ impl RouteHarness for AwsHarness {
         ranges: &[IpNet],
     ) -> Result<Arc<dyn CloudProvider>, Unsupported> {
         let name = self.name_of(cluster);
-        Ok(process(config(self.console.url(), &self.world, &name), &self.caller, ranges))
+        Ok(built(&self.setup(&name), ranges))
     }
 
     async fn snapshot(&self, cluster: Cluster) -> Vec<String> {

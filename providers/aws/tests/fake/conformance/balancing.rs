@@ -17,10 +17,8 @@ use ccm_core::cloud::{
 use ccm_provider_aws::registration;
 use serde_json::{Value, json};
 
-use super::{AwsHarness, Balancers, config, process};
-
-/// Before what annotations are called.
-const PREFIX: &str = "service.beta.kubernetes.io/aws-load-balancer-";
+use super::{AwsHarness, Balancers};
+use crate::process::{PREFIX, built};
 
 fn annotation(name: &'static str, key: &'static str, value: &'static str) -> Variant {
     Variant::new(name, move |it| {
@@ -161,7 +159,7 @@ impl LoadBalancerHarness for AwsHarness {
         if cluster == Cluster::Another {
             self.has_two.store(true, Ordering::Relaxed);
         }
-        Ok(process(config(self.console.url(), &self.world, &name), &self.caller, &[]))
+        Ok(built(&self.setup(&name), &[]))
     }
 
     fn annotations(&self) -> Annotations {

@@ -3,8 +3,6 @@
 //! One fake serves all tests here; each has a cluster and a network of its own, and is told apart by
 //! the user agent of its processes. Two processes of the test binary have two fakes.
 
-#![allow(clippy::unwrap_used, reason = "this is a test")]
-
 mod balancing;
 mod calls;
 mod disks;
@@ -12,25 +10,20 @@ mod machines;
 mod routing;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ccm_awscloud::{
     AwsCloud, Console, Fault as Spec, FaultKind, Instance, Launch, Settings, World,
 };
-use ccm_conformance::{Fault, Harness, Unsupported, leave};
-use ccm_core::cloud::{
-    CloudProvider, ClusterName, ConfigFile, Facts, NodeAddress, NodeIdentity, NodeName, Setup, Uid,
-};
-use ccm_provider_aws::registration;
-use ipnet::IpNet;
+use ccm_conformance::{Fault, Harness, Unsupported};
+use ccm_core::cloud::{CloudProvider, NodeIdentity, NodeName, Setup, Uid};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-const REGION: &str = "us-east-1";
+use crate::process::{REGION, connected, node, setup};
 
 /// Never dropped; it ends with the test process.
 static CLOUD: OnceCell<AwsCloud> = OnceCell::const_new();
@@ -79,36 +72,6 @@ async fn console() -> Console {
     Console::new(url).unwrap()
 }
 
-/// The configuration of a process that runs elsewhere. It has its credentials from the fake's
-/// instance metadata.
-fn config(url: &str, world: &World, cluster: &str) -> String {
-    let mut text = format!(
-        "[Global]\nRegion = {REGION}\nVPC = {}\nSubnetID = {}\nKubernetesClusterID = {cluster}\n",
-        world.vpc, world.public_a
-    );
-    let services = ["EC2", "Elastic Load Balancing", "Elastic Load Balancing v2", "ec2imds"];
-    for (number, service) in services.into_iter().enumerate() {
-        write!(
-            text,
-            "[ServiceOverride \"{number}\"]\nService = {service}\nRegion = {REGION}\nURL = {url}\n\
-             SigningRegion = {REGION}\n"
-        )
-        .unwrap();
-    }
-    text
-}
-
-/// A process of the provider: of this cluster, with these ranges, not connected yet.
-fn process(config: String, caller: &str, ranges: &[IpNet]) -> Arc<dyn CloudProvider> {
-    let setup = Setup {
-        config: Some(ConfigFile { path: "/etc/aws.conf".into(), bytes: config.into() }),
-        cluster_name: ClusterName::from("conformance"),
-        user_agent: format!("{caller}/1"),
-        cluster_cidrs: ranges.to_vec(),
-    };
-    (registration().build)(&setup).unwrap()
-}
-
 impl AwsHarness {
     async fn start() -> Self {
         Self::on(console().await, None, Balancers::Classic).await
@@ -126,8 +89,7 @@ impl AwsHarness {
         let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         let (cluster, caller) = (format!("kit{number}"), format!("kit-{number}-end"));
         let world = console.world(&cluster).await.unwrap();
-        let provider = process(config(console.url(), &world, &cluster), &caller, &[]);
-        provider.connect(&leave(Duration::from_mins(1)), &Facts::default()).await.unwrap();
+        let provider = connected(&setup(console.url(), &world, &cluster, &caller, "")).await;
         let mut harness = Self {
             balancers,
             _cloud: cloud,
@@ -169,6 +131,11 @@ impl AwsHarness {
         format!("{}-two", self.world.cluster)
     }
 
+    /// What a process of this cluster is built from.
+    fn setup(&self, cluster: &str) -> Setup {
+        setup(self.console.url(), &self.world, cluster, &self.caller, "")
+    }
+
     async fn fault(&self, fault: Spec) {
         let number = self.console.add_fault(&fault.of(&self.caller)).await.unwrap();
         self.faults.lock().unwrap().push(number);
@@ -179,20 +146,7 @@ impl AwsHarness {
     }
 }
 
-/// The UID of a node of this harness is the instance's ID.
-fn node(made: &Instance) -> NodeIdentity {
-    NodeIdentity {
-        name: NodeName::from(made.private_dns.as_str()),
-        uid: Uid::from(made.id.as_str()),
-        created: SystemTime::now(),
-        provider_id: None,
-        system_uuid: None,
-        addresses: vec![NodeAddress::internal(made.private_ip.parse().unwrap())],
-        labels: [].into(),
-        annotations: [].into(),
-    }
-}
-
+/// The instance of a node.
 fn instance(node: &NodeIdentity) -> &str {
     node.uid.as_str()
 }
@@ -283,6 +237,11 @@ impl Harness for AwsHarness {
         for number in numbers {
             self.console.heal_one(number).await.unwrap();
         }
+    }
+
+    /// It shows at once what was done.
+    fn lag(&self) -> Option<Duration> {
+        Some(Duration::ZERO)
     }
 
     async fn tidy_up(&self) {
