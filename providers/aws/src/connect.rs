@@ -43,7 +43,7 @@ async fn connect_as(
             .map_err(|err| advise(err, "the region is not known", GIVE_REGION))?,
     };
     if ground.client.sdk().is_err() {
-        for (unused, why) in config.overrides.unused(&region) {
+        for (unused, why) in config.overrides.unused(&region, config.role.is_some()) {
             let (line, name) = (unused.line, &unused.name);
             warn!("--cloud-config, line {line}: the endpoint for {name:?} is not used: {why}");
         }
