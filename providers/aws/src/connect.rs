@@ -11,9 +11,10 @@ use crate::config::Config;
 use crate::ground::{Cluster, Ground, Home, OwnInstance};
 use crate::marks::{CLUSTER_PREFIX, LEGACY_KEY, Tags};
 
+/// What keeps a machine's metadata from it.
+const HOP_LIMIT: &str = "in a pod of its own network the instance's hop limit must be 2 or more";
 /// What to do where the region cannot be had from the machine.
-const GIVE_REGION: &str = "in a pod of its own network the instance's hop limit must be 2 or more; \
-                           or give Region or Zone in [Global] of --cloud-config";
+const GIVE_REGION: &str = "give Region or Zone in [Global] of --cloud-config";
 /// What to do where the machine cannot be had.
 const GIVE_PLACE: &str = "where this process runs outside of the cluster's VPC, give VPC, \
                           KubernetesClusterID and one of SubnetID and RoleARN in [Global] of \
@@ -89,10 +90,11 @@ async fn own(ground: &Ground, cx: &Read, region: &str, id: &str) -> Result<OwnRe
 
 /// Says what the failure means, and what to do if it stays.
 fn advise(err: CloudError, what: &str, advice: &str) -> CloudError {
-    let kind = match err.kind() {
+    let (kind, advice) = match err.kind() {
         // The service is there, and has nothing to say: only an operator can help.
-        Kind::NotFound => Kind::InvalidConfiguration,
-        kind => kind,
+        Kind::NotFound => (Kind::InvalidConfiguration, advice.to_owned()),
+        Kind::Unavailable => (Kind::Unavailable, format!("{HOP_LIMIT}; or {advice}")),
+        kind => (kind, advice.to_owned()),
     };
     CloudError::new(kind, format!("{what}: {err}; {advice}")).with_source(err)
 }
@@ -110,7 +112,8 @@ fn home(config: &Config, region: String, own: Option<OwnRecord>) -> Result<Home,
     let cluster = match (&config.cluster, &own) {
         (Some(cluster), _) => cluster.clone(),
         (None, Some(own)) => cluster(own)?,
-        (None, None) => return Err(no_cluster("")),
+        // It runs elsewhere only where the cluster is configured.
+        (None, None) => return Err(no_cluster("no machine is asked")),
     };
     let own = own.map(|own| OwnInstance { id: own.id, private_dns_name: own.private_dns_name });
     Ok(Home { region, vpc, subnet, own, cluster })
