@@ -1,15 +1,12 @@
-//! Pages of the book that follow from the provider's declarations. `CCM_BLESS=1` writes them.
-
-#![allow(clippy::unwrap_used, reason = "this is a test")]
+//! The IAM policies, by the part of the program that needs them.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::Path;
 
-use ccm_core::cloud::annotations::reference;
 use ccm_provider_aws::actions::{ALL, Action, Guard, User};
-use ccm_provider_aws::registration;
 use serde_json::{Value, json};
+
+use crate::book;
 
 /// What stands for the cluster's ID in policies.
 const CLUSTER: &str = "CLUSTER";
@@ -17,40 +14,8 @@ const CLUSTER: &str = "CLUSTER";
 /// What stands for the ID of its VPC.
 const VPC: &str = "VPC";
 
-fn holds(page: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/reference").join(page);
-    if std::env::var_os("CCM_BLESS").is_some() {
-        std::fs::write(&path, text).unwrap();
-    }
-    let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        found == text,
-        "{page} is stale: run `CCM_BLESS=1 cargo test -p ccm-provider-aws --test pages`"
-    );
-}
-
-#[test]
-fn annotations() {
-    let page = format!(
-        "# Annotations of AWS\n\
-         \n\
-         <!-- Generated from the provider's declaration. -->\n\
-         \n\
-         What `--cloud-provider=aws` reads of an object's annotations. The keys, values and defaults are \
-         those of the Go AWS cloud-controller-manager; [From the Go AWS \
-         CCM](../how-to/from-go-aws.md) says where a value means more or less here. A value that is not \
-         accepted is told on the object, all of them at once, and what the object has stays as it is. \
-         Kubernetes' own `service.beta.kubernetes.io/load-balancer-source-ranges` is read for every \
-         provider.\n\
-         \n\
-         {}",
-        reference("Services of type LoadBalancer", &registration().service_annotations)
-    );
-    holds("annotations-aws.md", &page);
-}
-
 /// A part of the program that can be left out, with what it is called in the book.
-const PARTS: [(&str, &str, &[User]); 8] = [
+pub(crate) const PARTS: [(&str, &str, &[User]); 8] = [
     (
         "Nodes",
         "Always. At the start it looks up its own machine, unless the configuration says where the \
@@ -108,7 +73,7 @@ fn policies() {
         let policy = serde_json::to_string_pretty(&policy(&actions)).unwrap();
         write!(page, "\n## {title}\n\n{when}\n\n```json\n{policy}\n```\n").unwrap();
     }
-    holds("aws-iam.md", &page);
+    book::holds("reference/aws-iam.md", &page);
 }
 
 /// A statement of a policy, if it grants anything.
