@@ -5,8 +5,8 @@ use ccm_core::cloud::{CloudError, Kind, Read};
 use tracing::{info, warn};
 
 use crate::client::Sdk;
+use crate::client::ec2::instances::Machine;
 use crate::client::imds::Imds;
-use crate::client::own::OwnRecord;
 use crate::config::Config;
 use crate::ground::{Cluster, Ground, Home, OwnInstance};
 use crate::marks::{CLUSTER_PREFIX, LEGACY_KEY, Tags};
@@ -72,8 +72,15 @@ async fn connect_as(
     Ok(())
 }
 
-async fn own(ground: &Ground, cx: &Read, region: &str, id: &str) -> Result<OwnRecord, CloudError> {
-    match ground.client.own_instance(cx, id).await {
+/// The machine with this ID.
+async fn own(ground: &Ground, cx: &Read, region: &str, id: &str) -> Result<Machine, CloudError> {
+    let found = ground.client.instances_by_id(cx, &[id.to_owned()]).await;
+    let own = found.and_then(|found| {
+        let own = found.into_iter().find(|machine| machine.id == id);
+        let message = format!("DescribeInstances knows no instance {id}");
+        own.ok_or_else(|| CloudError::new(Kind::NotFound, message))
+    });
+    match own {
         Ok(own) => Ok(own),
         // It runs, so it is looked for in the wrong place.
         Err(err) if err.kind() == Kind::NotFound => {
@@ -100,7 +107,7 @@ fn advise(err: CloudError, what: &str, advice: &str) -> CloudError {
 }
 
 /// Puts together where the cluster is. `own` is missing where the process runs elsewhere.
-fn home(config: &Config, region: String, own: Option<OwnRecord>) -> Result<Home, CloudError> {
+fn home(config: &Config, region: String, own: Option<Machine>) -> Result<Home, CloudError> {
     let (vpc, subnet) = match &own {
         Some(own) => (own.vpc.clone(), own.subnet.clone()),
         None => (config.vpc.clone(), config.subnet.clone()),
@@ -115,12 +122,15 @@ fn home(config: &Config, region: String, own: Option<OwnRecord>) -> Result<Home,
         // It runs elsewhere only where the cluster is configured.
         (None, None) => return Err(no_cluster("no machine is asked")),
     };
-    let own = own.map(|own| OwnInstance { id: own.id, private_dns_name: own.private_dns_name });
+    let own = own.map(|own| {
+        let private_dns_name = own.private_dns_name.unwrap_or_default();
+        OwnInstance { id: own.id, private_dns_name }
+    });
     Ok(Home { region, vpc, subnet, own, cluster })
 }
 
 /// The cluster's ID by the tags of one of its machines.
-fn cluster(own: &OwnRecord) -> Result<Cluster, CloudError> {
+fn cluster(own: &Machine) -> Result<Cluster, CloudError> {
     let id = &own.id;
     let wrong = |what: String| {
         let message = format!(

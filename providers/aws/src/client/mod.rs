@@ -12,7 +12,7 @@ pub(crate) mod groups;
 pub(crate) mod imds;
 pub(crate) mod kept;
 pub(crate) mod network;
-pub(crate) mod own;
+mod pages;
 mod sdk;
 
 use std::error::Error;

@@ -535,13 +535,8 @@ async fn a_proxy_of_the_environment() {
 #[case::two(&[("kubernetes.io/cluster/a", ""), ("kubernetes.io/cluster/b", "")], Err("has the tags kubernetes.io/cluster/a, kubernetes.io/cluster/b"))]
 #[case::differ(&[("kubernetes.io/cluster/a", ""), ("KubernetesCluster", "b")], Err("has the tags kubernetes.io/cluster/a and KubernetesCluster=b"))]
 fn the_cluster_by_tags(#[case] tags: &[(&str, &str)], #[case] wanted: Result<(&str, bool), &str>) {
-    let own = OwnRecord {
-        id: "i-0ab".to_owned(),
-        private_dns_name: String::new(),
-        vpc: None,
-        subnet: None,
-        tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-    };
+    let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let own = Machine { id: "i-0ab".to_owned(), tags, ..Machine::default() };
     match (cluster(&own), wanted) {
         (Ok(cluster), Ok((id, legacy))) => {
             assert_eq!(cluster, Cluster { id: id.to_owned(), legacy });

@@ -225,7 +225,7 @@ mod tests {
         Places::Known(nodes.map(|nodes| ("i-1".to_owned(), nodes)).into_iter().collect())
     }
 
-    fn says(follows: Followed) -> String {
+    fn says(follows: &Followed) -> String {
         match follows {
             Followed::Labels(labels) => {
                 let label = |(key, value): (&String, &String)| format!("{key}={value}");
@@ -238,7 +238,7 @@ mod tests {
 
     fn follows(answer: Answer<'_>, is_required: bool) -> (String, Option<Unsupported>) {
         let (follows, remembered) = decide(&ASKED, answer, is_required);
-        (says(follows), remembered)
+        (says(&follows), remembered)
     }
 
     #[rstest]
@@ -291,8 +291,8 @@ mod tests {
     #[test]
     fn a_machine_that_does_not_run_yet_is_waited_for_where_it_matters() {
         let wanted = format!("CloudUnavailable: {WAITS}it does not run yet");
-        assert_eq!(says(before_it_runs(&ASKED, true)), wanted);
-        assert_eq!(says(before_it_runs(&ASKED, false)), "without");
+        assert_eq!(says(&before_it_runs(&ASKED, true)), wanted);
+        assert_eq!(says(&before_it_runs(&ASKED, false)), "without");
     }
 
     #[tokio::test]

@@ -24,14 +24,14 @@ pub(crate) const MOST_VALUES: usize = 100;
 /// Records in a page, where EC2 lets us say so. More is refused.
 const PAGE: i32 = 1000;
 
-fn filters(conditions: &[Condition<'_>]) -> Vec<Filter> {
+pub(super) fn filters(conditions: &[Condition<'_>]) -> Vec<Filter> {
     let filter = |(name, values): &Condition<'_>| {
         Filter::builder().name(*name).set_values(Some(values.to_vec())).build()
     };
     conditions.iter().map(filter).collect()
 }
 
-fn tags(tags: &[Tag]) -> Tags {
+pub(super) fn tags(tags: &[Tag]) -> Tags {
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     tags.iter().map(|tag| (text(tag.key()), text(tag.value()))).collect()
 }
@@ -42,13 +42,8 @@ fn group_ids<C: FromIterator<String>>(groups: &[GroupIdentifier]) -> C {
 }
 
 /// A text that says something: some answers have an empty one where nothing is known.
-fn some(text: Option<&str>) -> Option<String> {
+pub(super) fn some(text: Option<&str>) -> Option<String> {
     text.filter(|text| !text.is_empty()).map(str::to_owned)
-}
-
-/// The next page's token. An empty one means that there is none.
-fn next(token: Option<&str>) -> Option<String> {
-    some(token)
 }
 
 #[cfg(test)]

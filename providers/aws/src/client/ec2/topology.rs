@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use aws_sdk_ec2::operation::describe_instance_topology::DescribeInstanceTopologyError;
 use ccm_core::cloud::{CloudError, Read};
 
-use super::{next, some};
+use super::some;
 use crate::actions::DESCRIBE_INSTANCE_TOPOLOGY;
+use crate::client::pages::pages;
 use crate::client::{Client, read};
 use crate::error::code;
 
@@ -30,30 +31,26 @@ impl Client {
     /// Where these instances are in the network.
     pub(crate) async fn topology(&self, cx: &Read, ids: &[String]) -> Result<Places, CloudError> {
         let ec2 = &self.sdk()?.ec2;
-        let (mut all, mut page) = (BTreeMap::new(), None);
-        loop {
+        let known = pages(|page| async {
             // A page size is refused beside IDs.
             let ask = ec2
                 .describe_instance_topology()
                 .set_instance_ids(Some(ids.to_vec()))
                 .set_next_token(page);
-            let answer = match read(cx, &DESCRIBE_INSTANCE_TOPOLOGY, ask.send()).await {
-                Ok(answer) => answer,
-                // By their codes: credentials that have expired are denied too, and say nothing.
-                Err(err) => match code::<DescribeInstanceTopologyError>(&err) {
-                    Some("UnsupportedOperation") => return Ok(Places::NotOffered),
-                    Some("UnauthorizedOperation") => return Ok(Places::NotAllowed),
-                    _ => return Err(err),
-                },
-            };
+            let answer = read(cx, &DESCRIBE_INSTANCE_TOPOLOGY, ask.send()).await?;
             let known = answer.instances().iter();
             let known =
                 known.filter_map(|it| Some((some(it.instance_id())?, it.network_nodes().to_vec())));
-            all.extend(known);
-            page = next(answer.next_token());
-            if page.is_none() {
-                return Ok(Places::Known(all));
-            }
+            Ok((known.collect(), answer.next_token))
+        });
+        match known.await {
+            Ok(known) => Ok(Places::Known(known.into_iter().collect())),
+            // By their codes: credentials that have expired are denied too, and say nothing.
+            Err(err) => match code::<DescribeInstanceTopologyError>(&err) {
+                Some("UnsupportedOperation") => Ok(Places::NotOffered),
+                Some("UnauthorizedOperation") => Ok(Places::NotAllowed),
+                _ => Err(err),
+            },
         }
     }
 }
