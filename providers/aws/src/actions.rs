@@ -129,7 +129,8 @@ actions! {
         reads DESCRIBE_VOLUMES = "DescribeVolumes": Volumes;
         makes CREATE_SECURITY_GROUP = "CreateSecurityGroup": Classic, Network;
         changes DELETE_SECURITY_GROUP = "DeleteSecurityGroup": Classic, Network;
-        changes AUTHORIZE_SECURITY_GROUP_INGRESS = "AuthorizeSecurityGroupIngress": Classic, Network;
+        changes AUTHORIZE_SECURITY_GROUP_INGRESS = "AuthorizeSecurityGroupIngress":
+            Classic, Network;
         changes REVOKE_SECURITY_GROUP_INGRESS = "RevokeSecurityGroupIngress": Classic, Network;
         tags CREATE_TAGS = "CreateTags": Classic, Network;
         changes MODIFY_INSTANCE_ATTRIBUTE = "ModifyInstanceAttribute": Routes;

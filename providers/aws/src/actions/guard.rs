@@ -13,8 +13,8 @@ pub enum Guard {
     TagOfRequest,
     /// The cluster's tag on what it changes.
     TagOfResource,
-    /// Tags that are sent along with a creation, and then the cluster's tag on what is tagged. Without
-    /// a condition whoever has the right could make anything the cluster's, and then change it.
+    /// Tags that are sent along with a creation, and then the cluster's tag on what is tagged.
+    /// Without a condition whoever has the right could make anything the cluster's, and change it.
     TagsOfOwn,
     /// The cluster's VPC: nobody tags what it changes (a network interface does not get the tags of
     /// its instance).

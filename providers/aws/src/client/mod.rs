@@ -11,6 +11,8 @@ mod endpoint;
 pub(crate) mod groups;
 pub(crate) mod imds;
 pub(crate) mod kept;
+#[cfg(test)]
+pub(crate) mod loopback;
 pub(crate) mod network;
 mod pages;
 mod sdk;

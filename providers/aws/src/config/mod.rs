@@ -243,22 +243,20 @@ fn route_tables(global: &Keys) -> Result<Vec<String>, ConfigError> {
 
 fn role(global: &Keys, warnings: &mut Vec<Warning>) -> Result<Option<Role>, ConfigError> {
     let source = global.text(SOURCE)?;
+    let Some(At { value: arn, line }) = global.text(ROLE)? else {
+        warnings.extend(source.map(|source| {
+            let why = "is ignored: it is sent when a role is assumed, and RoleARN is not given";
+            global.warning(SOURCE, source.line, why)
+        }));
+        return Ok(None);
+    };
+    // It is sent as a header, which not every text can be.
     if let Some(At { value, line }) = &source
         && !(value.starts_with("arn:") && value.bytes().all(|byte| byte.is_ascii_graphic()))
     {
         let why = format!("is {value:?}: an ARN is accepted, which begins with arn:");
         return Err(global.wrong(SOURCE, *line, why));
     }
-    let Some(At { value: arn, line }) = global.text(ROLE)? else {
-        warnings.extend(source.map(|source| {
-            let why = format!(
-                "is ignored: it is sent when a role is assumed, and {ROLE} is not \
-                               given"
-            );
-            global.warning(SOURCE, source.line, &why)
-        }));
-        return Ok(None);
-    };
     let parts: Vec<_> = arn.splitn(6, ':').collect();
     let account = match parts[..] {
         ["arn", _, "iam", "", account, resource]
@@ -291,7 +289,7 @@ fn cluster(global: &Keys) -> Result<Option<Cluster>, ConfigError> {
         if let Some(At { value, line }) = given
             && value.contains(|char: char| char.is_control() || PATTERNS.contains(&char))
         {
-            let why = format!("is {value:?}: it is part of a tag, and must be without *, ?, \\");
+            let why = format!("is {value:?}: it is part of a tag, without *, ? and \\");
             return Err(global.wrong(key, *line, why));
         }
     }

@@ -58,7 +58,7 @@ pub(crate) struct Override {
     pub(crate) name: String,
     pub(crate) services: &'static [Service],
     /// The Go program obeys it too.
-    is_gos: bool,
+    is_obeyed_by_go: bool,
     /// In which region it applies. Of no meaning for [`Service::Imds`].
     pub(crate) region: String,
     pub(crate) url: Url,
@@ -84,8 +84,8 @@ impl Override {
             warnings.push(keys.warning("Service", service.line, &why));
             return Ok(None);
         };
-        let is_gos = NAMES.iter().any(|(known, _)| *known == name);
-        if !is_gos && *services != [Service::Kms] {
+        let is_obeyed_by_go = NAMES.iter().any(|(known, _)| *known == name);
+        if !is_obeyed_by_go && *services != [Service::Kms] {
             let why = format!("is {name:?}, which the Go program ignores: here it is obeyed");
             warnings.push(keys.warning("Service", service.line, &why));
         }
@@ -93,7 +93,7 @@ impl Override {
             line: keys.line,
             name,
             services,
-            is_gos,
+            is_obeyed_by_go,
             region: region.value,
             url: endpoint(&url).map_err(|why| keys.wrong("URL", url.line, why))?,
             signing_region: signing_region.value,
@@ -133,7 +133,8 @@ impl Overrides {
                 if before.name == one.name {
                     return Err(keys.wrong("Service", keys.line, why));
                 }
-                let first = if one.is_gos && !before.is_gos { &one } else { before };
+                let first =
+                    if one.is_obeyed_by_go && !before.is_obeyed_by_go { &one } else { before };
                 let why = format!("{why}: that of line {} goes before", first.line);
                 warnings.push(keys.warning("Service", keys.line, &why));
             }
@@ -146,7 +147,7 @@ impl Overrides {
     /// obeys too, or else the first that applies.
     pub(crate) fn find(&self, service: Service, region: &str) -> Option<&Override> {
         let apply = self.0.iter().filter(|one| one.applies_to(service, region));
-        apply.min_by_key(|one| !one.is_gos)
+        apply.min_by_key(|one| !one.is_obeyed_by_go)
     }
 
     /// Those that are not used in this region, each with why.

@@ -218,10 +218,13 @@ fn when_no_machine_is_asked(#[case] lines: &str, #[case] is_elsewhere: bool) {
 )]
 #[case::user("RoleARN = arn:aws:iam::1:user/r", "key \"[Global] RoleARN\"")]
 #[case::source(
-    "SourceARN = cluster",
+    "SourceARN = cluster\nRoleARN = arn:aws:iam::1:role/r",
     "key \"[Global] SourceARN\": is \"cluster\": an ARN is accepted, which begins with arn:"
 )]
-#[case::source_with_a_break("SourceARN = arn:a\\nb: c", "is \"arn:a\\nb: c\": an ARN is accepted")]
+#[case::source_with_a_break(
+    "SourceARN = arn:a\\nb: c\nRoleARN = arn:aws:iam::1:role/r",
+    "is \"arn:a\\nb: c\": an ARN is accepted"
+)]
 #[case::tables(
     "RouteTableID = rtb-*",
     "key \"[Global] RouteTableID\": is \"rtb-*\": an ID such as rtb-0123456789abcdef0 is accepted"

@@ -1,7 +1,5 @@
 //! The SDK against small fakes on the loopback interface: what is asked, and what is made of it.
 
-mod fake;
-
 use std::future::ready;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
@@ -14,9 +12,9 @@ use ccm_conformance::leave;
 use ccm_core::cloud::ConfigFile;
 use rstest::rstest;
 
-use self::fake::{Answer, Asked, Fake};
 use super::*;
 use crate::client::Client;
+use crate::client::loopback::{Answer, Asked, Fake};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -296,6 +296,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_does_not_run_yet_is_not_asked_about() {
+        let starting = [Asked { is_running: false, ..ASKED }];
+        let required = Regex::new("^p5").unwrap();
+        let topology = Topology::default();
+        // Nobody is connected to anything here.
+        let client = Client::default();
+        let of = || async {
+            let cx = ccm_conformance::leave(Duration::from_secs(1));
+            let mut followed = topology.of(&client, &cx, &starting, &required).await;
+            followed.remove("i-1").map(|follows| says(&follows))
+        };
+        assert_eq!(of().await, Some(format!("CloudUnavailable: {WAITS}it does not run yet")));
+        topology.0.lock().unwrap().remember(Unsupported::Region, Instant::now());
+        assert_eq!(of().await, None, "there will be no answer, so it goes without");
+    }
+
+    #[tokio::test]
     async fn what_gives_no_answer_is_not_asked_about_for_long() {
         let now = Instant::now();
         let other = Asked { id: "i-2", instance_type: "m5.large", is_running: true };

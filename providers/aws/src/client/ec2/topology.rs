@@ -54,3 +54,57 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_credential_types::Credentials;
+    use aws_credential_types::provider::SharedCredentialsProvider;
+    use ccm_conformance::leave;
+    use ccm_core::cloud::{ConfigFile, Kind};
+    use rstest::rstest;
+
+    use super::*;
+    use crate::client::Sdk;
+    use crate::client::imds::Imds;
+    use crate::client::loopback::{Answer, Fake};
+    use crate::config::Config;
+
+    /// What is made of a refusal with this code.
+    async fn refused(code: &'static str) -> Result<Places, CloudError> {
+        let ec2 = Fake::new(move |_| {
+            let said = format!(
+                "<Response><Errors><Error><Code>{code}</Code><Message>no</Message></Error>\
+                 </Errors><RequestID>1</RequestID></Response>"
+            );
+            Answer::refused(400, &said)
+        })
+        .await;
+        let config = format!(
+            "[ServiceOverride \"1\"]\nService = EC2\nRegion = eu-west-1\nURL = {}\n\
+             SigningRegion = eu-west-1\n",
+            ec2.url()
+        );
+        let file = ConfigFile { path: "aws.conf".into(), bytes: config.into_bytes() };
+        let config = Config::read(Some(&file)).unwrap();
+        let keys = Credentials::new("AKIA", "sEcReT", None, None, "test");
+        let base = Some(SharedCredentialsProvider::new(keys));
+        let imds = Imds::new(&config).unwrap();
+        let client = Client::default();
+        client.connect(Box::pin(Sdk::new(&config, "eu-west-1", "ccm", &imds, base)).await);
+        client.topology(&leave(Duration::from_secs(30)), &["i-1".to_owned()]).await
+    }
+
+    /// Only two codes say that there will be no answer to anybody; others are denied as well.
+    #[rstest]
+    #[case::not_offered("UnsupportedOperation", Ok(Places::NotOffered))]
+    #[case::no_right("UnauthorizedOperation", Ok(Places::NotAllowed))]
+    #[case::credentials_that_have_expired("RequestExpired", Err(Kind::PermissionDenied))]
+    #[case::a_clock_that_is_wrong("SignatureDoesNotMatch", Err(Kind::PermissionDenied))]
+    #[case::away("Unavailable", Err(Kind::Unavailable))]
+    #[tokio::test]
+    async fn refusals(#[case] code: &'static str, #[case] want: Result<Places, Kind>) {
+        assert_eq!(refused(code).await.map_err(|err| err.kind()), want);
+    }
+}
