@@ -102,11 +102,11 @@ class Ec2(Case):
 
     def test_new_instances(self):
         _ = self.world
-        self.settings(unknown_s=0.5)
+        self.settings(unknown_s=60)
         [name] = self.launch()
         self.assertEqual([], self.ids())
         self.refused("InvalidInstanceID.NotFound", self.ids, InstanceIds=[name])
-        time.sleep(0.5)
+        self.settings(unknown_s=0)
         self.assertEqual([name], self.ids(InstanceIds=[name]))
 
     def test_instance_topology(self):
@@ -269,17 +269,16 @@ class SecurityGroups(Case):
         balancer = self.elbv2.create_load_balancer(
             Name="n", Type="network", Subnets=[self.world["public_a"]], SecurityGroups=[group])
         kept(group)
-        self.settings(lingering_s=0.3)
+        self.settings(lingering_s=60)
         self.elbv2.delete_load_balancer(
             LoadBalancerArn=balancer["LoadBalancers"][0]["LoadBalancerArn"])
         kept(group)
-        time.sleep(0.3)
+        self.settings(lingering_s=0)
         delete(group)
         self.elb.create_load_balancer(
             LoadBalancerName="c", Subnets=[self.world["public_a"]], SecurityGroups=[other],
             Listeners=[{"Protocol": "TCP", "LoadBalancerPort": 80, "InstancePort": 80}])
         kept(other)
-        self.settings(lingering_s=0)
         self.elb.delete_load_balancer(LoadBalancerName="c")
         delete(other)
         [name] = self.launch()
