@@ -170,11 +170,11 @@ impl<S: Spec> Entry<S> {
         if place.report.as_deref() == Some(&report) {
             return (false, Vec::new());
         }
-        let (done, empty) = (place.is_done(), place.is_empty());
+        let standing = (place.lets_on(), place.is_empty());
         let before = turns(self);
         let place = &mut self.places[at];
         place.report = Some(Arc::new(report));
-        let moved = (done, empty) != (place.is_done(), place.is_empty());
+        let moved = standing != (place.lets_on(), place.is_empty());
         let after = if moved { turns(self) } else { before.clone() };
         let is_new = |place: &usize| !before[*place] && after[*place];
         (true, (0..after.len()).filter(is_new).collect())
