@@ -142,10 +142,15 @@ impl SeenService {
         !self.is_held() && self.ready.is_none() && self.ingress.is_empty()
     }
 
+    /// What its load balancer is called on AWS, of either kind.
+    pub fn balancer(&self) -> String {
+        format!("a{}", self.uid.replace('-', "")).chars().take(32).collect()
+    }
+
     /// Lines about its own pieces and rules with what differs between two alike Services replaced,
     /// so that they can be compared.
     pub fn anonymous(&self, lines: &[String]) -> Vec<String> {
-        let name: String = format!("a{}", self.uid.replace('-', "")).chars().take(32).collect();
+        let name = self.balancer();
         let ports = |line: String| {
             self.ports.iter().enumerate().fold(line, |line, (index, (_, node_port))| {
                 line.replace(&node_port.to_string(), &format!("NODE-PORT-{index}"))
