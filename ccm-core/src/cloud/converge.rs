@@ -421,8 +421,8 @@ pub enum Verdict {
     /// Cannot be had; the error says who must act. What the object has stays, and the plan goes on
     /// for the others.
     Refused(CloudError),
-    /// Another program serves it; says which, and how that is known. Nothing is written on the
-    /// object, and a finalizer of ours goes once it holds [`Nothing`](Holds::Nothing).
+    /// Another program serves it; says which, and how that is known. Each unit, this one's successors
+    /// too, clears away what it has. Nothing is written on the object, and a finalizer of ours goes once it holds [`Nothing`](Holds::Nothing).
     Elsewhere(String),
 }
 

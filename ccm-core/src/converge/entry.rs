@@ -50,6 +50,14 @@ impl Place {
         self.report.as_ref().is_some_and(|report| report.verdict == Verdict::Done)
     }
 
+    /// Whether the next unit may go on with what is wanted. Where another program serves the object,
+    /// each unit clears away what it has.
+    fn lets_on(&self) -> bool {
+        let lets =
+            |report: &Arc<Report>| matches!(report.verdict, Verdict::Done | Verdict::Elsewhere(_));
+        self.report.as_ref().is_some_and(lets)
+    }
+
     fn is_empty(&self) -> bool {
         self.report.as_ref().is_some_and(|report| report.holds == Holds::Nothing)
     }
@@ -121,7 +129,7 @@ impl<S: Spec> Entry<S> {
     /// Whether it is the turn of the unit at this place.
     pub(super) fn is_turn_of(&self, place: usize) -> bool {
         match self.want {
-            Want::Present(_) => self.places[..place].iter().all(Place::is_done),
+            Want::Present(_) => self.places[..place].iter().all(Place::lets_on),
             Want::Absent(_) => self.places[place + 1..].iter().all(Place::is_empty),
             Want::Keep(_) => false,
         }
@@ -162,11 +170,11 @@ impl<S: Spec> Entry<S> {
         if place.report.as_deref() == Some(&report) {
             return (false, Vec::new());
         }
-        let (done, empty) = (place.is_done(), place.is_empty());
+        let standing = (place.lets_on(), place.is_empty());
         let before = turns(self);
         let place = &mut self.places[at];
         place.report = Some(Arc::new(report));
-        let moved = (done, empty) != (place.is_done(), place.is_empty());
+        let moved = standing != (place.lets_on(), place.is_empty());
         let after = if moved { turns(self) } else { before.clone() };
         let is_new = |place: &usize| !before[*place] && after[*place];
         (true, (0..after.len()).filter(is_new).collect())

@@ -41,7 +41,7 @@ pub struct Passes<S: Spec> {
 #[derive(Debug, Default)]
 struct Told {
     reports: BTreeMap<(String, Uid), Report>,
-    /// Done, and empty: a small model of what the engine keeps of each object in each unit.
+    /// Done (or another program's), and empty: a small model of what the engine keeps of each object in each unit.
     standings: BTreeMap<(String, Uid), (bool, bool)>,
     /// Whether the turn of another unit may have come.
     moved: bool,
@@ -58,7 +58,8 @@ impl Told {
             let key = (unit.name.to_string(), report.id.uid.clone());
             let want = wants.iter().find(|want| *want.id() == report.id);
             if let Some(want) = want.filter(|want| !matches!(want, Want::Keep(_))) {
-                let done = matches!(want, Want::Present(_)) && report.verdict == Verdict::Done;
+                let lets_on = matches!(report.verdict, Verdict::Done | Verdict::Elsewhere(_));
+                let done = matches!(want, Want::Present(_)) && lets_on;
                 let now = (done, report.holds == Holds::Nothing);
                 self.moved |= self.standings.insert(key.clone(), now) != Some(now);
             }

@@ -285,7 +285,7 @@ impl<C> World<C> {
 
     /// Waits until there is no Service of this name.
     pub async fn services_free(&self, name: &str) {
-        wait_until(&format!("that nobody is called {name}"), SOON * 2, async || {
+        wait_until(&format!("that nobody is called {name}"), SOON * 9, async || {
             match self.services().get_opt(name).await {
                 Ok(None) => Ok(()),
                 Ok(Some(service)) => Err(format!("{:?}", SeenService::from(&service))),

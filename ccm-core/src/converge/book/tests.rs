@@ -125,6 +125,22 @@ async fn what_is_made_goes_from_unit_to_unit_in_building_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_another_program_serves_is_cleared_away_in_every_unit() {
+    let (mut book, now) = (book(), Instant::now());
+    book.want(present("a", &[80]), 1, units());
+    let elsewhere = || report("a", Holds::Something, Verdict::Elsewhere("another".to_owned()));
+    let group = begin(&mut book, "group", now).unwrap();
+    assert_eq!(woken(&reported(&mut book, &group, vec![elsewhere()]).wakes), ["balancer"]);
+    let balancer = begin(&mut book, "balancer", now).unwrap();
+    assert_eq!(seen(&balancer), ["a present"]);
+    assert_eq!(woken(&reported(&mut book, &balancer, vec![empty("a")]).wakes), ["wall"]);
+    let wall = begin(&mut book, "wall", now).unwrap();
+    reported(&mut book, &wall, vec![empty("a")]);
+    let progress = book.progress(&id("a")).unwrap();
+    assert!(!progress.is_done && progress.elsewhere().is_some(), "{progress:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_torn_down_goes_back_and_is_gone_once_every_unit_has_said_so() {
     let (mut book, now) = (book(), Instant::now());
     let news = book.want(absent("a"), 1, units());

@@ -25,6 +25,17 @@ pub(crate) enum OwnChange {
     Group(GroupChange),
 }
 
+impl OwnChange {
+    /// Whether it is about nothing but which nodes are targets.
+    pub(crate) fn is_of_targets(&self) -> bool {
+        match self {
+            Self::Classic(change) => change.is_of_targets(),
+            Self::Network(change) => change.is_of_targets(),
+            Self::Group(_) => false,
+        }
+    }
+}
+
 impl From<classic::ClassicChange> for OwnChange {
     fn from(change: classic::ClassicChange) -> Self {
         Self::Classic(change)

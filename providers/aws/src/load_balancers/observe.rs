@@ -3,6 +3,7 @@
 use ccm_core::cloud::{CloudError, LoadBalancerSpec, Read, Want};
 
 use super::site::Surroundings;
+use super::takeover::Change;
 use super::wish::Wish;
 use super::{AwsLoadBalancers, classic, names, network};
 use crate::client::groups::SecurityGroup;
@@ -23,6 +24,8 @@ pub(crate) struct Own {
     pub(crate) classic: classic::Found,
     pub(crate) network: network::Found,
     pub(crate) surroundings: Surroundings,
+    /// What its owner has changed since it was first seen.
+    pub(crate) change: Change,
 }
 
 /// Looks at one Service's own pieces.
@@ -52,7 +55,8 @@ pub(crate) async fn own(
         network::observe(&at.ground, &at.nlb, cx, id, wish.as_ref()),
     )?;
     let surroundings = Surroundings { network, zones, groups };
-    Ok(Own { classic, network: nlb, surroundings })
+    let change = at.first_seen.change_of(want);
+    Ok(Own { classic, network: nlb, surroundings, change })
 }
 
 /// The cluster's groups, kept for a while, and those of these names that lack its mark.

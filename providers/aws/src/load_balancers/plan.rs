@@ -2,7 +2,7 @@
 
 use ccm_core::cloud::{
     CloudError, Holds, Ingress, IngressAddress, IngressPoint, Kind as Failure, LoadBalancerSpec,
-    Plan, Report, Step, Verdict, Want, World,
+    Note, Plan, Report, Step, Verdict, Want, World,
 };
 
 use super::annotations::{Kind, PREFIX, ServiceAnnotations};
@@ -11,6 +11,7 @@ use super::draft::Draft;
 use super::groups::GroupChange;
 use super::members::Members;
 use super::observe::Own;
+use super::reach::{Order, Parts, Standing};
 use super::site::Site;
 use super::wish::Wish;
 use super::{AwsLoadBalancers, classic, names, network};
@@ -37,22 +38,18 @@ pub(crate) fn plan(
     let labels = ServiceAnnotations::node_labels(&want.identity().annotations);
     let members = at.roll.of(&world.nodes, &labels);
     match want {
-        Want::Absent(_) => {
-            at.first_seen.forget(want.id());
-            absent(&site, own)
-        }
+        Want::Absent(_) => absent(&site, own),
         Want::Keep(_) => keep(&site, &members, own, Verdict::Done),
         Want::Present(spec) => {
             let kind = super::wish::annotations(spec).kind;
             if kind == Kind::Elsewhere {
-                return elsewhere(&site, own);
+                return elsewhere(&site, &members, own);
             }
             let wish = match Wish::read(spec, &home.cluster) {
                 Ok(wish) => wish,
                 Err(err) => return keep(&site, &members, own, Verdict::Refused(err)),
             };
-            let is_changed = at.first_seen.is_changed(spec);
-            match present(&site, &wish, (kind, is_changed), &members, own) {
+            match present(&site, &wish, kind, &members, own) {
                 Ok(plan) => plan,
                 Err(err) => keep(&site, &members, own, Verdict::Refused(err)),
             }
@@ -63,11 +60,16 @@ pub(crate) fn plan(
 fn present(
     site: &Site<'_>,
     wish: &Wish<'_>,
-    (kind, is_changed): (Kind, bool),
+    kind: Kind,
     members: &Members,
     own: &Own,
 ) -> Result<Plan<AwsChange>, CloudError> {
-    let mut draft = Draft::default();
+    let is_network = kind == Kind::Network;
+    let standing = standing(is_network, own);
+    if standing.is_refused() {
+        return Err(refused(is_network));
+    }
+    let (mut draft, mut replaced) = (Draft::default(), Draft::default());
     if kind == Kind::Unheard {
         draft.note(
             "AnnotationIgnored",
@@ -77,66 +79,43 @@ fn present(
             ),
         );
     }
-    let is_network = kind == Kind::Network;
-    // Both kinds have one name. The one of before goes first: it would take the name's place in what
-    // looks for it, and the nodes' rules are by that name.
-    let (managed, hostname) = if is_network {
+    let (mark, mark_other) = marks(site, is_network, own);
+    let hostname = if is_network {
         network::build(site, wish, members, &own.network, &mut draft)?;
-        (own.network.is_managed(), own.network.hostname())
+        classic::down(site, &own.classic, &mut replaced);
+        own.network.hostname()
     } else {
         classic::build(site, wish, members, &own.classic, &mut draft)?;
-        (own.classic.is_managed(), own.classic.hostname())
-    };
-    let mut replaced = Draft::default();
-    if is_network {
-        classic::down(site, &own.classic, &mut replaced);
-    } else {
         network::down(site, &own.network, &mut replaced);
-    }
-    // Where it is made anew by us, all is as we have it.
-    let is_strict = managed.unwrap_or(true);
-    let has_work = !draft.building.is_empty();
-    // What the Go program would leave goes with a change of the Service, also where that needs nothing
-    // else.
-    let is_touched = has_work || is_changed;
-    let mut stages = Vec::new();
-    if managed.is_none() {
-        // The type has changed: the address changes anyhow.
-        stages.append(&mut replaced.clearing);
-    }
-    if managed == Some(false) && is_touched {
-        let mark = if is_network {
-            network::mark(site.id, &own.network).map(OwnChange::from)
-        } else {
-            classic::mark(site.id, &own.classic).map(OwnChange::from)
-        };
-        stages.extend(mark.map(|mark| vec![mark]));
-    }
-    stages.append(&mut draft.building);
-    if is_strict || is_touched {
-        stages.append(&mut draft.tidying);
-        stages.append(&mut replaced.clearing);
-        stages.append(&mut draft.clearing);
-        draft.later.append(&mut replaced.later);
-    } else {
-        let left = draft.tidying.iter().chain(&replaced.clearing).chain(&draft.clearing).flatten();
-        let left: Vec<_> = left.map(|change| line(site, change)).collect();
-        if !left.is_empty() {
-            let message = format!(
-                "taken over as it is; with the next change of the Service this is put right: {}",
-                left.join("; ")
-            );
-            draft.note("LeftAsFound", message);
-        }
-        draft.later.clear();
-    }
-    let verdict = if has_work {
+        own.classic.hostname()
+    };
+    let verdict = if !draft.building.is_empty() {
         Verdict::Progressing("its load balancer to be as asked for".to_owned())
     } else if draft.waits.is_empty() {
         Verdict::Done
     } else {
         Verdict::Progressing(draft.waits.join(", "))
     };
+    let parts = Parts {
+        mark,
+        mark_other,
+        building: std::mem::take(&mut draft.building),
+        tidying: std::mem::take(&mut draft.tidying),
+        replaced: replaced.clearing,
+        clearing: std::mem::take(&mut draft.clearing),
+    };
+    let Order { now, left } = standing.order(parts, OwnChange::is_of_targets);
+    if left.is_empty() {
+        draft.later.append(&mut replaced.later);
+    } else {
+        let left: Vec<_> = left.iter().map(|change| line(site, change)).collect();
+        let message = format!(
+            "taken over as it is; with the next change of the Service this is put right: {}",
+            left.join("; ")
+        );
+        draft.note("LeftAsFound", message);
+        draft.later.clear();
+    }
     let ingress = match hostname {
         Some(name) => Ingress::Set(vec![IngressPoint {
             address: IngressAddress::Hostname(name.to_owned()),
@@ -145,7 +124,36 @@ fn present(
         }]),
         None => Ingress::Leave,
     };
-    Ok(finish(site, stages, draft, holds(site, own), verdict, ingress))
+    Ok(finish(site, now, draft, holds(site, own), verdict, ingress))
+}
+
+/// What there is, with the kind that is asked for first.
+fn standing(is_network: bool, own: &Own) -> Standing {
+    let (classic, network) = (own.classic.is_managed(), own.network.is_managed());
+    let (here, other) = if is_network { (network, classic) } else { (classic, network) };
+    Standing { here, other, change: own.change }
+}
+
+/// What marks load balancers as managed: that of the kind that is asked for, and the other.
+fn marks(site: &Site<'_>, is_network: bool, own: &Own) -> (Option<OwnChange>, Option<OwnChange>) {
+    let classic = classic::mark(site.id, &own.classic).map(OwnChange::from);
+    let network = network::mark(site.id, &own.network).map(OwnChange::from);
+    if is_network { (network, classic) } else { (classic, network) }
+}
+
+/// The Go program has refused to change the kind, with an event at each of its attempts.
+fn refused(is_network: bool) -> CloudError {
+    let (there, asked) = if is_network {
+        ("a Classic Load Balancer", "a Network Load Balancer")
+    } else {
+        ("a Network Load Balancer", "a Classic Load Balancer")
+    };
+    let message = format!(
+        "annotation {PREFIX}type asks for {asked}, and {there} serves, which was taken over: it is left as it \
+         is, because its address would change. Put the annotation back to keep it. To have it replaced, \
+         put the annotation back, and then change it once more"
+    );
+    CloudError::new(Failure::InvalidConfiguration, message)
 }
 
 fn absent(site: &Site<'_>, own: &Own) -> Plan<AwsChange> {
@@ -162,12 +170,34 @@ fn absent(site: &Site<'_>, own: &Own) -> Plan<AwsChange> {
     finish(site, stages, draft, holds, verdict, Ingress::Leave)
 }
 
-/// Another controller's. What it had here goes.
-fn elsewhere(site: &Site<'_>, own: &Own) -> Plan<AwsChange> {
+/// Another controller's. What it had here goes, unless the Go program has made it: that leaves it alone.
+fn elsewhere(site: &Site<'_>, members: &Members, own: &Own) -> Plan<AwsChange> {
+    let verdict =
+        || Verdict::Elsewhere(format!("annotation {PREFIX}type: the AWS Load Balancer Controller"));
+    let is_left = |managed: Option<bool>| managed == Some(false);
+    let has_left = is_left(own.classic.is_managed()) || is_left(own.network.is_managed());
+    if has_left && !own.change.kind {
+        let mut plan = keep(site, members, own, verdict());
+        let message = "a load balancer of this Service was taken over and is left as it is, with its nodes; it \
+                       goes with the Service";
+        for report in &mut plan.reports {
+            report.notes.push(Note { reason: "LeftAsFound", message: message.to_owned() });
+        }
+        return plan;
+    }
     let mut plan = absent(site, own);
+    if has_left {
+        // A process that is started meanwhile goes on.
+        let (classic, network) = marks(site, false, own);
+        let marks = [
+            classic.filter(|_| is_left(own.classic.is_managed())),
+            network.filter(|_| is_left(own.network.is_managed())),
+        ];
+        let marks = marks.into_iter().flatten().map(|change| step(site, change)).collect();
+        plan.stages.insert(0, marks);
+    }
     for report in &mut plan.reports {
-        let message = format!("annotation {PREFIX}type: the AWS Load Balancer Controller");
-        report.verdict = Verdict::Elsewhere(message);
+        report.verdict = verdict();
     }
     plan
 }
@@ -190,17 +220,20 @@ fn finish(
     verdict: Verdict,
     ingress: Ingress,
 ) -> Plan<AwsChange> {
-    let step = |change: OwnChange| {
-        let waits = matches!(change, OwnChange::Group(GroupChange::Delete { .. }));
-        let change = AwsChange::Own { service: site.id.clone(), change };
-        let step = Step::new(change).wanted_by(site.id);
-        if waits { step.tolerating(Failure::Conflict, STILL_USED) } else { step }
-    };
-    let stages = stages.into_iter().map(|stage| stage.into_iter().map(step).collect()).collect();
+    let steps =
+        |stage: Vec<OwnChange>| stage.into_iter().map(|change| step(site, change)).collect();
+    let stages = stages.into_iter().map(steps).collect();
     let mut report = Report::new(site.id, holds, verdict);
     report.ingress = ingress;
     report.notes = draft.notes;
     Plan { stages, later: draft.later, reports: vec![report] }
+}
+
+fn step(site: &Site<'_>, change: OwnChange) -> Step<AwsChange> {
+    let waits = matches!(change, OwnChange::Group(GroupChange::Delete { .. }));
+    let change = AwsChange::Own { service: site.id.clone(), change };
+    let step = Step::new(change).wanted_by(site.id);
+    if waits { step.tolerating(Failure::Conflict, STILL_USED) } else { step }
 }
 
 fn holds(site: &Site<'_>, own: &Own) -> Holds {

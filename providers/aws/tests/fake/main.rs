@@ -6,6 +6,7 @@
 
 mod classic;
 mod conformance;
+mod elsewhere;
 mod network;
 mod process;
 mod stage;

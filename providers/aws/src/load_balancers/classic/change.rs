@@ -84,6 +84,11 @@ impl Policy {
 pub(crate) const TLS_POLICY: &str = "k8s-SSLNegotiationPolicy-";
 
 impl ClassicChange {
+    /// Whether it is about nothing but which nodes are targets.
+    pub(crate) fn is_of_targets(&self) -> bool {
+        matches!(self.what, What::Register(_) | What::Deregister(_))
+    }
+
     /// What it does to users.
     pub(crate) fn effect(&self) -> Effect {
         match &self.what {

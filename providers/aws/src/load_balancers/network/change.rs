@@ -81,6 +81,11 @@ pub(crate) enum Piece {
 }
 
 impl NetworkChange {
+    /// Whether it is about nothing but which nodes are targets.
+    pub(crate) fn is_of_targets(&self) -> bool {
+        matches!(self, Self::Register { .. } | Self::Deregister { .. })
+    }
+
     pub(crate) fn effect(&self) -> Effect {
         match self {
             Self::Create { .. } | Self::CreateGroup { .. } | Self::CreateListener { .. } => {

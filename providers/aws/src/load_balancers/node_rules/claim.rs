@@ -102,6 +102,8 @@ impl<'a> Claim<'a> {
         let groups = groups_of(place.cluster, &members, &seen.groups);
         let kind = wish.said.kind;
         let (rules, skips_health) = match kind {
+            // One that the Go program has made may serve on.
+            Kind::Elsewhere if seen.has(balancer) => return keeps(),
             Kind::Elsewhere => return Stance::Goes,
             Kind::Network => {
                 let Some(subnets) = seen.networks.get(balancer) else { return keeps() };

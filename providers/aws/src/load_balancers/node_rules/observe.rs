@@ -28,6 +28,13 @@ pub(crate) struct Seen {
     pub(crate) foreign: BTreeSet<String>,
 }
 
+impl Seen {
+    /// Whether there is a load balancer of this name.
+    pub(crate) fn has(&self, balancer: &str) -> bool {
+        self.networks.contains_key(balancer) || self.classics.contains_key(balancer)
+    }
+}
+
 /// Looks.
 pub(crate) async fn observe(
     at: &AwsLoadBalancers,

@@ -21,7 +21,7 @@ const STEPS: usize = 3;
 const AT_ONCE: usize = 32;
 
 /// For everything to be as it should be after the last step.
-const SETTLES: Duration = Duration::from_secs(90);
+const SETTLES: Duration = Duration::from_mins(5);
 
 /// The large crowd.
 const SERVICES: usize = 500;
@@ -257,7 +257,7 @@ fn many_services_and_many_nodes_at_once_are_served() {
             (0..SERVICES).map(|n| Wanted::named(&format!("web-{n}")).ports(&[80])).collect();
         let since = Instant::now();
         let made = futures::join!(world.join_all(&nodes), world.serve_all(&wanted)).1;
-        let (made_in, bound) = (since.elapsed(), SOON * 6);
+        let (made_in, bound) = (since.elapsed(), SETTLES);
         world.all_ready(bound).await;
         let ready = since.elapsed();
         world.all_initialized(bound).await;

@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ccm_core::cloud::Verdict;
+use ccm_core::cloud::{Holds, Kind, Plan, Verdict};
 use rstest::rstest;
 
 use super::super::observe::{Balancer, Found};
 use super::model::{Cloud, NAME, group, world};
+use super::steps::report;
 use crate::client::elb::{AccessLog, Attributes, Front, HealthCheck, Listener, LoadBalancer};
 use crate::client::groups::{Peer, Rule, Traffic};
+use crate::load_balancers::change::AwsChange;
 use crate::load_balancers::samples::{from, local, present, spec};
+use crate::marks::MANAGED_KEY;
 
 const POLICY: &str = "k8s-SSLNegotiationPolicy-P";
 const PROXY: &str = "k8s-proxyprotocol-enabled";
@@ -215,4 +218,49 @@ fn nothing_is_changed_where_ranges_are_named() {
     own.ingress = rules(&ranges, &[80]);
     let wish = from(spec("web", &[80], &[]), &ranges);
     assert!(cloud.plan(&world(present(wish), 2)).is_done());
+}
+
+/// The Go program refuses to change the kind of a load balancer, and does nothing for a Service whose
+/// annotation names another controller: what it made serves on, and so it does here.
+#[rstest]
+#[case::another_kind("nlb")]
+#[case::another_controller("external")]
+#[case::another_controller_by_its_old_name("nlb-ip")]
+fn what_serves_serves_on(#[case] kind: &str) {
+    let cloud = left();
+    let asks = |kind: &str| present(spec("web", &[80], &[("type", kind)]));
+    let plan = cloud.plan(&world(asks(kind), 2));
+    assert!(plan.is_done(), "{plan:?}");
+    match &report(&plan).verdict {
+        Verdict::Refused(err) => {
+            assert_eq!((kind, err.kind()), ("nlb", Kind::InvalidConfiguration));
+            assert!(err.message().contains("a Classic Load Balancer serves"), "{err}");
+        }
+        Verdict::Elsewhere(_) => assert_eq!(report(&plan).notes[0].reason, "LeftAsFound"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(report(&plan).holds, Holds::Something);
+    let lines = |plan: &Plan<AwsChange>| -> Vec<Vec<String>> {
+        let lines =
+            plan.stages.iter().map(|it| it.iter().map(|it| it.change.to_string()).collect());
+        lines.collect()
+    };
+    // Nodes come and go all the same.
+    let joined = lines(&cloud.plan(&world(asks(kind), 3)));
+    assert_eq!(
+        joined,
+        [[format!("register with Classic Load Balancer {NAME}: i-00000000000000002")]]
+    );
+
+    // Where it is put back and changed once more, that is done: first it is marked, so that a
+    // process that dies meanwhile is no takeover.
+    let mut cloud = left();
+    assert!(cloud.plan(&world(asks("classic"), 2)).is_done());
+    let plan = lines(&cloud.plan(&world(asks(kind), 2)));
+    assert!(plan[0][0].contains("ccm.rs/managed-for=uid-web"), "{plan:?}");
+    assert!(plan[1][0].starts_with("delete Classic Load Balancer"), "{plan:?}");
+    cloud.balancer_mut().tags.insert(MANAGED_KEY.into(), "uid-web".into());
+    cloud.restart();
+    let again = lines(&cloud.plan(&world(asks(kind), 2)));
+    assert_eq!(again, plan[1..]);
 }

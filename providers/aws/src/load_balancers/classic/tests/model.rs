@@ -93,7 +93,9 @@ impl Cloud {
     }
 
     fn plan_from(&self, world: &World<LoadBalancerSpec>, own: &Own) -> Plan<AwsChange> {
-        plan(&self.at, &home(), &world.wants[0], world, own)
+        let want = &world.wants[0];
+        let change = self.at.first_seen.change_of(want);
+        plan(&self.at, &home(), want, world, &Own { change, ..own.clone() })
     }
 
     /// Plans and carries the first stage out, until nothing is left, as the engine does. Gives the

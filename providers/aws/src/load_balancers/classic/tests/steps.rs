@@ -11,7 +11,7 @@ use crate::marks::MANAGED_KEY;
 
 const CERTIFICATE: (&str, &str) = ("ssl-cert", "arn:1");
 
-fn report(plan: &Plan<AwsChange>) -> &Report {
+pub(super) fn report(plan: &Plan<AwsChange>) -> &Report {
     &plan.reports[0]
 }
 
@@ -221,8 +221,8 @@ fn what_go_would_leave_waits_for_another_change() {
     // It has the group that is named now, and its own was left behind by the Go program.
     cloud.balancer_mut().it.groups = vec!["sg-1".into()];
     cloud.own.surroundings.groups[own].id = "sg-left".into();
-    let wish = |nodes| world(present(spec("web", &[80, 443], &[CERTIFICATE, groups])), nodes);
-    let plan = cloud.plan(&wish(2));
+    let web = present(spec("web", &[80, 443], &[CERTIFICATE, groups]));
+    let plan = cloud.plan(&world(web.clone(), 2));
     assert!(plan.is_done(), "{plan:?}");
     assert_eq!(report(&plan).verdict, Verdict::Done);
     let note = &report(&plan).notes[0];
@@ -231,10 +231,17 @@ fn what_go_would_leave_waits_for_another_change() {
         assert!(note.message.contains(part), "{part}: {}", note.message);
     }
     assert_eq!(
-        short(cloud.converge(&wish(3))),
+        short(cloud.converge(&world(web.clone(), 3))),
+        ["register with LB: i-00000000000000002"],
+        "that a node joins is no change of the Service"
+    );
+    // Says nothing to a load balancer of this kind.
+    let changed =
+        spec("web", &[80, 443], &[CERTIFICATE, groups, ("eip-allocations", "eipalloc-1")]);
+    assert_eq!(
+        short(cloud.converge(&world(present(changed), 3))),
         [
             "tag LB: ccm.rs/managed-for=uid-web",
-            "register with LB: i-00000000000000002",
             "tag LB: kubernetes.io/service-name=shop/web",
             "set policies of listener 80 of LB: ELBSecurityPolicy-2016-08",
             "set policies of listener 443 of LB: ELBSecurityPolicy-2016-08",

@@ -231,7 +231,8 @@ impl Cloud {
             groups: self.security.clone(),
             ..Surroundings::default()
         };
-        Own { network: found, surroundings, ..Own::default() }
+        let change = at.first_seen.change_of(want);
+        Own { network: found, surroundings, change, ..Own::default() }
     }
 
     fn listed(&self, group: &TargetGroup) -> TargetGroup {
