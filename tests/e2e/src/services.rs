@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::wait::{SOON, wait_until};
+use crate::wait::{LONG, SOON, wait_until};
 use crate::world::World;
 
 /// Where tests make Services.
@@ -210,7 +210,7 @@ impl<C> World<C> {
 
     /// Waits until the Service has its address and all is as it asks.
     pub async fn ready(&self, name: &str) -> SeenService {
-        self.service_until(name, "ready", SOON, SeenService::is_ready).await
+        self.service_until(name, "ready", LONG, SeenService::is_ready).await
     }
 
     /// Waits until the condition of the Service has this reason.
@@ -299,7 +299,7 @@ impl<C> World<C> {
     pub async fn remove_service(&self, name: &str) {
         let uid = self.service(name).await.uid;
         self.end_service(name).await;
-        self.service_gone(name, &uid, SOON).await;
+        self.service_gone(name, &uid, LONG).await;
     }
 
     /// Events about the Service, oldest first: reason, message, count.
@@ -321,7 +321,7 @@ impl<C> World<C> {
 
     /// Waits for an event about the Service, and gives its message.
     pub async fn service_event(&self, name: &str, reason: &str) -> String {
-        wait_until(&format!("event {reason} about {name}"), SOON, async || {
+        wait_until(&format!("event {reason} about {name}"), LONG, async || {
             let events = self.service_events(name).await;
             let found = events.iter().find(|event| event.0 == reason);
             found.map(|event| event.1.clone()).ok_or(events)
