@@ -1,7 +1,9 @@
 //! A world whose cloud is AWS, as far as the fake goes.
 
+mod asks;
 mod go;
 
+pub use self::asks::annotation_key;
 pub use self::go::Go;
 
 use std::collections::BTreeMap;
@@ -12,9 +14,10 @@ use std::time::Duration;
 use ccm_awscloud::{AwsCloud, Call, Console, Instance, Launch, World as Network};
 use ccm_envtest::kubelet::{Kubelet, register_many};
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
 use crate::ccm::Target;
-use crate::wait::wait_until;
+use crate::wait::{LONG, SOON, wait_until};
 use crate::world::{CLUSTER, World};
 
 /// Before what the annotations of a Service are called.
@@ -25,6 +28,13 @@ const CONFIG: &str = "cloud.conf";
 
 /// The access key of the programs under test: the fake's log knows them by it.
 const KEY: &str = "key-of-the-ccm";
+
+/// How long nothing is asked of AWS when all passes are over. Longer than what is collected before a
+/// pass, than the pauses of one, and than what was made is taken for on its way (5 s).
+const QUIET: Duration = Duration::from_secs(6);
+
+/// Between two looks at whether anything is asked.
+const LISTEN: Duration = Duration::from_millis(500);
 
 /// AWS, and the operator's hands on it.
 #[derive(Debug)]
@@ -74,7 +84,40 @@ impl Aws {
 
     /// All that bears the cluster's mark, as lines.
     pub async fn lines(&self) -> Vec<String> {
-        self.snapshot(CLUSTER).await.unwrap()
+        // What goes while it is looked at makes no snapshot.
+        wait_until("a snapshot", SOON, async || self.snapshot(CLUSTER).await).await
+    }
+
+    /// Lines that have this text.
+    pub async fn lines_with(&self, text: &str) -> Vec<String> {
+        let mut lines = self.lines().await;
+        lines.retain(|line| line.contains(text));
+        lines
+    }
+
+    /// Waits until nothing is asked any more: all passes are over. Looks at instances do not count,
+    /// which go on and on while a node is not ready.
+    pub async fn quiet(&self) {
+        let mut heard = (self.mark().await.unwrap(), Instant::now());
+        wait_until("that nothing is asked any more", LONG, async || {
+            let mut calls = self.calls(heard.0).await;
+            let under_way = calls.iter().any(|call| call.status.is_none());
+            let last = calls.last().map_or(heard.0, |call| call.number);
+            calls.retain(|call| call.action != "DescribeInstances");
+            if !calls.is_empty() {
+                heard.1 = Instant::now();
+            }
+            // What is under way is looked at again.
+            if !under_way {
+                heard.0 = last;
+            }
+            if heard.1.elapsed() >= QUIET {
+                return Ok(());
+            }
+            sleep(LISTEN).await;
+            Err(calls.into_iter().map(|call| call.action).collect::<Vec<_>>())
+        })
+        .await;
     }
 
     /// Waits until it is so.
@@ -85,7 +128,6 @@ impl Aws {
         is_so: impl Fn(&[String]) -> bool,
     ) {
         wait_until(what, bound, async || {
-            // What goes while it is looked at makes no snapshot.
             let lines = self.snapshot(CLUSTER).await.map_err(|err| vec![err.to_string()])?;
             if is_so(&lines) { Ok(()) } else { Err(lines) }
         })

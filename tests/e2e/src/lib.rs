@@ -29,7 +29,7 @@ mod volumes;
 mod wait;
 mod world;
 
-pub use aws::{ANNOTATION, Aws, Go};
+pub use aws::{ANNOTATION, Aws, Go, annotation_key};
 pub use ccm::{Account, Ccm, Setup, Target, in_the_cloud, refused};
 pub use cloud::Cloud;
 pub use https::{Answer, get};
@@ -41,5 +41,5 @@ pub use services::{SeenService, Wanted, ports};
 pub use stage::run;
 pub use traffic::Traffic;
 pub use volumes::{DRIVER, SeenVolume, WantedVolume};
-pub use wait::{SOON, wait_until};
+pub use wait::{LONG, SOON, wait_until};
 pub use world::{Options, World};

@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::wait::{SOON, wait_until};
+use crate::wait::{LONG, SOON, wait_until};
 use crate::world::World;
 
 /// Services made, changed or deleted at once.
@@ -144,10 +144,15 @@ impl SeenService {
         !self.is_held() && self.ready.is_none() && self.ingress.is_empty()
     }
 
+    /// What its load balancer is called on AWS, of either kind.
+    pub fn balancer(&self) -> String {
+        format!("a{}", self.uid.replace('-', "")).chars().take(32).collect()
+    }
+
     /// Lines about its own pieces and rules with what differs between two alike Services replaced,
     /// so that they can be compared.
     pub fn anonymous(&self, lines: &[String]) -> Vec<String> {
-        let name: String = format!("a{}", self.uid.replace('-', "")).chars().take(32).collect();
+        let name = self.balancer();
         let ports = |line: String| {
             self.ports.iter().enumerate().fold(line, |line, (index, (_, node_port))| {
                 line.replace(&node_port.to_string(), &format!("NODE-PORT-{index}"))
@@ -207,7 +212,7 @@ impl<C> World<C> {
 
     /// Waits until the Service has its address and all is as it asks.
     pub async fn ready(&self, name: &str) -> SeenService {
-        self.service_until(name, "ready", SOON, SeenService::is_ready).await
+        self.service_until(name, "ready", LONG, SeenService::is_ready).await
     }
 
     /// Waits until the condition of the Service has this reason.
@@ -296,7 +301,7 @@ impl<C> World<C> {
     pub async fn remove_service(&self, name: &str) {
         let uid = self.service(name).await.uid;
         self.end_service(name).await;
-        self.service_gone(name, &uid, SOON).await;
+        self.service_gone(name, &uid, LONG).await;
     }
 
     /// Events about the Service, oldest first: reason, message, count.
@@ -318,7 +323,7 @@ impl<C> World<C> {
 
     /// Waits for an event about the Service, and gives its message.
     pub async fn service_event(&self, name: &str, reason: &str) -> String {
-        wait_until(&format!("event {reason} about {name}"), SOON, async || {
+        wait_until(&format!("event {reason} about {name}"), LONG, async || {
             let events = self.service_events(name).await;
             let found = events.iter().find(|event| event.0 == reason);
             found.map(|event| event.1.clone()).ok_or(events)

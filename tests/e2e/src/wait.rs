@@ -9,6 +9,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 /// ten times slower.
 pub const SOON: Duration = Duration::from_secs(20);
 
+/// Bound for what many objects, or a cloud that lags behind, take on such a machine. It costs nothing
+/// where all goes well.
+pub const LONG: Duration = Duration::from_mins(3);
+
 /// Pause between two looks.
 const POLL: Duration = Duration::from_millis(20);
 

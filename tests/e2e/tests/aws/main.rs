@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 
 mod adoption;
+mod annotations;
 mod figures;
 mod nodes;
 mod policy;
