@@ -83,7 +83,7 @@ impl Client {
     async fn subnets(&self, cx: &Read, vpc: &str) -> Result<Vec<Subnet>, CloudError> {
         let ec2 = &self.sdk()?.ec2;
         pages(|page| async {
-            let ask = ec2.describe_subnets().set_filters(of_vpc(vpc)).set_next_token(page);
+            let ask = ec2.describe_subnets().set_filters(Some(of_vpc(vpc))).set_next_token(page);
             let answer = read(cx, &DESCRIBE_SUBNETS, ask.send()).await?;
             Ok((answer.subnets().iter().map(subnet).collect(), answer.next_token))
         })
@@ -93,7 +93,8 @@ impl Client {
     async fn tables_to_the_internet(&self, cx: &Read, vpc: &str) -> Result<Vec<Table>, CloudError> {
         let ec2 = &self.sdk()?.ec2;
         pages(|page| async {
-            let ask = ec2.describe_route_tables().set_filters(of_vpc(vpc)).set_next_token(page);
+            let ask =
+                ec2.describe_route_tables().set_filters(Some(of_vpc(vpc))).set_next_token(page);
             let answer = read(cx, &DESCRIBE_ROUTE_TABLES, ask.send()).await?;
             Ok((answer.route_tables().iter().map(table).collect(), answer.next_token))
         })
@@ -108,8 +109,8 @@ struct Table {
     has_gateway: bool,
 }
 
-fn of_vpc(vpc: &str) -> Option<Vec<sdk::Filter>> {
-    Some(filters(&[("vpc-id", &[vpc.to_owned()])]))
+fn of_vpc(vpc: &str) -> Vec<sdk::Filter> {
+    filters(&[("vpc-id", &[vpc.to_owned()])])
 }
 
 fn subnet(record: &sdk::Subnet) -> Subnet {

@@ -164,13 +164,12 @@ impl Overrides {
                 services if services.iter().any(|service| is_found(*service)) => None,
                 services => {
                     let mut here = services.iter().filter(|it| one.applies_to(**it, region));
-                    Some(match here.find_map(|service| self.find(*service, region)) {
-                        Some(other) => format!("that of line {} goes before", other.line),
-                        None => {
-                            let theirs = &one.region;
-                            format!("it is for region {theirs:?}, and the cluster is in {region:?}")
-                        }
-                    })
+                    let other = here.find_map(|service| self.find(*service, region));
+                    let theirs = &one.region;
+                    let elsewhere =
+                        || format!("it is for region {theirs:?}, and the cluster is in {region:?}");
+                    let why = |other: &Override| format!("that of line {} goes before", other.line);
+                    Some(other.map_or_else(elsewhere, why))
                 }
             }
         };

@@ -46,7 +46,7 @@ pub(crate) struct Order<T> {
 impl Standing {
     /// Whether a load balancer of the other kind, which the Go program has made, serves on: it refuses
     /// to change the kind later, so the annotation may have said something else for years.
-    pub(crate) fn is_refused(&self) -> bool {
+    pub(crate) fn is_refused(self) -> bool {
         self.here.is_none() && self.other == Some(false) && !self.change.kind
     }
 
@@ -55,7 +55,7 @@ impl Standing {
     /// Both kinds have one name. Where the kind changes, the one of before goes first: it would take the
     /// name's place in what looks for it, the nodes' rules are by that name, and the address changes
     /// anyhow. It is marked before that, so that a process which is started meanwhile goes on.
-    pub(crate) fn order<T>(&self, parts: Parts<T>, is_of_targets: fn(&T) -> bool) -> Order<T> {
+    pub(crate) fn order<T>(self, parts: Parts<T>, is_of_targets: fn(&T) -> bool) -> Order<T> {
         let Parts { mark, mark_other, building, tidying, mut replaced, clearing } = parts;
         let stage = |mark: Option<T>| mark.map(|mark| vec![mark]);
         let has_work = building.iter().flatten().any(|change| !is_of_targets(change));

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ccm_e2e::{SOON, SeenService, Setup, Wanted, World, run, wait_until};
+use ccm_e2e::{SeenService, Setup, Wanted, World, run, wait_until};
 use futures::StreamExt;
 use serde_json::json;
 use tokio::time::Instant;
