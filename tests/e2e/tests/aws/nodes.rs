@@ -61,10 +61,11 @@ fn nodes_are_replaced_beside_load_balancers() {
         let (gone, stay) = nodes.split_at(2);
         world.cloud.terminate(&[&gone[0].id, &gone[1].id]).await.unwrap();
         world.silence_all(&gone.iter().map(|it| it.private_dns.clone()).collect::<Vec<_>>()).await;
-        let new = world.join_instances(2).await;
         for node in gone {
             world.gone(&node.private_dns, LONG).await;
         }
+        // They may have the names of those that are gone: addresses are given out again.
+        let new = world.join_instances(2).await;
         world.all_initialized(LONG).await;
         targets_are(&world, &stay.iter().chain(&new).collect::<Vec<_>>()).await;
         world.cloud.quiet().await;
