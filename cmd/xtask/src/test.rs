@@ -13,7 +13,7 @@ use crate::{Error, build, demo, docs};
 /// Tests that run at once. Many of them start an API server of their own, of 300 MiB.
 const THREADS: usize = 4;
 
-/// Tests that wait, at once. Each has a fake AWS of 200 MiB.
+/// Tests that wait, at once. Many have a fake AWS of 200 MiB for themselves.
 const WAITING_THREADS: usize = 14;
 
 #[derive(Debug, clap::Args)]
@@ -191,14 +191,12 @@ impl Steps {
         self.command(title, cargo).await
     }
 
-    /// Tests of the AWS provider that hardly work, and wait for what a cloud takes its time with. Each has
-    /// a fake of its own.
+    /// Tests of the AWS provider that wait for what a cloud takes its time with, on fakes that they share
+    /// or have for themselves. With the features of the whole workspace: otherwise the SDK would be
+    /// compiled once more.
     async fn waiting_tests(&mut self) -> Result<(), Error> {
         let mut cargo = build::cargo();
-        cargo.args(["test", "--package=ccm-provider-aws"]);
-        cargo.args(["--test=classic", "--test=network", "--test=conformance"]);
-        // The kit's load balancers take ten minutes more; `providers/aws/README.md` says how they are run.
-        cargo.args(["--", "--skip=classic::load_balancers", "--skip=network::load_balancers"]);
+        cargo.args(["test", "--workspace", "--test=fake"]);
         cargo.env("RUST_TEST_THREADS", WAITING_THREADS.to_string());
         self.command("The AWS provider against the fake", cargo).await
     }

@@ -18,6 +18,8 @@ pub struct Action {
     pub name: &'static str,
     /// Whether it changes anything.
     pub mutates: bool,
+    /// To what a policy can bind it.
+    pub guard: Guard,
     /// Who calls it.
     pub users: &'static [User],
     /// The quota that it uses: AWS counts each action by itself.
@@ -82,6 +84,13 @@ impl Action {
     }
 }
 
+/// Each verb is a [`Guard`]:
+///
+/// - `reads`: [`Guard::Anything`]; everything else changes something.
+/// - `makes` something that bears the cluster's tag from its first moment: [`Guard::TagOfRequest`].
+/// - `tags` what is being made, or is the cluster's already: [`Guard::TagsOfOwn`].
+/// - `changes` something that bears the cluster's tag: [`Guard::TagOfResource`].
+/// - `changes_near` something that bears no tag, in the cluster's VPC: [`Guard::Vpc`].
 macro_rules! actions {
     ($($api:ident $prefix:literal {
         $($verb:ident $constant:ident = $name:literal: $($user:ident),+;)+
@@ -91,7 +100,8 @@ macro_rules! actions {
             pub(crate) const $constant: Action = Action {
                 api: Api::$api,
                 name: $name,
-                mutates: actions!(@$verb),
+                mutates: !matches!(actions!(@$verb), Guard::Anything),
+                guard: actions!(@$verb),
                 users: &[$(User::$user),+],
                 bucket: concat!($prefix, ":", $name),
             };
@@ -100,8 +110,11 @@ macro_rules! actions {
         /// All of them, in the order of the declaration.
         pub const ALL: &[Action] = &[$($($constant),+),+];
     };
-    (@reads) => { false };
-    (@writes) => { true };
+    (@reads) => { Guard::Anything };
+    (@makes) => { Guard::TagOfRequest };
+    (@tags) => { Guard::TagsOfOwn };
+    (@changes) => { Guard::TagOfResource };
+    (@changes_near) => { Guard::Vpc };
 }
 
 actions! {
@@ -114,37 +127,38 @@ actions! {
         reads DESCRIBE_ROUTE_TABLES = "DescribeRouteTables": Classic, Network, Routes;
         reads DESCRIBE_SECURITY_GROUPS = "DescribeSecurityGroups": Classic, Network;
         reads DESCRIBE_VOLUMES = "DescribeVolumes": Volumes;
-        writes CREATE_SECURITY_GROUP = "CreateSecurityGroup": Classic, Network;
-        writes DELETE_SECURITY_GROUP = "DeleteSecurityGroup": Classic, Network;
-        writes AUTHORIZE_SECURITY_GROUP_INGRESS = "AuthorizeSecurityGroupIngress": Classic, Network;
-        writes REVOKE_SECURITY_GROUP_INGRESS = "RevokeSecurityGroupIngress": Classic, Network;
-        writes CREATE_TAGS = "CreateTags": Classic, Network;
-        writes MODIFY_INSTANCE_ATTRIBUTE = "ModifyInstanceAttribute": Routes;
-        writes MODIFY_NETWORK_INTERFACE_ATTRIBUTE = "ModifyNetworkInterfaceAttribute": Routes;
-        writes CREATE_ROUTE = "CreateRoute": Routes;
-        writes REPLACE_ROUTE = "ReplaceRoute": Routes;
-        writes DELETE_ROUTE = "DeleteRoute": Routes;
+        makes CREATE_SECURITY_GROUP = "CreateSecurityGroup": Classic, Network;
+        changes DELETE_SECURITY_GROUP = "DeleteSecurityGroup": Classic, Network;
+        changes AUTHORIZE_SECURITY_GROUP_INGRESS = "AuthorizeSecurityGroupIngress":
+            Classic, Network;
+        changes REVOKE_SECURITY_GROUP_INGRESS = "RevokeSecurityGroupIngress": Classic, Network;
+        tags CREATE_TAGS = "CreateTags": Classic, Network;
+        changes MODIFY_INSTANCE_ATTRIBUTE = "ModifyInstanceAttribute": Routes;
+        changes_near MODIFY_NETWORK_INTERFACE_ATTRIBUTE = "ModifyNetworkInterfaceAttribute": Routes;
+        changes CREATE_ROUTE = "CreateRoute": Routes;
+        changes REPLACE_ROUTE = "ReplaceRoute": Routes;
+        changes DELETE_ROUTE = "DeleteRoute": Routes;
     }
     Elb "elb" {
         // The other kind is looked for too: a Service may have changed its type.
         reads DESCRIBE_CLASSIC = "DescribeLoadBalancers": Classic, Network;
         reads DESCRIBE_CLASSIC_ATTRIBUTES = "DescribeLoadBalancerAttributes": Classic;
         reads DESCRIBE_CLASSIC_TAGS = "DescribeTags": Classic, Network;
-        writes CREATE_CLASSIC = "CreateLoadBalancer": Classic;
-        writes DELETE_CLASSIC = "DeleteLoadBalancer": Classic, Network;
-        writes ADD_CLASSIC_TAGS = "AddTags": Classic;
-        writes REGISTER_INSTANCES = "RegisterInstancesWithLoadBalancer": Classic;
-        writes DEREGISTER_INSTANCES = "DeregisterInstancesFromLoadBalancer": Classic;
-        writes CREATE_CLASSIC_POLICY = "CreateLoadBalancerPolicy": Classic;
-        writes SET_BACKEND_POLICIES = "SetLoadBalancerPoliciesForBackendServer": Classic;
-        writes SET_LISTENER_POLICIES = "SetLoadBalancerPoliciesOfListener": Classic;
-        writes ATTACH_SUBNETS = "AttachLoadBalancerToSubnets": Classic;
-        writes DETACH_SUBNETS = "DetachLoadBalancerFromSubnets": Classic;
-        writes CREATE_CLASSIC_LISTENERS = "CreateLoadBalancerListeners": Classic;
-        writes DELETE_CLASSIC_LISTENERS = "DeleteLoadBalancerListeners": Classic;
-        writes APPLY_SECURITY_GROUPS = "ApplySecurityGroupsToLoadBalancer": Classic;
-        writes CONFIGURE_HEALTH_CHECK = "ConfigureHealthCheck": Classic;
-        writes MODIFY_CLASSIC_ATTRIBUTES = "ModifyLoadBalancerAttributes": Classic;
+        makes CREATE_CLASSIC = "CreateLoadBalancer": Classic;
+        changes DELETE_CLASSIC = "DeleteLoadBalancer": Classic, Network;
+        tags ADD_CLASSIC_TAGS = "AddTags": Classic;
+        changes REGISTER_INSTANCES = "RegisterInstancesWithLoadBalancer": Classic;
+        changes DEREGISTER_INSTANCES = "DeregisterInstancesFromLoadBalancer": Classic;
+        changes CREATE_CLASSIC_POLICY = "CreateLoadBalancerPolicy": Classic;
+        changes SET_BACKEND_POLICIES = "SetLoadBalancerPoliciesForBackendServer": Classic;
+        changes SET_LISTENER_POLICIES = "SetLoadBalancerPoliciesOfListener": Classic;
+        changes ATTACH_SUBNETS = "AttachLoadBalancerToSubnets": Classic;
+        changes DETACH_SUBNETS = "DetachLoadBalancerFromSubnets": Classic;
+        changes CREATE_CLASSIC_LISTENERS = "CreateLoadBalancerListeners": Classic;
+        changes DELETE_CLASSIC_LISTENERS = "DeleteLoadBalancerListeners": Classic;
+        changes APPLY_SECURITY_GROUPS = "ApplySecurityGroupsToLoadBalancer": Classic;
+        changes CONFIGURE_HEALTH_CHECK = "ConfigureHealthCheck": Classic;
+        changes MODIFY_CLASSIC_ATTRIBUTES = "ModifyLoadBalancerAttributes": Classic;
     }
     ElbV2 "elbv2" {
         reads DESCRIBE_LOAD_BALANCERS = "DescribeLoadBalancers": Classic, Network;
@@ -154,20 +168,20 @@ actions! {
         reads DESCRIBE_LOAD_BALANCER_ATTRIBUTES = "DescribeLoadBalancerAttributes": Network;
         reads DESCRIBE_TARGET_GROUP_ATTRIBUTES = "DescribeTargetGroupAttributes": Network;
         reads DESCRIBE_TAGS = "DescribeTags": Classic, Network;
-        writes CREATE_LOAD_BALANCER = "CreateLoadBalancer": Network;
-        writes DELETE_LOAD_BALANCER = "DeleteLoadBalancer": Classic, Network;
-        writes SET_SECURITY_GROUPS = "SetSecurityGroups": Network;
-        writes MODIFY_LOAD_BALANCER_ATTRIBUTES = "ModifyLoadBalancerAttributes": Network;
-        writes CREATE_TARGET_GROUP = "CreateTargetGroup": Network;
-        writes MODIFY_TARGET_GROUP = "ModifyTargetGroup": Network;
-        writes MODIFY_TARGET_GROUP_ATTRIBUTES = "ModifyTargetGroupAttributes": Network;
-        writes DELETE_TARGET_GROUP = "DeleteTargetGroup": Classic, Network;
-        writes REGISTER_TARGETS = "RegisterTargets": Network;
-        writes DEREGISTER_TARGETS = "DeregisterTargets": Network;
-        writes CREATE_LISTENER = "CreateListener": Network;
-        writes MODIFY_LISTENER = "ModifyListener": Network;
-        writes DELETE_LISTENER = "DeleteListener": Network;
-        writes ADD_TAGS = "AddTags": Network;
+        makes CREATE_LOAD_BALANCER = "CreateLoadBalancer": Network;
+        changes DELETE_LOAD_BALANCER = "DeleteLoadBalancer": Classic, Network;
+        changes SET_SECURITY_GROUPS = "SetSecurityGroups": Network;
+        changes MODIFY_LOAD_BALANCER_ATTRIBUTES = "ModifyLoadBalancerAttributes": Network;
+        makes CREATE_TARGET_GROUP = "CreateTargetGroup": Network;
+        changes MODIFY_TARGET_GROUP = "ModifyTargetGroup": Network;
+        changes MODIFY_TARGET_GROUP_ATTRIBUTES = "ModifyTargetGroupAttributes": Network;
+        changes DELETE_TARGET_GROUP = "DeleteTargetGroup": Classic, Network;
+        changes REGISTER_TARGETS = "RegisterTargets": Network;
+        changes DEREGISTER_TARGETS = "DeregisterTargets": Network;
+        makes CREATE_LISTENER = "CreateListener": Network;
+        changes MODIFY_LISTENER = "ModifyListener": Network;
+        changes DELETE_LISTENER = "DeleteListener": Network;
+        tags ADD_TAGS = "AddTags": Network;
     }
     Sts "sts" {
         reads ASSUME_ROLE = "AssumeRole": Role;

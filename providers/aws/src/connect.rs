@@ -5,15 +5,16 @@ use ccm_core::cloud::{CloudError, Kind, Read};
 use tracing::{info, warn};
 
 use crate::client::Sdk;
+use crate::client::ec2::instances::Machine;
 use crate::client::imds::Imds;
-use crate::client::own::OwnRecord;
 use crate::config::Config;
 use crate::ground::{Cluster, Ground, Home, OwnInstance};
 use crate::marks::{CLUSTER_PREFIX, LEGACY_KEY, Tags};
 
+/// What keeps a machine's metadata from it.
+const HOP_LIMIT: &str = "in a pod of its own network the instance's hop limit must be 2 or more";
 /// What to do where the region cannot be had from the machine.
-const GIVE_REGION: &str = "in a pod of its own network the instance's hop limit must be 2 or more; \
-                           or give Region or Zone in [Global] of --cloud-config";
+const GIVE_REGION: &str = "give Region or Zone in [Global] of --cloud-config";
 /// What to do where the machine cannot be had.
 const GIVE_PLACE: &str = "where this process runs outside of the cluster's VPC, give VPC, \
                           KubernetesClusterID and one of SubnetID and RoleARN in [Global] of \
@@ -43,7 +44,7 @@ async fn connect_as(
             .map_err(|err| advise(err, "the region is not known", GIVE_REGION))?,
     };
     if ground.client.sdk().is_err() {
-        for (unused, why) in config.overrides.unused(&region) {
+        for (unused, why) in config.overrides.unused(&region, config.role.is_some()) {
             let (line, name) = (unused.line, &unused.name);
             warn!("--cloud-config, line {line}: the endpoint for {name:?} is not used: {why}");
         }
@@ -71,8 +72,15 @@ async fn connect_as(
     Ok(())
 }
 
-async fn own(ground: &Ground, cx: &Read, region: &str, id: &str) -> Result<OwnRecord, CloudError> {
-    match ground.client.own_instance(cx, id).await {
+/// The machine with this ID.
+async fn own(ground: &Ground, cx: &Read, region: &str, id: &str) -> Result<Machine, CloudError> {
+    let found = ground.client.instances_by_id(cx, &[id.to_owned()]).await;
+    let own = found.and_then(|found| {
+        let own = found.into_iter().find(|machine| machine.id == id);
+        let message = format!("DescribeInstances knows no instance {id}");
+        own.ok_or_else(|| CloudError::new(Kind::NotFound, message))
+    });
+    match own {
         Ok(own) => Ok(own),
         // It runs, so it is looked for in the wrong place.
         Err(err) if err.kind() == Kind::NotFound => {
@@ -89,16 +97,17 @@ async fn own(ground: &Ground, cx: &Read, region: &str, id: &str) -> Result<OwnRe
 
 /// Says what the failure means, and what to do if it stays.
 fn advise(err: CloudError, what: &str, advice: &str) -> CloudError {
-    let kind = match err.kind() {
+    let (kind, advice) = match err.kind() {
         // The service is there, and has nothing to say: only an operator can help.
-        Kind::NotFound => Kind::InvalidConfiguration,
-        kind => kind,
+        Kind::NotFound => (Kind::InvalidConfiguration, advice.to_owned()),
+        Kind::Unavailable => (Kind::Unavailable, format!("{HOP_LIMIT}; or {advice}")),
+        kind => (kind, advice.to_owned()),
     };
     CloudError::new(kind, format!("{what}: {err}; {advice}")).with_source(err)
 }
 
 /// Puts together where the cluster is. `own` is missing where the process runs elsewhere.
-fn home(config: &Config, region: String, own: Option<OwnRecord>) -> Result<Home, CloudError> {
+fn home(config: &Config, region: String, own: Option<Machine>) -> Result<Home, CloudError> {
     let (vpc, subnet) = match &own {
         Some(own) => (own.vpc.clone(), own.subnet.clone()),
         None => (config.vpc.clone(), config.subnet.clone()),
@@ -110,14 +119,18 @@ fn home(config: &Config, region: String, own: Option<OwnRecord>) -> Result<Home,
     let cluster = match (&config.cluster, &own) {
         (Some(cluster), _) => cluster.clone(),
         (None, Some(own)) => cluster(own)?,
-        (None, None) => return Err(no_cluster("")),
+        // It runs elsewhere only where the cluster is configured.
+        (None, None) => return Err(no_cluster("no machine is asked")),
     };
-    let own = own.map(|own| OwnInstance { id: own.id, private_dns_name: own.private_dns_name });
+    let own = own.map(|own| {
+        let private_dns_name = own.private_dns_name.unwrap_or_default();
+        OwnInstance { id: own.id, private_dns_name }
+    });
     Ok(Home { region, vpc, subnet, own, cluster })
 }
 
 /// The cluster's ID by the tags of one of its machines.
-fn cluster(own: &OwnRecord) -> Result<Cluster, CloudError> {
+fn cluster(own: &Machine) -> Result<Cluster, CloudError> {
     let id = &own.id;
     let wrong = |what: String| {
         let message = format!(

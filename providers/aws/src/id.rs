@@ -55,9 +55,12 @@ pub(crate) fn is_ours(id: &ProviderId) -> bool {
 }
 
 /// The instance in a Node's name, where the name begins with its ID: `i-0ab.ec2.internal`.
+///
+/// A name may begin like an ID and be none, as `i-worker-1`: AWS numbers instances in hexadecimal.
 pub(crate) fn instance_of_name(name: &str) -> Option<&str> {
     let first = name.split('.').next()?;
-    is_instance_id(first).then_some(first)
+    let number = first.strip_prefix("i-").filter(|number| !number.is_empty())?;
+    number.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(first)
 }
 
 fn read(text: &str) -> Option<MachineId> {
@@ -81,7 +84,8 @@ fn is_instance_id(text: &str) -> bool {
     is_id(text, "i-")
 }
 
-fn is_id(text: &str, prefix: &str) -> bool {
+/// Whether the text can be the cloud's ID of something that has such IDs.
+pub(crate) fn is_id(text: &str, prefix: &str) -> bool {
     text.strip_prefix(prefix).is_some_and(|rest| {
         !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     })
@@ -180,6 +184,8 @@ mod tests {
     #[case("i-0ab.custom.domain", Some("i-0ab"))]
     #[case("ip-10-0-0-1.ec2.internal", None)]
     #[case("i-", None)]
+    #[case("i-worker-1", None)]
+    #[case("i-worker-1.example.com", None)]
     fn names(#[case] name: &str, #[case] want: Option<&str>) {
         assert_eq!(instance_of_name(name), want);
     }

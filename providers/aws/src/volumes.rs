@@ -11,6 +11,7 @@ use ccm_core::cloud::{
 };
 
 use crate::client::ec2::volumes::Volume;
+use crate::error::not_as_absence;
 use crate::ground::Ground;
 use crate::id;
 
@@ -111,11 +112,7 @@ impl Answers {
 
     fn fail(&mut self, asked: &[String], err: CloudError) {
         // "Not found" of a question about many says nothing of any.
-        let err = match err.kind() {
-            Kind::NotFound => CloudError::new(Kind::Internal, err.message().to_owned()),
-            _ => err,
-        };
-        let err = Arc::new(err);
+        let err = Arc::new(not_as_absence(err));
         self.0.extend(asked.iter().map(|id| (id.clone(), Err(Arc::clone(&err)))));
     }
 

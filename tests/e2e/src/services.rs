@@ -12,9 +12,6 @@ use serde_json::{Value, json};
 use crate::wait::{LONG, SOON, wait_until};
 use crate::world::World;
 
-/// Where tests make Services.
-const NAMESPACE: &str = "default";
-
 /// Services made, changed or deleted at once.
 const AT_ONCE: usize = 16;
 
@@ -28,7 +25,7 @@ impl Wanted {
         Self(json!({
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"name": name, "namespace": NAMESPACE},
+            "metadata": {"name": name},
             "spec": {"type": "LoadBalancer", "selector": {"app": name}, "ports": ports(&[80])},
         }))
     }
@@ -36,6 +33,11 @@ impl Wanted {
     /// Its name.
     pub fn name(&self) -> &str {
         self.0["metadata"]["name"].as_str().unwrap()
+    }
+
+    /// What an annotation says.
+    pub fn said(&self, key: &str) -> Option<&str> {
+        self.0["metadata"]["annotations"][key].as_str()
     }
 
     /// With these TCP ports.
@@ -166,7 +168,7 @@ impl SeenService {
 impl<C> World<C> {
     /// The Services of the tests.
     pub fn services(&self) -> Api<Service> {
-        Api::namespaced(self.admin(), NAMESPACE)
+        Api::namespaced(self.admin(), self.namespace())
     }
 
     /// Makes a Service.
@@ -332,11 +334,12 @@ impl<C> World<C> {
 
 /// Takes away what tests have left, whoever holds it.
 pub(crate) async fn clear(client: Client) {
-    let services = Api::<Service>::namespaced(client, NAMESPACE);
-    let all = services.list(&ListParams::default()).await.unwrap();
+    let all = Api::<Service>::all(client.clone()).list(&ListParams::default()).await.unwrap();
     let ours = all.items.into_iter().filter(|it| it.name_any() != "kubernetes");
     let clear = futures::stream::iter(ours).map(|service| {
-        let (services, name) = (services.clone(), service.name_any());
+        let namespace = service.namespace().unwrap_or_default();
+        let services = Api::<Service>::namespaced(client.clone(), &namespace);
+        let name = service.name_any();
         async move {
             if !service.finalizers().is_empty() {
                 let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));

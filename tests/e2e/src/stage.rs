@@ -3,13 +3,14 @@
 //! One takes five seconds to start, so there are as many as tests run at once. A test takes one that
 //! is free, or starts one, and leaves it to the next unless it has failed.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use ccm_envtest::{ControlPlane, Options, ServiceAccountAccess, peer};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Node};
-use kube::Api;
 use kube::api::{DeleteParams, ListParams};
+use kube::{Api, ResourceExt};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
@@ -99,8 +100,10 @@ impl Stage {
         Api::<Node>::all(client.clone()).delete_collection(&delete, &all).await.unwrap();
         services::clear(client.clone()).await;
         volumes::clear(client.clone()).await;
-        for namespace in ["default", NAMESPACE] {
-            let events = Api::<Event>::namespaced(client.clone(), namespace);
+        let events = Api::<Event>::all(client.clone()).list_metadata(&all).await.unwrap();
+        let namespaces: BTreeSet<_> = events.iter().filter_map(ResourceExt::namespace).collect();
+        for namespace in namespaces {
+            let events = Api::<Event>::namespaced(client.clone(), &namespace);
             events.delete_collection(&delete, &all).await.unwrap();
         }
         let leases = Api::<Lease>::namespaced(client, NAMESPACE);

@@ -10,8 +10,9 @@ use ccm_envtest::kubelet::{Kubelet, register_many, set_ready, set_unknown};
 use ccm_envtest::{ControlPlane, ServiceAccountAccess, peer};
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Event, Node};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{Event, Namespace, Node};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
@@ -52,6 +53,8 @@ pub struct World<C = Cloud> {
     /// Events in the audit log before us.
     begun: usize,
     ccms: AtomicUsize,
+    /// Where tests make Services.
+    services_in: String,
     _turn: Turn,
 }
 
@@ -111,7 +114,8 @@ impl<C> World<C> {
         let (cloud, target) = cloud(&dir).await;
         let begun = stage.control_plane.audit_events().await.unwrap().len();
         let (stage, ccms) = (Some(stage), AtomicUsize::new(0));
-        Self { cloud, target, stage, dir, begun, ccms, _turn: turn }
+        let services_in = "default".to_owned();
+        Self { cloud, target, stage, dir, begun, ccms, services_in, _turn: turn }
     }
 
     /// The folder of what this world's programs read and write.
@@ -194,6 +198,22 @@ impl<C> World<C> {
     /// A client that may do anything.
     pub fn admin(&self) -> Client {
         self.stage().control_plane.admin_client()
+    }
+
+    /// Where Services are made.
+    pub fn namespace(&self) -> &str {
+        &self.services_in
+    }
+
+    /// Makes Services in this namespace from now on. Nobody takes namespaces away again.
+    pub async fn use_namespace(&mut self, name: &str) {
+        let namespaces = Api::<Namespace>::all(self.admin());
+        if namespaces.get_opt(name).await.unwrap().is_none() {
+            let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+            let made = Namespace { metadata, ..Namespace::default() };
+            namespaces.create(&PostParams::default(), &made).await.unwrap();
+        }
+        name.clone_into(&mut self.services_in);
     }
 
     /// All Nodes.

@@ -134,6 +134,8 @@ fn keep_up(case: &Case<'_>, read: Result<Read, Vec<String>>, decision: &mut Deci
     {
         // It stays wanted, so that we notice when it comes back to us.
         decision.now = Hand::Want(Want::Present(Arc::new(read.spec)), case.digest);
+        // How it reads is the other program's business; what is left of it here is ours to say.
+        notes(&[], Some(progress), decision);
         return leave_to_others(service, progress, decision);
     }
     let want = Want::Present(Arc::new(read.spec));

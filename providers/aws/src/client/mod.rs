@@ -11,8 +11,10 @@ mod endpoint;
 pub(crate) mod groups;
 pub(crate) mod imds;
 pub(crate) mod kept;
+#[cfg(test)]
+pub(crate) mod loopback;
 pub(crate) mod network;
-pub(crate) mod own;
+mod pages;
 mod sdk;
 
 use std::error::Error;

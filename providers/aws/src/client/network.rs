@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use aws_sdk_ec2::types::Filter;
+use aws_sdk_ec2::types as sdk;
 use ccm_core::cloud::{CloudError, Read};
 use ipnet::Ipv4Net;
 
-use super::groups::tags_of;
+use super::ec2::{filters, some, tags};
 use super::kept::Kept;
+use super::pages::pages;
 use super::{Client, read};
 use crate::actions::{DESCRIBE_ROUTE_TABLES, DESCRIBE_SUBNETS};
 use crate::marks::Tags;
@@ -80,33 +81,23 @@ impl Client {
     }
 
     async fn subnets(&self, cx: &Read, vpc: &str) -> Result<Vec<Subnet>, CloudError> {
-        let mut subnets = Vec::new();
-        let mut token = None;
-        loop {
-            let request = self.sdk()?.ec2.describe_subnets().filters(of_vpc(vpc));
-            let request = request.set_next_token(token);
-            let page = read(cx, &DESCRIBE_SUBNETS, request.send()).await?;
-            subnets.extend(page.subnets.unwrap_or_default().into_iter().map(subnet));
-            token = page.next_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                return Ok(subnets);
-            }
-        }
+        let ec2 = &self.sdk()?.ec2;
+        pages(|page| async {
+            let ask = ec2.describe_subnets().set_filters(of_vpc(vpc)).set_next_token(page);
+            let answer = read(cx, &DESCRIBE_SUBNETS, ask.send()).await?;
+            Ok((answer.subnets().iter().map(subnet).collect(), answer.next_token))
+        })
+        .await
     }
 
     async fn tables_to_the_internet(&self, cx: &Read, vpc: &str) -> Result<Vec<Table>, CloudError> {
-        let mut tables = Vec::new();
-        let mut token = None;
-        loop {
-            let request = self.sdk()?.ec2.describe_route_tables().filters(of_vpc(vpc));
-            let request = request.set_next_token(token);
-            let page = read(cx, &DESCRIBE_ROUTE_TABLES, request.send()).await?;
-            tables.extend(page.route_tables.unwrap_or_default().into_iter().map(table));
-            token = page.next_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                return Ok(tables);
-            }
-        }
+        let ec2 = &self.sdk()?.ec2;
+        pages(|page| async {
+            let ask = ec2.describe_route_tables().set_filters(of_vpc(vpc)).set_next_token(page);
+            let answer = read(cx, &DESCRIBE_ROUTE_TABLES, ask.send()).await?;
+            Ok((answer.route_tables().iter().map(table).collect(), answer.next_token))
+        })
+        .await
     }
 }
 
@@ -117,26 +108,25 @@ struct Table {
     has_gateway: bool,
 }
 
-fn of_vpc(vpc: &str) -> Filter {
-    Filter::builder().name("vpc-id").values(vpc).build()
+fn of_vpc(vpc: &str) -> Option<Vec<sdk::Filter>> {
+    Some(filters(&[("vpc-id", &[vpc.to_owned()])]))
 }
 
-fn subnet(subnet: aws_sdk_ec2::types::Subnet) -> Subnet {
+fn subnet(record: &sdk::Subnet) -> Subnet {
     Subnet {
-        id: subnet.subnet_id.unwrap_or_default(),
-        zone: subnet.availability_zone.unwrap_or_default(),
-        cidr: subnet.cidr_block.and_then(|text| text.parse().ok()),
-        tags: tags_of(subnet.tags),
+        id: record.subnet_id().unwrap_or_default().to_owned(),
+        zone: record.availability_zone().unwrap_or_default().to_owned(),
+        cidr: record.cidr_block().and_then(|text| text.parse().ok()),
+        tags: tags(record.tags()),
     }
 }
 
-fn table(table: aws_sdk_ec2::types::RouteTable) -> Table {
-    let (associations, routes) =
-        (table.associations.unwrap_or_default(), table.routes.unwrap_or_default());
-    let is_gateway = |id: Option<&String>| id.is_some_and(|id| id.starts_with("igw"));
+fn table(record: &sdk::RouteTable) -> Table {
+    let associations = record.associations().iter();
+    let is_gateway = |id: &str| id.starts_with("igw");
     Table {
-        is_main: associations.iter().any(|it| it.main == Some(true)),
-        subnets: associations.into_iter().filter_map(|it| it.subnet_id).collect(),
-        has_gateway: routes.iter().any(|route| is_gateway(route.gateway_id.as_ref())),
+        is_main: record.associations().iter().any(|it| it.main() == Some(true)),
+        subnets: associations.filter_map(|it| some(it.subnet_id())).collect(),
+        has_gateway: record.routes().iter().any(|it| it.gateway_id().is_some_and(is_gateway)),
     }
 }

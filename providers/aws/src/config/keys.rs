@@ -10,7 +10,7 @@ use super::gcfg::Section;
 /// From how alike on a name is worth proposing: 1 is the same.
 const ALIKE: f64 = 0.7;
 
-/// What is tolerated, and does nothing.
+/// What is tolerated, and does nothing or not what it may seem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Warning {
     /// Counted from 1.
@@ -88,7 +88,7 @@ impl Keys {
         })
     }
 
-    /// Yes or no, in gcfg's words. A key that stands alone says yes.
+    /// Yes or no, in gcfg's words. A key that stands alone says yes, and an empty text nothing.
     pub(super) fn flag(&self, key: &'static str) -> Result<bool, ConfigError> {
         let Some(At { value, line }) = self.found.get(key).and_then(|found| found.last()) else {
             return Ok(false);
@@ -96,7 +96,7 @@ impl Keys {
         let Some(text) = value else { return Ok(true) };
         match text.trim().to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" | "1" => Ok(true),
-            "false" | "no" | "off" | "0" => Ok(false),
+            "false" | "no" | "off" | "0" | "" => Ok(false),
             _ => {
                 let why =
                     format!("is {text:?}: true (yes, on, 1) and false (no, off, 0) are accepted");
@@ -117,6 +117,11 @@ impl Keys {
             }
         }
         texts
+    }
+
+    /// Warns about a key.
+    pub(super) fn warning(&self, key: &str, line: u64, why: &str) -> Warning {
+        Warning { line, message: format!("{} {key} {why}", self.section) }
     }
 
     /// Says what is wrong with a key.

@@ -17,6 +17,7 @@ use tracing::warn;
 use self::keys::{At, Keys, Warning};
 pub(crate) use self::overrides::{Overrides, Service};
 use crate::ground::Cluster;
+use crate::id;
 
 /// Instance types of machines whose place in the network matters to what runs on them: the node
 /// is not initialised before it is known.
@@ -25,6 +26,9 @@ const NEEDS_TOPOLOGY: &str = r"^(hpc|trn|p)[0-9]+[a-z]*(-[a-z0-9]+)?\.[a-z0-9]+$
 /// kube-proxy's own.
 const PROBE_PORT: NonZeroU16 = NonZeroU16::new(10256).expect("it is not 0");
 const PROBE_PATH: &str = "/healthz";
+
+/// What AWS takes for patterns in the conditions of questions.
+const PATTERNS: [char; 3] = ['*', '?', '\\'];
 
 const GLOBAL: &str = "Global";
 const OVERRIDE: &str = "ServiceOverride";
@@ -172,18 +176,18 @@ fn parse(bytes: &[u8]) -> Result<(Config, Vec<Warning>), ConfigError> {
     }
     let config = Config {
         region: region_of(&global)?,
-        vpc: text(&global, VPC)?,
-        subnet: text(&global, SUBNET)?,
-        route_tables: route_tables(&global),
-        role: role(&global)?,
+        vpc: resource(&global, VPC, "vpc-")?,
+        subnet: resource(&global, SUBNET, "subnet-")?,
+        route_tables: route_tables(&global)?,
+        role: role(&global, &mut warnings)?,
         cluster: cluster(&global)?,
         keeps_off_node_groups: global.flag(NO_INGRESS)?,
-        elb_security_group: text(&global, ELB_GROUP)?,
+        elb_security_group: resource(&global, ELB_GROUP, "sg-")?,
         node_families: node_families(&global)?,
         health_probe: health_probe(&global)?,
         needs_topology: needs_topology(&global)?,
         manages_nlb_groups: manages_nlb_groups(&global)?,
-        overrides: Overrides::read(&overrides)?,
+        overrides: Overrides::read(&overrides, &mut warnings)?,
     };
     Ok((config, warnings))
 }
@@ -201,22 +205,58 @@ fn region_of(global: &Keys) -> Result<Option<String>, ConfigError> {
     Ok(Some(region.to_owned()))
 }
 
+/// The ID of something, as AWS writes it. In the conditions of questions other texts can be
+/// patterns, which fit what nobody meant.
+fn resource(global: &Keys, key: &'static str, prefix: &str) -> Result<Option<String>, ConfigError> {
+    let Some(At { value, line }) = global.text(key)? else { return Ok(None) };
+    check_id(global, key, prefix, &value, line)?;
+    Ok(Some(value))
+}
+
+fn check_id(
+    global: &Keys,
+    key: &str,
+    prefix: &str,
+    value: &str,
+    line: u64,
+) -> Result<(), ConfigError> {
+    if id::is_id(value, prefix) {
+        return Ok(());
+    }
+    let why = format!("is {value:?}: an ID such as {prefix}0123456789abcdef0 is accepted");
+    Err(global.wrong(key, line, why))
+}
+
 /// Several may be given: one to a line, or separated by commas.
-fn route_tables(global: &Keys) -> Vec<String> {
+fn route_tables(global: &Keys) -> Result<Vec<String>, ConfigError> {
     let mut tables = Vec::new();
-    for At { value, .. } in global.texts(ROUTE_TABLE) {
+    for At { value, line } in global.texts(ROUTE_TABLE) {
         for table in value.split(',').map(str::trim).filter(|table| !table.is_empty()) {
+            check_id(global, ROUTE_TABLE, "rtb-", table, line)?;
             if !tables.iter().any(|known| known == table) {
                 tables.push(table.to_owned());
             }
         }
     }
-    tables
+    Ok(tables)
 }
 
-fn role(global: &Keys) -> Result<Option<Role>, ConfigError> {
-    let source = text(global, SOURCE)?;
-    let Some(At { value: arn, line }) = global.text(ROLE)? else { return Ok(None) };
+fn role(global: &Keys, warnings: &mut Vec<Warning>) -> Result<Option<Role>, ConfigError> {
+    let source = global.text(SOURCE)?;
+    let Some(At { value: arn, line }) = global.text(ROLE)? else {
+        warnings.extend(source.map(|source| {
+            let why = "is ignored: it is sent when a role is assumed, and RoleARN is not given";
+            global.warning(SOURCE, source.line, why)
+        }));
+        return Ok(None);
+    };
+    // It is sent as a header, which not every text can be.
+    if let Some(At { value, line }) = &source
+        && !(value.starts_with("arn:") && value.bytes().all(|byte| byte.is_ascii_graphic()))
+    {
+        let why = format!("is {value:?}: an ARN is accepted, which begins with arn:");
+        return Err(global.wrong(SOURCE, *line, why));
+    }
     let parts: Vec<_> = arn.splitn(6, ':').collect();
     let account = match parts[..] {
         ["arn", _, "iam", "", account, resource]
@@ -231,7 +271,7 @@ fn role(global: &Keys) -> Result<Option<Role>, ConfigError> {
             return Err(global.wrong(ROLE, line, why));
         }
     };
-    Ok(Some(Role { arn, account, source }))
+    Ok(Some(Role { arn, account, source: source.map(|source| source.value) }))
 }
 
 fn cluster(global: &Keys) -> Result<Option<Cluster>, ConfigError> {
@@ -244,6 +284,14 @@ fn cluster(global: &Keys) -> Result<Option<Cluster>, ConfigError> {
             id.value, tag.value
         );
         return Err(global.wrong(CLUSTER_ID, id.line, why));
+    }
+    for (key, given) in [(CLUSTER_TAG, &tag), (CLUSTER_ID, &id)] {
+        if let Some(At { value, line }) = given
+            && value.contains(|char: char| char.is_control() || PATTERNS.contains(&char))
+        {
+            let why = format!("is {value:?}: it is part of a tag, without *, ? and \\");
+            return Err(global.wrong(key, *line, why));
+        }
     }
     let legacy = tag.is_some();
     Ok(tag.or(id).map(|id| Cluster { id: id.value, legacy }))

@@ -3,7 +3,7 @@
 use ccm_core::cloud::ConfigError;
 use url::Url;
 
-use super::keys::{At, Keys};
+use super::keys::{At, Keys, Warning};
 
 /// The keys of the section.
 pub(super) const KEYS: &[&str] =
@@ -25,14 +25,18 @@ pub(crate) enum Service {
     Imds,
 }
 
-/// Names in lower case: first the IDs that the newer Go SDK gives, then the older Go SDK's.
+/// As the Go program has them, letter for letter.
 const NAMES: &[(&str, &[Service])] = &[
-    ("ec2", &[Service::Ec2]),
-    ("elastic load balancing", &[Service::Elb]),
-    ("elastic load balancing v2", &[Service::ElbV2]),
-    ("kms", &[Service::Kms]),
+    ("EC2", &[Service::Ec2]),
+    ("Elastic Load Balancing", &[Service::Elb]),
+    ("Elastic Load Balancing v2", &[Service::ElbV2]),
+    ("KMS", &[Service::Kms]),
     ("ec2imds", &[Service::Imds]),
-    ("sts", &[Service::Sts]),
+];
+
+/// Those that it takes no notice of, in any spelling: STS, and the older SDK's.
+const OTHER_NAMES: &[(&str, &[Service])] = &[
+    ("STS", &[Service::Sts]),
     // Both APIs had one name and one endpoint.
     ("elasticloadbalancing", &[Service::Elb, Service::ElbV2]),
     ("elb", &[Service::Elb]),
@@ -53,6 +57,8 @@ pub(crate) struct Override {
     /// As it stands in the file.
     pub(crate) name: String,
     pub(crate) services: &'static [Service],
+    /// The Go program obeys it too.
+    is_obeyed_by_go: bool,
     /// In which region it applies. Of no meaning for [`Service::Imds`].
     pub(crate) region: String,
     pub(crate) url: Url,
@@ -62,28 +68,37 @@ pub(crate) struct Override {
 }
 
 impl Override {
-    /// Reads and checks one section.
-    fn read(keys: &Keys) -> Result<Self, ConfigError> {
+    /// Reads and checks one section. `None`: it is for a service that is not called, which the Go
+    /// program takes without a word.
+    fn read(keys: &Keys, warnings: &mut Vec<Warning>) -> Result<Option<Self>, ConfigError> {
         let service = keys.needed("Service")?;
         let region = keys.needed("Region")?;
         let url = keys.needed("URL")?;
         let signing_region = keys.needed(SIGNING_REGION)?;
         let signing_name = keys.text("SigningName")?;
 
-        let name = service.value.to_lowercase();
-        let Some((_, services)) = NAMES.iter().find(|(known, _)| *known == name) else {
-            let why = format!("is {:?}: {ACCEPTED}", service.value);
-            return Err(keys.wrong("Service", service.line, why));
+        let name = service.value;
+        let mut known = NAMES.iter().chain(OTHER_NAMES);
+        let Some((_, services)) = known.find(|(known, _)| known.eq_ignore_ascii_case(&name)) else {
+            let why = format!("is {name:?}, and the section is ignored: {ACCEPTED}");
+            warnings.push(keys.warning("Service", service.line, &why));
+            return Ok(None);
         };
-        Ok(Self {
+        let is_obeyed_by_go = NAMES.iter().any(|(known, _)| *known == name);
+        if !is_obeyed_by_go && *services != [Service::Kms] {
+            let why = format!("is {name:?}, which the Go program ignores: here it is obeyed");
+            warnings.push(keys.warning("Service", service.line, &why));
+        }
+        Ok(Some(Self {
             line: keys.line,
-            name: service.value,
+            name,
             services,
+            is_obeyed_by_go,
             region: region.value,
             url: endpoint(&url).map_err(|why| keys.wrong("URL", url.line, why))?,
             signing_region: signing_region.value,
             signing_name: signing_name.map(|name| name.value),
-        })
+        }))
     }
 
     /// Whether it is for this service, called in this region.
@@ -92,7 +107,7 @@ impl Override {
     }
 
     /// Whether it is for a service and a region that another is for too.
-    fn is_twice(&self, other: &Self) -> bool {
+    fn overlaps(&self, other: &Self) -> bool {
         self.region == other.region
             && self.services.iter().any(|service| other.services.contains(service))
     }
@@ -104,38 +119,58 @@ pub(crate) struct Overrides(pub(super) Vec<Override>);
 
 impl Overrides {
     /// Reads and checks the sections.
-    pub(super) fn read(sections: &[Keys]) -> Result<Self, ConfigError> {
+    pub(super) fn read(
+        sections: &[Keys],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self, ConfigError> {
         let mut overrides: Vec<Override> = Vec::new();
         for keys in sections {
-            let one = Override::read(keys)?;
-            if let Some(before) = overrides.iter().find(|before| one.is_twice(before)) {
-                let why = format!(
-                    "is {:?} in region {:?}, for which line {} gives an endpoint already",
-                    one.name, one.region, before.line
-                );
-                return Err(keys.wrong("Service", keys.line, why));
+            let Some(one) = Override::read(keys, warnings)? else { continue };
+            for before in overrides.iter().filter(|before| one.overlaps(before)) {
+                let of = format!("is {:?} in region {:?}, for which line", one.name, one.region);
+                let why = format!("{of} {} gives an endpoint already", before.line);
+                // The Go program sees no other likeness than this, and ends.
+                if before.name == one.name {
+                    return Err(keys.wrong("Service", keys.line, why));
+                }
+                let first =
+                    if one.is_obeyed_by_go && !before.is_obeyed_by_go { &one } else { before };
+                let why = format!("{why}: that of line {} goes before", first.line);
+                warnings.push(keys.warning("Service", keys.line, &why));
             }
             overrides.push(one);
         }
         Ok(Self(overrides))
     }
 
-    /// The endpoint for a service in a region: the first that applies.
+    /// The endpoint for a service in a region: the first that applies and that the Go program
+    /// obeys too, or else the first that applies.
     pub(crate) fn find(&self, service: Service, region: &str) -> Option<&Override> {
-        self.0.iter().find(|one| one.applies_to(service, region))
+        let apply = self.0.iter().filter(|one| one.applies_to(service, region));
+        apply.min_by_key(|one| !one.is_obeyed_by_go)
     }
 
     /// Those that are not used in this region, each with why.
-    pub(crate) fn unused(&self, region: &str) -> Vec<(&Override, String)> {
+    pub(crate) fn unused(&self, region: &str, has_role: bool) -> Vec<(&Override, String)> {
         let why = |one: &Override| {
             let is_found = |service| self.find(service, region) == Some(one);
             match one.services {
                 [Service::Kms] => Some("KMS is never called".to_owned()),
+                [Service::Sts] if !has_role && is_found(Service::Sts) => {
+                    let why = "STS is asked there for a RoleARN, and there is none; for a web \
+                               identity (IRSA) it is asked where AWS_ENDPOINT_URL_STS says";
+                    Some(why.to_owned())
+                }
                 services if services.iter().any(|service| is_found(*service)) => None,
-                [Service::Imds] => Some("another one for it stands before".to_owned()),
-                _ => {
-                    let theirs = &one.region;
-                    Some(format!("it is for region {theirs:?}, and the cluster is in {region:?}"))
+                services => {
+                    let mut here = services.iter().filter(|it| one.applies_to(**it, region));
+                    Some(match here.find_map(|service| self.find(*service, region)) {
+                        Some(other) => format!("that of line {} goes before", other.line),
+                        None => {
+                            let theirs = &one.region;
+                            format!("it is for region {theirs:?}, and the cluster is in {region:?}")
+                        }
+                    })
                 }
             }
         };

@@ -10,6 +10,11 @@ fn config(text: &str) -> Config {
     config
 }
 
+/// The overrides, whatever is warned about.
+fn overrides(text: &str) -> Overrides {
+    parse(text.as_bytes()).unwrap().0.overrides
+}
+
 /// The config of `[Global]` with these lines.
 fn global(lines: &str) -> Config {
     config(&format!("[Global]\n{lines}\n"))
@@ -32,7 +37,7 @@ fn cluster_of(id: &str, legacy: bool) -> Cluster {
 #[case::empty(config(""))]
 #[case::only_the_section(config("[Global]"))]
 #[case::keys_without_text(global(
-    "Zone=\nRegion = \"\"\nVPC = ; later\nRouteTableID=\nNodeIPFamilies=\nClusterServiceSharedLoadBalancerHealthProbePort = 0"
+    "Zone=\nRegion = \"\"\nVPC = ; later\nRouteTableID=\nNodeIPFamilies=\nDisableSecurityGroupIngress=\nClusterServiceSharedLoadBalancerHealthProbePort = 0"
 ))]
 fn what_is_not_said_has_a_default(#[case] config: Config) {
     assert_eq!(config.region, None);
@@ -177,16 +182,25 @@ fn a_role_has_an_account() {
         source: Some("arn:x".to_owned()),
     };
     assert_eq!(global(lines).role, Some(role));
-    assert_eq!(global("SourceARN = arn:x").role, None);
+}
+
+#[test]
+fn a_source_without_a_role_is_sent_to_nobody() {
+    let text = "[Global]\nSourceARN = arn:x";
+    let (config, _) = parse(text.as_bytes()).unwrap();
+    assert_eq!(config.role, None);
+    let wanted = "line 2: [Global] SourceARN is ignored: it is sent when a role is assumed, and \
+                  RoleARN is not given";
+    assert_eq!(warnings(text), [wanted]);
 }
 
 #[rstest]
 #[case::nothing("", false)]
-#[case::no_subnet_and_no_role("VPC=v\nKubernetesClusterID=c", false)]
-#[case::no_cluster("VPC=v\nSubnetID=s", false)]
-#[case::no_vpc("SubnetID=s\nKubernetesClusterID=c", false)]
-#[case::subnet("VPC=v\nSubnetID=s\nKubernetesClusterID=c", true)]
-#[case::role("VPC=v\nRoleARN=arn:aws:iam::1:role/r\nKubernetesClusterTag=c", true)]
+#[case::no_subnet_and_no_role("VPC=vpc-1\nKubernetesClusterID=c", false)]
+#[case::no_cluster("VPC=vpc-1\nSubnetID=subnet-1", false)]
+#[case::no_vpc("SubnetID=subnet-1\nKubernetesClusterID=c", false)]
+#[case::subnet("VPC=vpc-1\nSubnetID=subnet-1\nKubernetesClusterID=c", true)]
+#[case::role("VPC=vpc-1\nRoleARN=arn:aws:iam::1:role/r\nKubernetesClusterTag=c", true)]
 fn when_no_machine_is_asked(#[case] lines: &str, #[case] is_elsewhere: bool) {
     assert_eq!(global(lines).is_elsewhere(), is_elsewhere);
 }
@@ -203,6 +217,27 @@ fn when_no_machine_is_asked(#[case] lines: &str, #[case] is_elsewhere: bool) {
     "key \"[Global] RoleARN\": is \"admin\": it must be like arn:aws:iam::123456789012:role/name"
 )]
 #[case::user("RoleARN = arn:aws:iam::1:user/r", "key \"[Global] RoleARN\"")]
+#[case::source(
+    "SourceARN = cluster\nRoleARN = arn:aws:iam::1:role/r",
+    "key \"[Global] SourceARN\": is \"cluster\": an ARN is accepted, which begins with arn:"
+)]
+#[case::source_with_a_break(
+    "SourceARN = arn:a\\nb: c\nRoleARN = arn:aws:iam::1:role/r",
+    "is \"arn:a\\nb: c\": an ARN is accepted"
+)]
+#[case::tables(
+    "RouteTableID = rtb-*",
+    "key \"[Global] RouteTableID\": is \"rtb-*\": an ID such as rtb-0123456789abcdef0 is accepted"
+)]
+#[case::one_of_the_tables("RouteTableID = rtb-1, rtb-?", "[Global] RouteTableID\": is \"rtb-?\"")]
+#[case::vpc("VPC = *", "key \"[Global] VPC\": is \"*\": an ID such as vpc-0123456789abcdef0")]
+#[case::subnet("SubnetID = vpc-1", "is \"vpc-1\": an ID such as subnet-0123456789abcdef0")]
+#[case::group("ElbSecurityGroup = web", "is \"web\": an ID such as sg-0123456789abcdef0")]
+#[case::cluster(
+    "KubernetesClusterID = blue*",
+    "key \"[Global] KubernetesClusterID\": is \"blue*\": it is part of a tag"
+)]
+#[case::legacy_cluster("KubernetesClusterTag = b?", "[Global] KubernetesClusterTag\": is \"b?\"")]
 #[case::flag(
     "DisableSecurityGroupIngress = maybe",
     "key \"[Global] DisableSecurityGroupIngress\": is \"maybe\": true (yes, on, 1) and false (no, off, 0) are accepted"
@@ -261,7 +296,7 @@ fn two_ids_of_the_cluster_must_be_one() {
     "line 1: expected nothing but a comment behind \"]\""
 )]
 #[case::open_quote(
-    "[Global]\nVPC = \"vpc-1\nSubnetID=s",
+    "[Global]\nVPC = \"vpc-1\nSubnetID=subnet-1",
     "line 2: expected a closing quote in the same line"
 )]
 #[case::odd_escape(
@@ -343,8 +378,8 @@ fn an_override_in_pieces() {
     let pieces = "[serviceoverride \"a\"]\nservice = ec2\nREGION = eu-west-1\n\
                   [ServiceOverride \"b\"]\nService = sts\nRegion = r\nURL = http://x\nSigningRegion = r\n\
                   [ServiceOverride \"a\"]\nurl = http://127.0.0.1:5000\nSigningRegion = eu-west-1\n";
-    let config = config(pieces);
-    let [a, b] = &config.overrides.0[..] else { panic!("{config:?}") };
+    let overrides = overrides(pieces);
+    let [a, b] = &overrides.0[..] else { panic!("{overrides:?}") };
     assert_eq!((a.line, a.name.as_str(), a.services), (1, "ec2", &[Service::Ec2][..]));
     assert_eq!((a.region.as_str(), a.url.as_str()), ("eu-west-1", "http://127.0.0.1:5000/"));
     assert_eq!((a.signing_region.as_str(), a.signing_name.as_deref()), ("eu-west-1", None));
@@ -364,8 +399,39 @@ fn an_override_in_pieces() {
 #[case(" ec2imds ", &[Service::Imds])]
 #[case("ec2metadata", &[Service::Imds])]
 fn names_of_services(#[case] name: &str, #[case] services: &[Service]) {
-    let text = FULL.replace("Service = EC2", &format!("Service = \"{name}\""));
-    assert_eq!(config(&text).overrides.0[0].services, services);
+    assert_eq!(
+        overrides(&FULL.replace("Service = EC2", &format!("Service = \"{name}\""))).0[0].services,
+        services
+    );
+}
+
+/// Files that have worked for years have them.
+#[test]
+fn a_service_that_is_not_called_is_warned_about() {
+    let text = FULL.replace("EC2", "s3");
+    assert_eq!(overrides(&text), Overrides::default());
+    let [said] = &warnings(&text)[..] else { panic!("{:?}", warnings(&text)) };
+    let wanted = "line 2: [ServiceOverride \"1\"] Service is \"s3\", and the section is ignored: \
+                  \"EC2\", \"Elastic Load Balancing\"";
+    assert!(said.starts_with(wanted), "{said}");
+}
+
+#[rstest]
+#[case::as_the_go_program_has_it("EC2", false)]
+#[case::another_spelling("ec2", true)]
+#[case::the_older_sdks("elasticloadbalancing", true)]
+#[case::sts("STS", true)]
+#[case::never_called("kms", false)]
+fn what_comes_alive_by_the_change_of_programs_is_warned_about(
+    #[case] name: &str,
+    #[case] is_warned_about: bool,
+) {
+    let wanted = format!(
+        "line 2: [ServiceOverride \"1\"] Service is {name:?}, which the Go program ignores: here \
+         it is obeyed"
+    );
+    let wanted = is_warned_about.then_some(wanted);
+    assert_eq!(warnings(&FULL.replace("EC2", name)), Vec::from_iter(wanted));
 }
 
 #[rstest]
@@ -388,7 +454,6 @@ fn an_override_needs_its_keys(#[case] key: &str, #[case] instead: &str) {
 }
 
 #[rstest]
-#[case::service("EC2", "s3", "line 2", "is \"s3\": \"EC2\", \"Elastic Load Balancing\"")]
 #[case::no_scheme("https://ec2.example:8443/api", "ec2.example", "line 4", "must be http://<host>")]
 #[case::odd_scheme("https://ec2.example:8443/api", "ftp://h", "line 4", "must be http://<host>")]
 #[case::password("https://ec2.example:8443/api", "https://me:sEcReT@h", "line 4", "without a user")]
@@ -404,27 +469,46 @@ fn wrong_overrides(
     assert!(!said.contains("sEcReT"), "{said}");
 }
 
+#[test]
+fn the_same_service_twice_is_an_error() {
+    let said = refused(&format!("{FULL}{}", FULL.replace("\"1\"", "\"2\"")));
+    assert!(said.contains("line 8, key \"[ServiceOverride \\\"2\\\"] Service\""), "{said}");
+    assert!(said.contains("for which line 1 gives an endpoint already"), "{said}");
+}
+
+/// What the Go program obeys is obeyed here, whatever else names the same service.
 #[rstest]
-#[case::the_same("EC2", true)]
-#[case::another_spelling("ec2", true)]
-#[case::another_service("elb", false)]
-fn one_endpoint_for_a_service_in_a_region(#[case] service: &str, #[case] is_twice: bool) {
-    let second = FULL.replace("\"1\"", "\"2\"").replace("EC2", service);
-    let text = format!("{FULL}{second}");
-    if is_twice {
-        let said = refused(&text);
-        assert!(said.contains("line 8, key \"[ServiceOverride \\\"2\\\"] Service\""), "{said}");
-        assert!(said.contains("for which line 1 gives an endpoint already"), "{said}");
-    } else {
-        assert_eq!(config(&text).overrides.0.len(), 2);
-    }
+#[case::before("EC2", "ec2", Service::Ec2, 1)]
+#[case::behind("ec2", "EC2", Service::Ec2, 8)]
+#[case::neither("sts", "Sts", Service::Sts, 1)]
+#[case::one_of_both("elasticloadbalancing", "Elastic Load Balancing v2", Service::ElbV2, 8)]
+#[case::the_other("elasticloadbalancing", "Elastic Load Balancing v2", Service::Elb, 1)]
+#[case::two_services("EC2", "Elastic Load Balancing", Service::Ec2, 1)]
+fn two_spellings_of_a_service(
+    #[case] first: &str,
+    #[case] second: &str,
+    #[case] service: Service,
+    #[case] line: u64,
+) {
+    let (first, second) = (FULL.replace("EC2", first), FULL.replace("EC2", second));
+    let both = overrides(&format!("{first}{}", second.replace("\"1\"", "\"2\"")));
+    assert_eq!(both.find(service, "eu-west-1").map(|one| one.line), Some(line));
 }
 
 #[test]
-fn one_endpoint_for_both_kinds_of_load_balancers_and_another_for_one_of_them() {
-    let both = FULL.replace("EC2", "elasticloadbalancing");
-    let one = FULL.replace("\"1\"", "\"2\"").replace("EC2", "Elastic Load Balancing v2");
-    assert!(refused(&format!("{both}{one}")).contains("an endpoint already"));
+fn two_spellings_are_warned_about() {
+    let second = FULL.replace("\"1\"", "\"2\"").replace("EC2", "ec2");
+    let text = format!("{FULL}{second}");
+    let wanted = "line 8: [ServiceOverride \"2\"] Service is \"ec2\" in region \"eu-west-1\", for \
+                  which line 1 gives an endpoint already: that of line 1 goes before";
+    assert!(warnings(&text).iter().any(|said| said == wanted), "{:?}", warnings(&text));
+    assert_eq!(unused(&text, "eu-west-1", false), [(8, "that of line 1 goes before".to_owned())]);
+}
+
+/// What is not used in a region, by its line.
+fn unused(text: &str, region: &str, has_role: bool) -> Vec<(u64, String)> {
+    let overrides = overrides(text);
+    overrides.unused(region, has_role).into_iter().map(|(one, why)| (one.line, why)).collect()
 }
 
 #[test]
@@ -432,25 +516,31 @@ fn where_an_override_applies() {
     let elsewhere = FULL.replace("eu-west-1", "us-east-1");
     let metadata = FULL.replace("\"1\"", "\"2\"").replace("EC2", "ec2imds");
     let keys = FULL.replace("\"1\"", "\"3\"").replace("EC2", "KMS");
-    let config = config(&format!("{elsewhere}{metadata}{keys}"));
-    let line = |service, region| config.overrides.find(service, region).map(|one| one.line);
+    let text = format!("{elsewhere}{metadata}{keys}");
+    let overrides = overrides(&text);
+    let line = |service, region| overrides.find(service, region).map(|one| one.line);
     assert_eq!(line(Service::Ec2, "eu-west-1"), None);
     assert_eq!(line(Service::Ec2, "us-east-1"), Some(1));
     assert_eq!(line(Service::Imds, "us-east-1"), Some(8));
-    let unused = config.overrides.unused("eu-west-1");
-    let unused: Vec<_> = unused.into_iter().map(|(one, why)| (one.line, why)).collect();
     let why = "it is for region \"us-east-1\", and the cluster is in \"eu-west-1\"";
-    assert_eq!(unused, [(1, why.to_owned()), (15, "KMS is never called".to_owned())]);
+    let wanted = [(1, why.to_owned()), (15, "KMS is never called".to_owned())];
+    assert_eq!(unused(&text, "eu-west-1", false), wanted);
 }
 
 #[test]
 fn the_metadata_have_one_endpoint() {
     let first = FULL.replace("EC2", "ec2imds");
     let second = first.replace("\"1\"", "\"2\"").replace("eu-west-1", "us-east-1");
-    let config = config(&format!("{first}{second}"));
-    let unused = config.overrides.unused("us-east-1");
-    let unused: Vec<_> = unused.into_iter().map(|(one, why)| (one.line, why)).collect();
-    assert_eq!(unused, [(8, "another one for it stands before".to_owned())]);
+    let unused = unused(&format!("{first}{second}"), "us-east-1", false);
+    assert_eq!(unused, [(8, "that of line 1 goes before".to_owned())]);
+}
+
+#[test]
+fn sts_is_asked_for_a_role_alone() {
+    let text = FULL.replace("EC2", "STS");
+    assert_eq!(unused(&text, "eu-west-1", true), []);
+    let [(1, why)] = &unused(&text, "eu-west-1", false)[..] else { panic!("it is not used") };
+    assert!(why.contains("AWS_ENDPOINT_URL_STS"), "{why}");
 }
 
 /// The page lists each key, and no other.

@@ -1,7 +1,5 @@
 //! The SDK against small fakes on the loopback interface: what is asked, and what is made of it.
 
-mod fake;
-
 use std::future::ready;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
@@ -14,9 +12,9 @@ use ccm_conformance::leave;
 use ccm_core::cloud::ConfigFile;
 use rstest::rstest;
 
-use self::fake::{Answer, Asked, Fake};
 use super::*;
 use crate::client::Client;
+use crate::client::loopback::{Answer, Asked, Fake};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -257,6 +255,7 @@ async fn where_there_are_no_metadata() {
         said.contains("give VPC, KubernetesClusterID and one of SubnetID and RoleARN"),
         "{said}"
     );
+    assert!(said.contains("the instance's hop limit must be 2 or more; or where"), "{said}");
 }
 
 #[tokio::test]
@@ -270,6 +269,7 @@ async fn metadata_of_something_that_is_no_instance() {
     let said = err.to_string();
     assert!(said.contains("imds:instance-id was answered with HTTP 404"), "{said}");
     assert!(said.contains("give VPC, KubernetesClusterID and one of"), "{said}");
+    assert!(!said.contains("hop limit"), "{said}");
 }
 
 /// Neither with an older service nor when it is switched off is anything asked without a token.
@@ -374,6 +374,40 @@ async fn a_role_that_is_refused() {
     assert_eq!(err.to_string(), wanted);
 }
 
+/// The commonest mistakes with roles for service accounts.
+#[rstest]
+#[case::not_trusted("AccessDenied", "PermissionDenied")]
+#[case::another_issuer("InvalidIdentityToken", "PermissionDenied")]
+#[case::away("IDPCommunicationError", "CloudUnavailable")]
+#[tokio::test]
+async fn a_web_identity_that_is_refused(#[case] code: &'static str, #[case] reason: &str) {
+    let sts = Fake::new(move |asked| {
+        assert!(asked.body.contains("Action=AssumeRoleWithWebIdentity"), "{}", asked.body);
+        let said = format!(
+            "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>not \
+             you</Message></Error></ErrorResponse>"
+        );
+        Answer::refused(400, &said)
+    })
+    .await;
+    let imds = Fake::new(metadata).await;
+    let url = sts.url();
+    let token = std::env::temp_dir().join(format!("ccm-rs-token-{}-{code}", std::process::id()));
+    std::fs::write(&token, "t0ken").unwrap();
+    let wanted = format!(
+        "{reason}: DescribeInstances was not sent: AssumeRoleWithWebIdentity was refused: {code}: \
+         not you"
+    );
+    let environment = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", token.to_str().unwrap()),
+        ("AWS_ROLE_ARN", "arn:aws:iam::210987654321:role/ccm"),
+        ("AWS_ENDPOINT_URL_STS", &url),
+        (REFUSED, &wanted),
+    ];
+    connect_in(&environment, &(endpoint("ec2imds", &imds) + CLUSTER)).await;
+    std::fs::remove_file(token).unwrap();
+}
+
 #[rstest]
 #[case::nobody_has_any(
     CredentialsError::not_loaded("no"),
@@ -411,6 +445,9 @@ async fn without_credentials(
 /// Where a process of its own finds its configuration.
 const CONFIG: &str = "CCM_TEST_CONFIG";
 
+/// Where it finds what it is to fail with, if it is to fail.
+const REFUSED: &str = "CCM_TEST_REFUSED";
+
 /// Connects in a process that has this environment and no other.
 async fn connect_in(environment: &[(&str, &str)], config: &str) {
     let mut child = Command::new(std::env::current_exe().unwrap());
@@ -428,7 +465,14 @@ async fn connect_in(environment: &[(&str, &str)], config: &str) {
 #[ignore = "run by other tests, in an environment"]
 async fn in_a_process_of_its_own() {
     let Ok(config) = std::env::var(CONFIG) else { return };
-    connect(&ground(&config), &leave(PATIENCE)).await.unwrap();
+    let connected = connect(&ground(&config), &leave(PATIENCE)).await;
+    match std::env::var(REFUSED) {
+        Ok(wanted) => {
+            let err = connected.unwrap_err();
+            assert_eq!(format!("{}: {err}", err.kind().reason()), wanted);
+        }
+        Err(_) => connected.unwrap(),
+    }
 }
 
 const CLUSTER: &str = "[Global]\nKubernetesClusterID = blue\n";
@@ -489,13 +533,8 @@ async fn a_proxy_of_the_environment() {
 #[case::two(&[("kubernetes.io/cluster/a", ""), ("kubernetes.io/cluster/b", "")], Err("has the tags kubernetes.io/cluster/a, kubernetes.io/cluster/b"))]
 #[case::differ(&[("kubernetes.io/cluster/a", ""), ("KubernetesCluster", "b")], Err("has the tags kubernetes.io/cluster/a and KubernetesCluster=b"))]
 fn the_cluster_by_tags(#[case] tags: &[(&str, &str)], #[case] wanted: Result<(&str, bool), &str>) {
-    let own = OwnRecord {
-        id: "i-0ab".to_owned(),
-        private_dns_name: String::new(),
-        vpc: None,
-        subnet: None,
-        tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-    };
+    let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let own = Machine { id: "i-0ab".to_owned(), tags, ..Machine::default() };
     match (cluster(&own), wanted) {
         (Ok(cluster), Ok((id, legacy))) => {
             assert_eq!(cluster, Cluster { id: id.to_owned(), legacy });

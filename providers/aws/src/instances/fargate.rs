@@ -11,6 +11,7 @@ use super::look::Word;
 use crate::client::Client;
 use crate::client::ec2::MOST_VALUES;
 use crate::client::ec2::interfaces::FoundInterface;
+use crate::error::not_as_absence;
 
 /// What the cloud says of one of them.
 #[derive(Clone, Debug)]
@@ -73,10 +74,17 @@ fn sort(
     let mut found = match answer {
         Ok(found) => found,
         Err(err) => {
-            let err = Arc::new(err);
+            let err = Arc::new(not_as_absence(err));
             return addresses.iter().map(|it| (*it, Pod::Unknown(Arc::clone(&err)))).collect();
         }
     };
+    let texts: BTreeSet<_> = addresses.iter().map(ToString::to_string).collect();
+    let was_asked_for =
+        |one: &&FoundInterface| one.private_ipv4s.iter().any(|it| texts.contains(it));
+    let odd = found.iter().find(|one| !was_asked_for(one)).map(|odd| {
+        let message = format!("AWS answered with {:?}, which nobody asked for", odd.id);
+        Arc::new(CloudError::new(Kind::Internal, message))
+    });
     found.retain(|one| one.is_attached);
     found.sort_by(|one, other| one.id.cmp(&other.id));
     let found: Vec<_> = found.into_iter().map(Arc::new).collect();
@@ -85,6 +93,8 @@ fn sort(
         let has_it = |one: &&Arc<FoundInterface>| one.private_ipv4s.contains(&text);
         let mut with_it = found.iter().filter(has_it);
         let pod = match (with_it.next(), with_it.next()) {
+            // The question was not understood: nothing follows from what is missing.
+            (None, _) if let Some(odd) = &odd => Pod::Unknown(Arc::clone(odd)),
             (None, _) => Pod::Absent,
             (Some(one), None) => Pod::Found(Arc::clone(one)),
             (Some(one), Some(other)) => {
@@ -114,7 +124,14 @@ mod tests {
     #[rstest]
     #[case::none(vec![], "absent")]
     #[case::one(vec![found("eni-1", &["10.0.0.1"], true)], "eni-1")]
-    #[case::another(vec![found("eni-1", &["10.0.0.2"], true)], "absent")]
+    #[case::another(
+        vec![found("eni-1", &["10.0.0.2"], true)],
+        "AWS answered with \"eni-1\", which nobody asked for",
+    )]
+    #[case::another_beside_it(
+        vec![found("eni-1", &["10.0.0.1"], true), found("eni-2", &["10.0.0.2"], true)],
+        "eni-1",
+    )]
     #[case::one_that_is_being_detached(vec![found("eni-1", &["10.0.0.1"], false)], "absent")]
     #[case::two(
         vec![found("eni-2", &["10.0.0.1"], true), found("eni-1", &["10.0.0.9", "10.0.0.1"], true)],
@@ -135,5 +152,11 @@ mod tests {
         let addresses = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)];
         let pods = sort(&addresses, Err(CloudError::new(Kind::Unavailable, "no")));
         assert!(pods.len() == 2 && pods.values().all(|pod| matches!(pod, Pod::Unknown(_))));
+        let pods = sort(&addresses, Err(CloudError::new(Kind::NotFound, "no")));
+        let kind = |pod: &Pod| match pod {
+            Pod::Unknown(err) => Some(err.kind()),
+            Pod::Found(_) | Pod::Absent => None,
+        };
+        assert!(pods.values().all(|pod| kind(pod) == Some(Kind::Internal)), "{pods:?}");
     }
 }

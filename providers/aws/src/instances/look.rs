@@ -12,6 +12,7 @@ use crate::client::Client;
 use crate::client::ec2::MOST_VALUES;
 use crate::client::ec2::instances::{Machine, MachineState};
 use crate::client::ec2::interfaces::FoundInterface;
+use crate::error::not_as_absence;
 use crate::ground::{Home, OwnInstance};
 use crate::id::{self, MachineId};
 
@@ -191,14 +192,6 @@ fn sort(
         (id, word)
     };
     ids.into_iter().map(word).collect()
-}
-
-/// "Not found" of a question about many is an answer that makes no sense, and never an absence.
-fn not_as_absence(err: CloudError) -> CloudError {
-    match err.kind() {
-        Kind::NotFound => CloudError::new(Kind::Internal, err.message().to_owned()),
-        _ => err,
-    }
 }
 
 /// Nodes without a provider ID, by their names, and those whose names lead nowhere by the addresses

@@ -28,12 +28,12 @@ use self::record::Common;
 pub(crate) use self::topology::LAYER_1;
 use self::topology::{Asked, Followed, Topology};
 use self::zones::ZoneIds;
+use crate::client::ec2::MOST_VALUES;
 use crate::client::ec2::instances::{Machine, MachineState};
 use crate::ground::{Ground, Home};
 
-/// Nodes in one question. EC2 takes two hundred values in a filter; but half of them are answered
-/// in half the time, and a question that fails is about fewer.
-const BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
+/// Nodes in one question: as many as can be asked about by one condition.
+const BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(MOST_VALUES - 1);
 
 /// How long labels that a node can do without may hold it up.
 const EXTRA_LIMIT: Duration = Duration::from_secs(3);
@@ -133,12 +133,19 @@ fn lacks_layers(node: &NodeIdentity) -> bool {
     !node.labels.contains_key(LAYER_1)
 }
 
-/// The machine whose place in the network is asked for: only of one that runs is there an answer.
+/// The machine whose place in the network is asked for: one that runs, or is about to.
 fn asked<'a>((node, word): (&NodeIdentity, &'a Word)) -> Option<Asked<'a>> {
     let Word::Machine(machine) = word else { return None };
     let Machine { id, instance_type: Some(instance_type), .. } = &**machine else { return None };
-    let is_running = machine.state == Some(MachineState::Running);
-    (is_running && lacks_layers(node)).then_some(Asked { id, instance_type })
+    let is_running = match machine.state? {
+        MachineState::Running => true,
+        MachineState::Pending => false,
+        MachineState::Stopping
+        | MachineState::Stopped
+        | MachineState::ShuttingDown
+        | MachineState::Terminated => return None,
+    };
+    lacks_layers(node).then_some(Asked { id, instance_type, is_running })
 }
 
 #[cfg(test)]

@@ -188,14 +188,14 @@ fn a_pod_on_fargate_runs() {
 }
 
 #[rstest]
-#[case::running(MachineState::Running, &[], true)]
-#[case::not_yet(MachineState::Pending, &[], false)]
-#[case::not_any_more(MachineState::Stopped, &[], false)]
-#[case::it_has_them(MachineState::Running, &[LAYER_1], false)]
+#[case::running(MachineState::Running, &[], Some(true))]
+#[case::not_yet(MachineState::Pending, &[], Some(false))]
+#[case::not_any_more(MachineState::Stopped, &[], None)]
+#[case::it_has_them(MachineState::Running, &[LAYER_1], None)]
 fn places_are_asked_for_once(
     #[case] state: MachineState,
     #[case] labels: &[&str],
-    #[case] want: bool,
+    #[case] is_running: Option<bool>,
 ) {
     let node = NodeIdentity {
         name: "a".into(),
@@ -208,6 +208,6 @@ fn places_are_asked_for_once(
         annotations: [].into(),
     };
     let word = Word::Machine(Arc::new(Machine { state: Some(state), ..machine() }));
-    assert_eq!(asked((&node, &word)).is_some(), want);
+    assert_eq!(asked((&node, &word)).map(|it| it.is_running), is_running);
     assert!(asked((&node, &Word::Absent)).is_none());
 }

@@ -16,7 +16,7 @@ use tracing::debug;
 use super::EXTRA_LIMIT;
 use super::halves::halving;
 use crate::client::Client;
-use crate::client::ec2::topology::MOST_INSTANCES;
+use crate::client::ec2::topology::{MOST_INSTANCES, Places};
 
 /// The label of the outermost layer. A node that has it has all of them, and is not asked about.
 pub(crate) const LAYER_1: &str = "topology.k8s.aws/network-node-layer-1";
@@ -27,14 +27,19 @@ const LAYER: &str = "topology.k8s.aws/network-node-layer-";
 /// For how long what gave no answer is not asked about.
 const UNSUPPORTED_FOR: Duration = Duration::from_hours(24);
 
+/// The same where a right is lacking, which somebody may give at any time.
+const DENIED_FOR: Duration = Duration::from_hours(1);
+
 /// Things without an answer that are remembered. There are about a thousand instance types.
 const REMEMBERED: usize = 4096;
 
-/// A running machine that lacks its labels.
+/// A machine that lacks its labels.
 #[derive(Clone, Debug)]
 pub(super) struct Asked<'a> {
     pub(super) id: &'a str,
     pub(super) instance_type: &'a str,
+    /// It runs already: only then is there an answer.
+    pub(super) is_running: bool,
 }
 
 /// What follows for one machine.
@@ -51,14 +56,24 @@ pub(super) enum Followed {
 /// Something that is known to give no answer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Unsupported {
-    /// The region, or the credentials.
     Region,
+    Credentials,
     Type(String),
     Instance(String),
 }
 
-/// What the cloud answered about one machine. An entry without network nodes says nothing.
-type Answer<'a> = Result<Option<&'a [String]>, &'a CloudError>;
+impl Unsupported {
+    /// For how long that is believed.
+    fn lasts(&self) -> Duration {
+        match self {
+            Self::Credentials => DENIED_FOR,
+            Self::Region | Self::Type(_) | Self::Instance(_) => UNSUPPORTED_FOR,
+        }
+    }
+}
+
+/// What the cloud answered to a question in which the machine was.
+type Answer<'a> = Result<&'a Places, &'a CloudError>;
 
 /// The decision of the table in the Go program, with what is to be remembered.
 fn decide(
@@ -66,24 +81,33 @@ fn decide(
     answer: Answer<'_>,
     is_required: bool,
 ) -> (Followed, Option<Unsupported>) {
-    match answer {
-        Ok(Some(nodes)) if !nodes.is_empty() => (Followed::Labels(labels(nodes)), None),
-        Ok(_) if is_required => {
-            (Followed::Without, Some(Unsupported::Instance(asked.id.to_owned())))
-        }
-        Ok(_) => (Followed::Without, Some(Unsupported::Type(asked.instance_type.to_owned()))),
-        Err(err) => match err.kind() {
-            Kind::Unsupported | Kind::PermissionDenied => {
-                (Followed::Without, Some(Unsupported::Region))
-            }
-            _ if is_required => (Followed::Waits(waits(asked, err)), None),
-            _ => (Followed::Without, None),
-        },
+    let places = match answer {
+        Ok(Places::NotOffered) => return (Followed::Without, Some(Unsupported::Region)),
+        Ok(Places::NotAllowed) => return (Followed::Without, Some(Unsupported::Credentials)),
+        Ok(Places::Known(places)) => places,
+        Err(err) if is_required => return (Followed::Waits(waits(asked, err)), None),
+        Err(_) => return (Followed::Without, None),
+    };
+    match places.get(asked.id) {
+        // An entry without network nodes says nothing.
+        Some(nodes) if !nodes.is_empty() => (Followed::Labels(labels(nodes)), None),
+        _ if is_required => (Followed::Without, Some(Unsupported::Instance(asked.id.to_owned()))),
+        _ => (Followed::Without, Some(Unsupported::Type(asked.instance_type.to_owned()))),
     }
 }
 
+/// What follows for a machine that does not run yet: it may be asked about before its node has to do
+/// without.
+fn before_it_runs(asked: &Asked<'_>, is_required: bool) -> Followed {
+    if !is_required {
+        return Followed::Without;
+    }
+    let err = CloudError::new(Kind::Unavailable, "it does not run yet");
+    Followed::Waits(waits(asked, &err))
+}
+
 fn waits(asked: &Asked<'_>, err: &CloudError) -> CloudError {
-    let Asked { id, instance_type } = asked;
+    let Asked { id, instance_type, .. } = asked;
     // Not even that it is not found says anything about the node.
     let kind = match err.kind() {
         Kind::NotFound => Kind::Unavailable,
@@ -118,7 +142,8 @@ impl Memory {
     fn is_to_ask(&self, asked: &Asked<'_>, now: Instant) -> bool {
         let of_type = Unsupported::Type(asked.instance_type.to_owned());
         let of_instance = Unsupported::Instance(asked.id.to_owned());
-        ![Unsupported::Region, of_type, of_instance].iter().any(|it| self.knows(it, now))
+        let of_all = [Unsupported::Region, Unsupported::Credentials];
+        !of_all.iter().chain([&of_type, &of_instance]).any(|it| self.knows(it, now))
     }
 
     fn remember(&mut self, what: Unsupported, now: Instant) {
@@ -132,7 +157,8 @@ impl Memory {
                 self.0.remove(&oldest);
             }
         }
-        self.0.insert(what, now + UNSUPPORTED_FOR);
+        let until = now + what.lasts();
+        self.0.insert(what, until);
     }
 }
 
@@ -151,6 +177,11 @@ impl Topology {
             machines.iter().filter(|asked| memory.is_to_ask(asked, now)).collect()
         };
         let mut followed = BTreeMap::new();
+        let (asked, starting): (Vec<_>, Vec<_>) = asked.into_iter().partition(|it| it.is_running);
+        for asked in starting {
+            let follows = before_it_runs(asked, required.is_match(asked.instance_type));
+            followed.insert(asked.id.to_owned(), follows);
+        }
         for asked in asked.chunks(MOST_INSTANCES) {
             let mut ids: Vec<_> = asked.iter().map(|it| it.id.to_owned()).collect();
             ids.sort_unstable();
@@ -166,9 +197,8 @@ impl Topology {
                     debug!(error = %Chain(err), count = ids.len(), "no topology of these instances");
                 }
                 for asked in asked.iter().filter(|it| ids.iter().any(|id| id == it.id)) {
-                    let answer = answer.as_ref().map(|all| all.get(asked.id).map(Vec::as_slice));
                     let is_required = required.is_match(asked.instance_type);
-                    let (follows, unsupported) = decide(asked, answer, is_required);
+                    let (follows, unsupported) = decide(asked, answer.as_ref(), is_required);
                     if let Some(unsupported) = unsupported {
                         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
                         memory.remember(unsupported, now);
@@ -187,23 +217,28 @@ mod tests {
 
     use super::*;
 
-    const ASKED: Asked<'_> = Asked { id: "i-1", instance_type: "p5.48xlarge" };
+    const ASKED: Asked<'_> = Asked { id: "i-1", instance_type: "p5.48xlarge", is_running: true };
 
-    fn nodes() -> Vec<String> {
-        ["nn-1", "nn-2"].map(str::to_owned).to_vec()
+    /// An answer with these network nodes above `i-1`, if it has an entry.
+    fn known(nodes: Option<&[&str]>) -> Places {
+        let nodes = nodes.map(|nodes| nodes.iter().map(|&node| node.to_owned()).collect());
+        Places::Known(nodes.map(|nodes| ("i-1".to_owned(), nodes)).into_iter().collect())
     }
 
-    fn follows(answer: Answer<'_>, is_required: bool) -> (String, Option<Unsupported>) {
-        let (follows, remembered) = decide(&ASKED, answer, is_required);
-        let says = match follows {
+    fn says(follows: &Followed) -> String {
+        match follows {
             Followed::Labels(labels) => {
                 let label = |(key, value): (&String, &String)| format!("{key}={value}");
                 labels.iter().map(label).collect::<Vec<_>>().join(" ")
             }
             Followed::Without => "without".to_owned(),
             Followed::Waits(err) => format!("{}: {err}", err.kind().reason()),
-        };
-        (says, remembered)
+        }
+    }
+
+    fn follows(answer: Answer<'_>, is_required: bool) -> (String, Option<Unsupported>) {
+        let (follows, remembered) = decide(&ASKED, answer, is_required);
+        (says(&follows), remembered)
     }
 
     #[rstest]
@@ -212,53 +247,88 @@ mod tests {
     fn an_answer_gives_labels(#[case] is_required: bool) {
         let want = "topology.k8s.aws/network-node-layer-1=nn-1 \
                     topology.k8s.aws/network-node-layer-2=nn-2";
-        assert_eq!(follows(Ok(Some(&nodes())), is_required), (want.to_owned(), None));
+        let answer = known(Some(&["nn-1", "nn-2"]));
+        assert_eq!(follows(Ok(&answer), is_required), (want.to_owned(), None));
     }
 
     #[rstest]
     #[case::no_entry(None)]
     #[case::an_empty_one(Some(&[] as &[_]))]
-    fn no_answer_is_remembered(#[case] answer: Option<&[String]>) {
+    fn no_answer_is_remembered(#[case] nodes: Option<&[&str]>) {
+        let answer = known(nodes);
         let of_type = Unsupported::Type("p5.48xlarge".to_owned());
         let of_instance = Unsupported::Instance("i-1".to_owned());
-        assert_eq!(follows(Ok(answer), true), ("without".to_owned(), Some(of_instance)));
-        assert_eq!(follows(Ok(answer), false), ("without".to_owned(), Some(of_type)));
+        assert_eq!(follows(Ok(&answer), true), ("without".to_owned(), Some(of_instance)));
+        assert_eq!(follows(Ok(&answer), false), ("without".to_owned(), Some(of_type)));
     }
 
     const WAITS: &str = "instance i-1 is of type p5.48xlarge, whose place in the network has to be \
-                         known first: no";
+                         known first: ";
 
     #[rstest]
-    #[case::not_offered_here(Kind::Unsupported, "without", Some(Unsupported::Region))]
-    #[case::no_right(Kind::PermissionDenied, "without", Some(Unsupported::Region))]
-    #[case::too_many(
-        Kind::RateLimited { retry_after: None }, &format!("RateLimited: {WAITS}"), None,
-    )]
-    #[case::away(Kind::Unavailable, &format!("CloudUnavailable: {WAITS}"), None)]
-    #[case::gone_meanwhile(Kind::NotFound, &format!("CloudUnavailable: {WAITS}"), None)]
-    fn failures(#[case] kind: Kind, #[case] want: &str, #[case] remembered: Option<Unsupported>) {
+    #[case::not_offered_here(Places::NotOffered, Unsupported::Region)]
+    #[case::no_right(Places::NotAllowed, Unsupported::Credentials)]
+    fn where_nobody_gets_an_answer(#[case] answer: Places, #[case] remembered: Unsupported) {
+        for is_required in [true, false] {
+            let want = ("without".to_owned(), Some(remembered.clone()));
+            assert_eq!(follows(Ok(&answer), is_required), want);
+        }
+    }
+
+    #[rstest]
+    #[case::too_many(Kind::RateLimited { retry_after: None }, "RateLimited")]
+    #[case::away(Kind::Unavailable, "CloudUnavailable")]
+    #[case::gone_meanwhile(Kind::NotFound, "CloudUnavailable")]
+    #[case::credentials_that_have_expired(Kind::PermissionDenied, "PermissionDenied")]
+    fn failures(#[case] kind: Kind, #[case] reason: &str) {
         let err = CloudError::new(kind, "no");
-        let got = follows(Err(&err), true);
-        assert_eq!(got, (want.to_owned(), remembered.clone()));
+        assert_eq!(follows(Err(&err), true), (format!("{reason}: {WAITS}no"), None));
         // Others go on in any case.
-        assert_eq!(follows(Err(&err), false), ("without".to_owned(), remembered));
+        assert_eq!(follows(Err(&err), false), ("without".to_owned(), None));
+    }
+
+    /// Who is not initialised yet would otherwise get pods before its labels.
+    #[test]
+    fn a_machine_that_does_not_run_yet_is_waited_for_where_it_matters() {
+        let wanted = format!("CloudUnavailable: {WAITS}it does not run yet");
+        assert_eq!(says(&before_it_runs(&ASKED, true)), wanted);
+        assert_eq!(says(&before_it_runs(&ASKED, false)), "without");
     }
 
     #[tokio::test]
-    async fn what_gives_no_answer_is_not_asked_for_a_day() {
+    async fn who_does_not_run_yet_is_not_asked_about() {
+        let starting = [Asked { is_running: false, ..ASKED }];
+        let required = Regex::new("^p5").unwrap();
+        let topology = Topology::default();
+        // Nobody is connected to anything here.
+        let client = Client::default();
+        let of = || async {
+            let cx = ccm_conformance::leave(Duration::from_secs(1));
+            let mut followed = topology.of(&client, &cx, &starting, &required).await;
+            followed.remove("i-1").map(|follows| says(&follows))
+        };
+        assert_eq!(of().await, Some(format!("CloudUnavailable: {WAITS}it does not run yet")));
+        topology.0.lock().unwrap().remember(Unsupported::Region, Instant::now());
+        assert_eq!(of().await, None, "there will be no answer, so it goes without");
+    }
+
+    #[tokio::test]
+    async fn what_gives_no_answer_is_not_asked_about_for_long() {
         let now = Instant::now();
-        let other = Asked { id: "i-2", instance_type: "m5.large" };
+        let other = Asked { id: "i-2", instance_type: "m5.large", is_running: true };
         for (what, is_others_too) in [
             (Unsupported::Region, true),
+            (Unsupported::Credentials, true),
             (Unsupported::Type("p5.48xlarge".to_owned()), false),
             (Unsupported::Instance("i-1".to_owned()), false),
         ] {
             let mut memory = Memory::default();
             assert!(memory.is_to_ask(&ASKED, now));
+            let lasts = what.lasts();
             memory.remember(what, now);
             assert!(!memory.is_to_ask(&ASKED, now));
             assert_eq!(!memory.is_to_ask(&other, now), is_others_too);
-            assert!(memory.is_to_ask(&ASKED, now + UNSUPPORTED_FOR));
+            assert!(memory.is_to_ask(&ASKED, now + lasts));
         }
     }
 

@@ -94,11 +94,16 @@ async fn tables(
     } else {
         ground.client.find_route_tables(cx, &[("route-table-id", wanted)]).await?
     };
-    let is_ours = |table: &RouteTable| !wanted.is_empty() || home.cluster.has(&table.tags);
-    let ours = found.into_iter().filter(is_ours);
+    let ours = found.into_iter().filter(|table| is_managed(table, wanted, home));
     observed.tables = ours.map(|table| (table.id, table.routes)).collect();
     observed.lack = lack(wanted, observed, home);
     Ok(())
+}
+
+/// Whether a table is one of those that are named, if any are, or else one of the cluster's. An
+/// answer with others than those that were asked for makes nothing ours.
+fn is_managed(table: &RouteTable, wanted: &[String], home: &Home) -> bool {
+    if wanted.is_empty() { home.cluster.has(&table.tags) } else { wanted.contains(&table.id) }
 }
 
 fn lack(wanted: &[String], observed: &Observed, home: &Home) -> Option<String> {
@@ -160,5 +165,41 @@ pub(crate) fn target_of(provider_id: &ProviderId) -> Result<String, CloudError> 
             );
             Err(CloudError::new(ccm_core::cloud::Kind::InvalidConfiguration, message))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::by_its_tag(&[], "rtb-1", true, true)]
+    #[case::without_a_tag(&[], "rtb-1", false, false)]
+    #[case::by_its_name(&["rtb-1"], "rtb-1", false, true)]
+    #[case::nobody_named_it(&["rtb-*"], "rtb-1", true, false)]
+    fn managed_tables(
+        #[case] wanted: &[&str],
+        #[case] id: &str,
+        #[case] has_tag: bool,
+        #[case] is_managed: bool,
+    ) {
+        let cluster = Cluster { id: "blue".to_owned(), legacy: false };
+        let tag = (cluster.key(), "shared".to_owned());
+        let table = RouteTable {
+            id: id.to_owned(),
+            tags: has_tag.then_some(tag).into_iter().collect(),
+            ..RouteTable::default()
+        };
+        let home = Home {
+            region: "eu-west-1".to_owned(),
+            vpc: "vpc-1".to_owned(),
+            subnet: None,
+            own: None,
+            cluster,
+        };
+        let wanted: Vec<_> = wanted.iter().map(|&id| id.to_owned()).collect();
+        assert_eq!(super::is_managed(&table, &wanted, &home), is_managed);
     }
 }

@@ -1,7 +1,8 @@
 //! A cluster on a fake AWS with the provider in front of it, and the passes of the engine.
 //!
-//! One fake serves all tests; each has a cluster and a network of its own, and is told apart by its
-//! user agent.
+//! One fake serves most tests; each has a cluster and a network of its own, and is told apart by its
+//! user agent. Those that change settings, or make so many calls that others would wait, have one of
+//! their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ccm_awscloud::{AwsCloud, Console, Fault, Instance, Launch, World as Place};
+use ccm_awscloud::{AwsCloud, Console, Fault, Instance, Launch, Settings, World as Place};
 use ccm_conformance::{Passes, leave};
 use ccm_core::cloud::{
     Ask, CloudProvider, Identity, LoadBalancerSpec, Member, NodeIdentity, ObjectId, Protocol,
@@ -19,6 +20,7 @@ use ccm_provider_aws::registration;
 use futures::FutureExt;
 use serde_json::Value;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use crate::process::{PATIENCE, PREFIX, connected, node, setup};
 
@@ -35,6 +37,8 @@ static CLOUD: OnceCell<AwsCloud> = OnceCell::const_new();
 static CLUSTERS: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) struct Stage {
+    /// Of its own.
+    _cloud: Option<AwsCloud>,
     /// The test's hand on the fake.
     pub(crate) console: Console,
     pub(crate) place: Place,
@@ -52,7 +56,18 @@ impl Stage {
     pub(crate) async fn start(extra: &str) -> Self {
         let cloud = CLOUD.get_or_init(async || AwsCloud::start().await.unwrap()).await;
         // A client belongs to the runtime of one test.
-        let console = Console::new(cloud.url()).unwrap();
+        Self::on(Console::new(cloud.url()).unwrap(), None, extra).await
+    }
+
+    /// The same on a fake of its own with these settings.
+    pub(crate) async fn alone(extra: &str, settings: &Settings) -> Self {
+        let cloud = AwsCloud::start().await.unwrap();
+        let console = cloud.console().clone();
+        console.set(settings).await.unwrap();
+        Self::on(console, Some(cloud), extra).await
+    }
+
+    async fn on(console: Console, cloud: Option<AwsCloud>, extra: &str) -> Self {
         let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         let place = console.world(&format!("stage{number}")).await.unwrap();
         // The end keeps the first from being a part of the tenth.
@@ -65,7 +80,7 @@ impl Stage {
         };
         let passes = Passes::start(begin).await;
         let mark = AtomicU64::new(console.mark().await.unwrap());
-        Self { console, place, caller, provider, passes, mark }
+        Self { _cloud: cloud, console, place, caller, provider, passes, mark }
     }
 
     /// Machines, as nodes see them, the first with this number.
@@ -118,6 +133,30 @@ impl Stage {
     /// Spoils something of what the provider does; gives the number by which it is healed.
     pub(crate) async fn spoil(&self, fault: Fault) -> u64 {
         self.console.add_fault(&fault.of(&self.caller)).await.unwrap()
+    }
+
+    /// Rounds of passes until this is so.
+    pub(crate) async fn rounds_until(
+        &self,
+        what: &str,
+        (wants, nodes): (&[Wanted], &[Member]),
+        is_so: impl AsyncFn() -> bool,
+    ) {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            self.passes.round(wants, nodes).await;
+            if is_so().await {
+                return;
+            }
+        }
+        panic!("waited {PATIENCE:?} for {what}: {:#?}", self.snapshot().await);
+    }
+
+    /// The codes with which calls of this action were refused so far.
+    pub(crate) async fn refusals(&self, action: &str) -> Vec<String> {
+        let calls = self.console.calls_since(0, &self.caller).await.unwrap();
+        let refused = calls.into_iter().filter(|call| call.action == action);
+        refused.map(|call| call.code).filter(|code| !code.is_empty()).collect()
     }
 
     /// A call of the operator's.

@@ -39,7 +39,7 @@ class State:
             self.settings = {
                 name: dict(v) if isinstance(v, dict) else v for name, v in DEFAULTS.items()
             }
-            # Security group ID -> when it is free of a deleted load balancer's interfaces.
+            # Security group ID -> when a load balancer that used it was deleted.
             self.lingering: dict[str, float] = {}
             # Instance ID -> when it was terminated.
             self.terminated: dict[str, float] = {}
@@ -58,13 +58,13 @@ class State:
 
     def linger(self, groups) -> None:
         """These groups' interfaces go away later."""
-        until = time.monotonic() + self["lingering_s"]
         with self.lock:
-            for group in groups:
-                self.lingering[group] = max(until, self.lingering.get(group, 0))
+            self.lingering |= dict.fromkeys(groups, time.monotonic())
 
     def lingers(self, group: str) -> bool:
-        return self.lingering.get(group, 0) > time.monotonic()
+        """Whether they are still there, by the setting as it is now."""
+        since = self.lingering.get(group)
+        return since is not None and time.monotonic() < since + self["lingering_s"]
 
 
 STATE = State()

@@ -77,6 +77,25 @@ class Classic(Case):
                      Listeners=[self.listener(81), self.listener(80, 1)])
         self.assertEqual([80], list(self.listeners()))
 
+    def test_classic_default_policy(self):
+        secure = {"SSLCertificateId": self.certificate()}
+        self.make(self.listener(80), self.listener(443, 1, "SSL", **secure))
+        add = self.elb.create_load_balancer_listeners
+        add(LoadBalancerName="one", Listeners=[self.listener(444, 2, "HTTPS", **secure)])
+
+        def policies():
+            return {one["Listener"]["LoadBalancerPort"]: one["PolicyNames"]
+                    for one in self.described()["ListenerDescriptions"]}
+
+        default = ["ELBSecurityPolicy-2016-08"]
+        self.assertEqual({80: [], 443: default, 444: default}, policies())
+        answer = self.elb.describe_load_balancer_policies(LoadBalancerName="one")
+        self.assertEqual(default, [one["PolicyName"] for one in answer["PolicyDescriptions"]])
+        put = self.elb.set_load_balancer_policies_of_listener
+        put(LoadBalancerName="one", LoadBalancerPort=443, PolicyNames=[])
+        add(LoadBalancerName="one", Listeners=[self.listener(445, 3, "SSL", **secure)])
+        self.assertEqual({80: [], 443: [], 444: default, 445: default}, policies())
+
     def test_classic_listener_deletion(self):
         self.make(self.listener(80), self.listener(81), self.listener(82))
         self.elb.delete_load_balancer_listeners(LoadBalancerName="one", LoadBalancerPorts=[80, 82])
@@ -86,6 +105,12 @@ class Classic(Case):
         return {"LoadBalancerName": "one", "PolicyName": "proxy",
                 "PolicyTypeName": "ProxyProtocolPolicyType",
                 "PolicyAttributes": [{"AttributeName": "ProxyProtocol", "AttributeValue": "true"}]}
+
+    def tls_policy(self, reference):
+        return {"LoadBalancerName": "one", "PolicyName": reference,
+                "PolicyTypeName": "SSLNegotiationPolicyType",
+                "PolicyAttributes": [{"AttributeName": "Reference-Security-Policy",
+                                      "AttributeValue": reference}]}
 
     def test_classic_backends(self):
         self.make(self.listener(80, 1))
@@ -104,6 +129,12 @@ class Classic(Case):
                      PolicyNames=[])
         self.refused("ListenerNotFound", self.elb.set_load_balancer_policies_of_listener,
                      LoadBalancerName="one", LoadBalancerPort=99, PolicyNames=["proxy"])
+        put = self.elb.set_load_balancer_policies_of_listener
+        name = "ELBSecurityPolicy-TLS-1-2-2017-01"
+        asked = {"LoadBalancerName": "one", "LoadBalancerPort": 80, "PolicyNames": [name]}
+        self.refused("PolicyNotFound", put, **asked)
+        self.elb.create_load_balancer_policy(**self.tls_policy(name))
+        self.refused("InvalidConfigurationRequest", put, **asked)
 
     def test_classic_policies(self):
         self.make()
@@ -113,6 +144,8 @@ class Classic(Case):
         other = self.proxy()
         other["PolicyAttributes"][0]["AttributeValue"] = "false"
         self.refused("DuplicatePolicyName", create, **other)
+        wrong = self.tls_policy("ELBSecurityPolicy-TLS-1-2-2071-01")
+        self.refused("InvalidConfigurationRequest", create, **wrong)
         self.elb.set_load_balancer_policies_for_backend_server(
             LoadBalancerName="one", InstancePort=30080, PolicyNames=["proxy"])
         gone = {"LoadBalancerName": "one", "PolicyName": "proxy"}

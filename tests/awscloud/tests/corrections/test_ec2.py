@@ -72,14 +72,18 @@ class Ec2(Case):
                          [group["GroupId"] for group in found["SecurityGroups"]])
 
     def test_run_instances(self):
-        # Its own seconds: the machine may be busy. moto alone needs more than twice as many.
+        # Its own seconds, for the machine may be busy, beside those of ten million additions, for it
+        # may be slow. moto alone needs more than twice as many.
         _ = self.world
+        begun = time.process_time()
+        sum(range(10_000_000))
+        unit = time.process_time() - begun
         before = control("cpu")["seconds"]
         self.launch(1000)
         launched = control("cpu")["seconds"]
-        self.assertLess(launched - before, 2)
+        self.assertLess(launched - before, 20 * unit)
         self.assertEqual(1000, len(self.ids()))
-        self.assertLess(control("cpu")["seconds"] - launched, 1)
+        self.assertLess(control("cpu")["seconds"] - launched, 10 * unit)
 
     def test_terminated_instances(self):
         [name] = self.launch()
@@ -102,11 +106,11 @@ class Ec2(Case):
 
     def test_new_instances(self):
         _ = self.world
-        self.settings(unknown_s=0.5)
+        self.settings(unknown_s=60)
         [name] = self.launch()
         self.assertEqual([], self.ids())
         self.refused("InvalidInstanceID.NotFound", self.ids, InstanceIds=[name])
-        time.sleep(0.5)
+        self.settings(unknown_s=0)
         self.assertEqual([name], self.ids(InstanceIds=[name]))
 
     def test_instance_topology(self):
@@ -269,17 +273,16 @@ class SecurityGroups(Case):
         balancer = self.elbv2.create_load_balancer(
             Name="n", Type="network", Subnets=[self.world["public_a"]], SecurityGroups=[group])
         kept(group)
-        self.settings(lingering_s=0.3)
+        self.settings(lingering_s=60)
         self.elbv2.delete_load_balancer(
             LoadBalancerArn=balancer["LoadBalancers"][0]["LoadBalancerArn"])
         kept(group)
-        time.sleep(0.3)
+        self.settings(lingering_s=0)
         delete(group)
         self.elb.create_load_balancer(
             LoadBalancerName="c", Subnets=[self.world["public_a"]], SecurityGroups=[other],
             Listeners=[{"Protocol": "TCP", "LoadBalancerPort": 80, "InstancePort": 80}])
         kept(other)
-        self.settings(lingering_s=0)
         self.elb.delete_load_balancer(LoadBalancerName="c")
         delete(other)
         [name] = self.launch()

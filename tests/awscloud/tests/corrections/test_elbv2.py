@@ -1,5 +1,3 @@
-import time
-
 from support import Case, client
 
 
@@ -58,6 +56,14 @@ class Elbv2(Case):
         self.assertEqual(first["LoadBalancerArn"], self.balancer()["LoadBalancerArn"])
         self.refused("DuplicateLoadBalancerName", self.balancer, Scheme="internal")
         self.assertEqual(1, len(self.elbv2.describe_load_balancers()["LoadBalancers"]))
+        # As it is now, not as it was made.
+        one, two = self.group("one"), self.group("two")
+        made = self.balancer("two", SecurityGroups=[one])["LoadBalancerArn"]
+        self.elbv2.set_security_groups(LoadBalancerArn=made, SecurityGroups=[two])
+        self.refused("DuplicateLoadBalancerName", self.balancer, name="two", SecurityGroups=[one])
+        self.assertEqual(made, self.balancer("two", SecurityGroups=[two])["LoadBalancerArn"])
+        self.elbv2.set_subnets(LoadBalancerArn=made, Subnets=[self.world["public_a"]])
+        self.refused("DuplicateLoadBalancerName", self.balancer, name="two", SecurityGroups=[two])
 
     def test_lb_create_checks(self):
         self.refused("ValidationError", self.balancer, name="x" * 33)
@@ -84,10 +90,10 @@ class Elbv2(Case):
                      LoadBalancerArn=made["LoadBalancerArn"], SecurityGroups=[])
 
     def test_lb_state(self):
-        self.settings(provisioning_s=0.3)
+        self.settings(provisioning_s=60)
         made = self.balancer()
         self.assertEqual("provisioning", self.described(made)["State"]["Code"])
-        time.sleep(0.3)
+        self.settings(provisioning_s=0)
         self.assertEqual("active", self.described(made)["State"]["Code"])
 
     def test_lb_addresses(self):
@@ -103,6 +109,15 @@ class Elbv2(Case):
         self.assertEqual([{"PrivateIPv4Address": "10.0.0.77"}], zone["LoadBalancerAddresses"])
         self.refused("AllocationIdNotFound", self.balancer, name="three",
                      SubnetMappings=self.mapping("a", AllocationId="eipalloc-00000000000000000"))
+        again = self.mapping("a", AllocationId=address["AllocationId"])
+        self.refused("ResourceInUse", self.balancer, name="three", SubnetMappings=again)
+        # Each kind of address goes with its scheme, and with its subnet.
+        wrong = "InvalidConfigurationRequest"
+        self.refused(wrong, self.balancer, name="three", SubnetMappings=again, Scheme="internal")
+        fixed = self.mapping("a", PrivateIPv4Address="10.0.0.78")
+        self.refused(wrong, self.balancer, name="three", SubnetMappings=fixed)
+        fixed = self.mapping("b", PrivateIPv4Address="10.0.0.78")
+        self.refused(wrong, self.balancer, name="three", SubnetMappings=fixed, Scheme="internal")
 
     def test_lb_attributes(self):
         arn = self.balancer()["LoadBalancerArn"]
@@ -170,6 +185,12 @@ class Elbv2(Case):
         first = self.target_group()
         self.assertEqual(first["TargetGroupArn"], self.target_group()["TargetGroupArn"])
         self.refused("DuplicateTargetGroupName", self.target_group, port=30081)
+        # As it is now, not as it was made.
+        self.elbv2.modify_target_group(TargetGroupArn=first["TargetGroupArn"],
+                                       HealthCheckIntervalSeconds=10)
+        self.refused("DuplicateTargetGroupName", self.target_group)
+        again = self.target_group(HealthCheckIntervalSeconds=10)
+        self.assertEqual(first["TargetGroupArn"], again["TargetGroupArn"])
 
     def test_tg_load_balancers(self):
         balancer, one, two = self.balancer(), self.target_group("one"), self.target_group("two")
@@ -233,8 +254,12 @@ class Elbv2(Case):
         found = self.described_group(plain)
         self.assertEqual(("/healthz", {"HttpCode": "200"}),
                          (found["HealthCheckPath"], found["Matcher"]))
+        self.refused("ValidationError", modify, TargetGroupArn=arn, HealthCheckProtocol="TCP",
+                     HealthCheckPath="/healthz")
         modify(TargetGroupArn=arn, HealthCheckProtocol="TCP")
         self.assertNotIn("HealthCheckPath", self.described_group(plain))
+        self.refused("ValidationError", modify, TargetGroupArn=arn, HealthCheckPath="/healthz")
+        self.refused("ValidationError", self.target_group, name="bad", HealthCheckPath="/")
         self.refused("ValidationError", modify, TargetGroupArn=arn, HealthCheckIntervalSeconds=4)
         self.refused("ValidationError", modify, TargetGroupArn=arn, HealthyThresholdCount=11)
         self.assertEqual(30, self.described_group(plain)["HealthCheckIntervalSeconds"])
@@ -265,14 +290,13 @@ class Elbv2(Case):
         self.assertEqual(sorted([(one, 2, "healthy"), (two, 1, "healthy")]), health())
         self.refused("InvalidTarget", self.elbv2.register_targets, TargetGroupArn=arn,
                      Targets=[{"Id": "i-00000000000000000"}])
-        self.settings(draining_s=0.4)
+        self.settings(draining_s=60)
         self.elbv2.deregister_targets(TargetGroupArn=arn, Targets=[{"Id": two, "Port": 1}])
         self.assertIn((two, 1, "draining"), health())
-        time.sleep(0.4)
+        self.settings(draining_s=0)
         self.assertEqual([(one, 2, "healthy")], health())
         self.ec2.stop_instances(InstanceIds=[one])
         self.assertEqual([(one, 2, "unused")], health())
-        self.settings(draining_s=0)
         self.ec2.terminate_instances(InstanceIds=[one])
         self.assertEqual([], health())
 
@@ -292,6 +316,10 @@ class Elbv2(Case):
         certificates = [{"CertificateArn": self.certificate()}]
         self.refused("SSLPolicyNotFound", self.listen, balancer=balancer, group=tcp, port=443,
                      protocol="TLS", Certificates=certificates, SslPolicy="none-such")
+        self.refused("ValidationError", self.listen, balancer=balancer, group=tcp, port=443,
+                     Certificates=certificates)
+        self.refused("ValidationError", self.listen, balancer=balancer, group=tcp, port=443,
+                     SslPolicy="ELBSecurityPolicy-2016-08")
         self.refused("TargetGroupAssociationLimit", self.listen, balancer=self.balancer("two"),
                      group=tcp)
         self.listen(balancer, udp, 53, "UDP")
@@ -319,6 +347,8 @@ class Elbv2(Case):
                Certificates=[{"CertificateArn": two}])
         self.assertEqual([{"CertificateArn": two}], now()["Certificates"])
         self.assertEqual("ELBSecurityPolicy-TLS13-1-2-2021-06", now()["SslPolicy"])
+        self.refused("ValidationError", modify, ListenerArn=arn, Protocol="TCP",
+                     Certificates=[{"CertificateArn": two}])
         modify(ListenerArn=arn, Protocol="TCP")
         self.assertNotIn("SslPolicy", now())
         self.assertNotIn("Certificates", {k for k, v in now().items() if v})

@@ -42,6 +42,8 @@ pub struct Go {
     pub is_legacy: bool,
     /// `DisableSecurityGroupIngress`.
     pub leaves_nodes: bool,
+    /// The flag `--cluster-name`.
+    pub cluster_name: Option<String>,
 }
 
 /// One Service's part of the cloud, and the cloud.
@@ -57,10 +59,10 @@ impl World<Aws> {
     /// Launches instances and registers their nodes, which are initialised as the Go program does it:
     /// the first with the first of these labels, and so on.
     pub async fn go_nodes(&self, count: u32, labels: &[(&str, &str)]) -> Vec<Instance> {
-        let instances = self.cloud.instances(count).await;
+        let (instances, zones) = (self.cloud.instances(count).await, self.zone_ids().await);
         let kubelets = instances.iter().enumerate().map(|(index, it)| match labels.get(index) {
-            Some((key, value)) => go_kubelet(it).label(*key, *value),
-            None => go_kubelet(it),
+            Some((key, value)) => go_kubelet(it, &zones).label(*key, *value),
+            None => go_kubelet(it, &zones),
         });
         register_many(&self.admin(), kubelets, 16).await.unwrap();
         instances
@@ -69,10 +71,32 @@ impl World<Aws> {
     /// The same, with one for each of these ranges of pods.
     pub async fn go_nodes_with_ranges(&self, ranges: &[&str]) -> Vec<Instance> {
         let instances = self.cloud.instances(u32::try_from(ranges.len()).unwrap()).await;
-        let pairs = instances.iter().zip(ranges);
-        let kubelets = pairs.map(|(it, range)| go_kubelet(it).pod_cidrs(&[range]));
+        let (pairs, zones) = (instances.iter().zip(ranges), self.zone_ids().await);
+        let kubelets = pairs.map(|(it, range)| go_kubelet(it, &zones).pod_cidrs(&[range]));
         register_many(&self.admin(), kubelets, 16).await.unwrap();
         instances
+    }
+
+    /// Registers the node of a pod on Fargate, whose interface is this instance's.
+    pub async fn go_node_on_fargate(&self, interface: &Instance) -> String {
+        let Instance { zone, private_ip, private_dns, .. } = interface;
+        let name = format!("fargate-{private_dns}");
+        let region = zone.trim_end_matches(char::is_lowercase);
+        let kubelet = Kubelet::new(name.as_str())
+            .provider_id(format!("aws:///{zone}/1abc-2def/fargate-{private_ip}"))
+            .initialized()
+            .addresses(vec![address("InternalIP", private_ip), address("InternalDNS", private_dns)])
+            .label("eks.amazonaws.com/compute-type", "fargate");
+        let zones = self.zone_ids().await;
+        place(kubelet, zone, region, &zones).register(&self.admin()).await.unwrap();
+        name
+    }
+
+    /// The IDs of the zones, by name.
+    async fn zone_ids(&self) -> BTreeMap<String, String> {
+        let seen = self.cloud.boto("ec2", "describe_availability_zones", json!({})).await;
+        let zones = seen["AvailabilityZones"].as_array().unwrap().iter();
+        zones.map(|zone| (text(&zone["ZoneName"]), text(&zone["ZoneId"]))).collect()
     }
 
     /// Makes a Service and all that the Go program makes for it.
@@ -90,6 +114,13 @@ impl World<Aws> {
         SeenService::from(&seen.unwrap())
     }
 
+    /// Makes all that the Go program makes for this Service before it fails, and says nothing on it.
+    pub async fn go_fails(&self, go: &Go, wanted: &Wanted) -> SeenService {
+        let made = self.serve(&wanted.clone().finalizer(FINALIZER)).await;
+        self.go_lays_out(go, wanted.name()).await;
+        made
+    }
+
     async fn go_lays_out(&self, go: &Go, name: &str) -> String {
         let asked = Asked::from(&self.services().get(name).await.unwrap());
         let nodes = Api::<Node>::all(self.admin()).list(&ListParams::default()).await.unwrap();
@@ -102,7 +133,9 @@ impl World<Aws> {
         };
         let targets = nodes.items.iter().filter(takes_traffic).filter_map(|node| {
             let id = node.spec.as_ref()?.provider_id.as_ref()?;
-            Some(id.rsplit('/').next()?.to_owned())
+            // Pods on Fargate are no targets.
+            let id = id.rsplit('/').next()?;
+            id.starts_with("i-").then(|| id.to_owned())
         });
         let site = Site { go, aws: &self.cloud, asked: &asked, targets: targets.collect() };
         if asked.is_network() { site.network().await } else { site.classic().await }
@@ -119,13 +152,9 @@ impl World<Aws> {
 }
 
 /// A node as the Go program leaves it.
-fn go_kubelet(instance: &Instance) -> Kubelet {
+fn go_kubelet(instance: &Instance, zones: &BTreeMap<String, String>) -> Kubelet {
     let region = instance.zone.trim_end_matches(char::is_lowercase);
-    let address = |type_: &str, address: &str| NodeAddress {
-        type_: type_.to_owned(),
-        address: address.to_owned(),
-    };
-    Kubelet::new(instance.private_dns.as_str())
+    let kubelet = Kubelet::new(instance.private_dns.as_str())
         .provider_id(instance.provider_id())
         .initialized()
         .addresses(vec![
@@ -134,11 +163,22 @@ fn go_kubelet(instance: &Instance) -> Kubelet {
             address("Hostname", &instance.private_dns),
         ])
         .label("node.kubernetes.io/instance-type", instance.instance_type.as_str())
-        .label("beta.kubernetes.io/instance-type", instance.instance_type.as_str())
-        .label("topology.kubernetes.io/zone", instance.zone.as_str())
-        .label("failure-domain.beta.kubernetes.io/zone", instance.zone.as_str())
+        .label("beta.kubernetes.io/instance-type", instance.instance_type.as_str());
+    place(kubelet, &instance.zone, region, zones)
+}
+
+/// With the labels that say where it is.
+fn place(kubelet: Kubelet, zone: &str, region: &str, zones: &BTreeMap<String, String>) -> Kubelet {
+    kubelet
+        .label("topology.kubernetes.io/zone", zone)
+        .label("failure-domain.beta.kubernetes.io/zone", zone)
         .label("topology.kubernetes.io/region", region)
         .label("failure-domain.beta.kubernetes.io/region", region)
+        .label("topology.k8s.aws/zone-id", zones[zone].as_str())
+}
+
+fn address(type_: &str, address: &str) -> NodeAddress {
+    NodeAddress { type_: type_.to_owned(), address: address.to_owned() }
 }
 
 impl Site<'_> {

@@ -358,6 +358,18 @@ fn a_service_that_another_program_serves_bears_nothing_of_ours() {
 }
 
 #[test]
+fn what_is_left_of_a_service_that_another_program_serves_is_told() {
+    let mut left = report(Holds::Something, Verdict::Elsewhere("the other one".to_owned()));
+    left.notes.push(Note { reason: "LeftAsFound", message: "it stays".to_owned() });
+    let progress = progress(Aim::Present, left);
+    let service = held_and(&json!({}));
+    let first = decided(&service, Some(&progress));
+    assert_eq!(reasons(&first), ["LeftAsFound"]);
+    assert_eq!(first.patch.remove_finalizers, [""; 0]);
+    assert!(decided_with(&service, Some(&progress), &first.said).events.is_empty());
+}
+
+#[test]
 fn notes_are_told_once_and_again_when_they_come_back() {
     let service = held_and(&ready("192.0.2.1"));
     let noting = || {

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use aws_sdk_ec2::types::{self as sdk, AttributeBooleanValue, InstanceStateName};
 use ccm_core::cloud::{CloudError, Read, Write};
 
-use super::{Condition, PAGE, filters, group_ids, next, some, tags};
+use super::{Condition, PAGE, filters, group_ids, some, tags};
 use crate::actions::{
     DESCRIBE_INSTANCES, MODIFY_INSTANCE_ATTRIBUTE, MODIFY_NETWORK_INTERFACE_ATTRIBUTE,
 };
+use crate::client::pages::pages;
 use crate::client::{Client, read, write};
 use crate::marks::Tags;
 
@@ -117,20 +118,16 @@ impl Client {
     async fn instances(
         &self,
         cx: &Read,
-        about: impl Fn(Ask) -> Ask + Send,
+        about: impl Fn(Ask) -> Ask + Send + Sync,
     ) -> Result<Vec<Machine>, CloudError> {
         let ec2 = &self.sdk()?.ec2;
-        let (mut all, mut page) = (Vec::new(), None);
-        loop {
+        pages(|page| async {
             let ask = about(ec2.describe_instances()).set_next_token(page);
             let answer = read(cx, &DESCRIBE_INSTANCES, ask.send()).await?;
             let instances = answer.reservations().iter().flat_map(sdk::Reservation::instances);
-            all.extend(instances.map(machine));
-            page = next(answer.next_token());
-            if page.is_none() {
-                return Ok(all);
-            }
-        }
+            Ok((instances.map(machine).collect(), answer.next_token))
+        })
+        .await
     }
 
     /// Lets the instance take packets that are not addressed to itself. Refused where it has several

@@ -4,8 +4,9 @@ use aws_sdk_ec2::types::{self as sdk, AttachmentStatus};
 use ccm_core::cloud::{CloudError, Read};
 
 use super::instances::{in_order, primary_first};
-use super::{Condition, PAGE, filters, next, some};
+use super::{Condition, PAGE, filters, some};
 use crate::actions::DESCRIBE_NETWORK_INTERFACES;
+use crate::client::pages::pages;
 use crate::client::{Client, read};
 
 /// A network interface that stands by itself in an answer.
@@ -34,20 +35,16 @@ impl Client {
         conditions: &[Condition<'_>],
     ) -> Result<Vec<FoundInterface>, CloudError> {
         let ec2 = &self.sdk()?.ec2;
-        let (mut all, mut page) = (Vec::new(), None);
-        loop {
+        pages(|page| async {
             let ask = ec2
                 .describe_network_interfaces()
                 .set_filters(Some(filters(conditions)))
                 .max_results(PAGE)
                 .set_next_token(page);
             let answer = read(cx, &DESCRIBE_NETWORK_INTERFACES, ask.send()).await?;
-            all.extend(answer.network_interfaces().iter().map(found));
-            page = next(answer.next_token());
-            if page.is_none() {
-                return Ok(all);
-            }
-        }
+            Ok((answer.network_interfaces().iter().map(found).collect(), answer.next_token))
+        })
+        .await
     }
 }
 

@@ -16,21 +16,22 @@ use crate::marks::Tags;
 /// A value is compared as it stands, but for `*`, `?` and `\`: whoever asks keeps them out.
 pub(crate) type Condition<'a> = (&'a str, &'a [String]);
 
-/// Values that EC2 takes in one filter:
-/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html>.
-pub(crate) const MOST_VALUES: usize = 200;
+/// Values of one condition that are sent together. EC2 takes 200 in a request, in all of its
+/// conditions; half of them leave room for the others, and a question that fails is about fewer.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html>
+pub(crate) const MOST_VALUES: usize = 100;
 
 /// Records in a page, where EC2 lets us say so. More is refused.
 const PAGE: i32 = 1000;
 
-fn filters(conditions: &[Condition<'_>]) -> Vec<Filter> {
+pub(super) fn filters(conditions: &[Condition<'_>]) -> Vec<Filter> {
     let filter = |(name, values): &Condition<'_>| {
         Filter::builder().name(*name).set_values(Some(values.to_vec())).build()
     };
     conditions.iter().map(filter).collect()
 }
 
-fn tags(tags: &[Tag]) -> Tags {
+pub(super) fn tags(tags: &[Tag]) -> Tags {
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     tags.iter().map(|tag| (text(tag.key()), text(tag.value()))).collect()
 }
@@ -41,13 +42,8 @@ fn group_ids<C: FromIterator<String>>(groups: &[GroupIdentifier]) -> C {
 }
 
 /// A text that says something: some answers have an empty one where nothing is known.
-fn some(text: Option<&str>) -> Option<String> {
+pub(super) fn some(text: Option<&str>) -> Option<String> {
     text.filter(|text| !text.is_empty()).map(str::to_owned)
-}
-
-/// The next page's token. An empty one means that there is none.
-fn next(token: Option<&str>) -> Option<String> {
-    some(token)
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@ use aws_sdk_ec2::types::{self as sdk, RouteOrigin, RouteState};
 use ccm_core::cloud::{CloudError, Kind, Read, Write};
 use ipnet::IpNet;
 
-use super::{Condition, filters, next, some, tags};
+use super::{Condition, filters, some, tags};
 use crate::actions::{CREATE_ROUTE, DELETE_ROUTE, DESCRIBE_ROUTE_TABLES, REPLACE_ROUTE};
+use crate::client::groups::gone_is_done;
+use crate::client::pages::pages;
 use crate::client::{Client, read, write};
 use crate::marks::Tags;
 
@@ -62,6 +64,17 @@ pub(crate) enum Towards {
     Interface(String),
 }
 
+/// Fills in where a route leads: two requests have the same fields and no type in common.
+macro_rules! leading {
+    ($ask:expr, $destination:expr, $to:expr) => {{
+        let ((v4, v6), (instance, interface)) = (blocks($destination), ids($to));
+        $ask.set_destination_cidr_block(v4)
+            .set_destination_ipv6_cidr_block(v6)
+            .set_instance_id(instance)
+            .set_network_interface_id(interface)
+    }};
+}
+
 impl Client {
     /// The route tables that fit.
     pub(crate) async fn find_route_tables(
@@ -70,22 +83,17 @@ impl Client {
         conditions: &[Condition<'_>],
     ) -> Result<Vec<RouteTable>, CloudError> {
         let ec2 = &self.sdk()?.ec2;
-        let (mut all, mut page) = (Vec::new(), None);
-        loop {
+        pages(|page| async {
             let ask = ec2
                 .describe_route_tables()
                 .set_filters(Some(filters(conditions)))
                 .max_results(PAGE)
                 .set_next_token(page);
             let answer = read(cx, &DESCRIBE_ROUTE_TABLES, ask.send()).await?;
-            for record in answer.route_tables() {
-                all.push(table(record)?);
-            }
-            page = next(answer.next_token());
-            if page.is_none() {
-                return Ok(all);
-            }
-        }
+            let tables: Result<Vec<_>, _> = answer.route_tables().iter().map(table).collect();
+            Ok((tables?, answer.next_token))
+        })
+        .await
     }
 
     /// Makes a route. [`Kind::Conflict`] where one with this destination is there.
@@ -97,10 +105,7 @@ impl Client {
         to: &Towards,
     ) -> Result<(), CloudError> {
         let ask = self.sdk()?.ec2.create_route().route_table_id(table);
-        let (v4, v6) = blocks(destination);
-        let (instance, interface) = ids(to);
-        let ask = ask.set_destination_cidr_block(v4).set_destination_ipv6_cidr_block(v6);
-        let ask = ask.set_instance_id(instance).set_network_interface_id(interface);
+        let ask = leading!(ask, destination, to);
         write(cx, &CREATE_ROUTE, ask.send()).await?;
         Ok(())
     }
@@ -115,10 +120,7 @@ impl Client {
         to: &Towards,
     ) -> Result<(), CloudError> {
         let ask = self.sdk()?.ec2.replace_route().route_table_id(table);
-        let (v4, v6) = blocks(destination);
-        let (instance, interface) = ids(to);
-        let ask = ask.set_destination_cidr_block(v4).set_destination_ipv6_cidr_block(v6);
-        let ask = ask.set_instance_id(instance).set_network_interface_id(interface);
+        let ask = leading!(ask, destination, to);
         write(cx, &REPLACE_ROUTE, ask.send()).await?;
         Ok(())
     }
@@ -133,10 +135,7 @@ impl Client {
         let (v4, v6) = blocks(destination);
         let ask = self.sdk()?.ec2.delete_route().route_table_id(table);
         let ask = ask.set_destination_cidr_block(v4).set_destination_ipv6_cidr_block(v6);
-        match write(cx, &DELETE_ROUTE, ask.send()).await {
-            Err(err) if err.kind() == Kind::NotFound => Ok(()),
-            sent => sent.map(|_| ()),
-        }
+        gone_is_done(write(cx, &DELETE_ROUTE, ask.send()).await)
     }
 }
 

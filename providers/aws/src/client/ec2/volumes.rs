@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_ec2::types::{
+    self as sdk,
+    VolumeState::{Deleted, Deleting},
+};
 use ccm_core::cloud::{CloudError, Read};
 
-use super::{Condition, filters, next, some};
+use super::{Condition, filters, some};
 use crate::actions::DESCRIBE_VOLUMES;
+use crate::client::pages::pages;
 use crate::client::{Client, read};
 
 /// Volumes in a page. More is refused.
@@ -27,26 +32,21 @@ impl Client {
         cx: &Read,
         conditions: &[Condition<'_>],
     ) -> Result<BTreeMap<String, Volume>, CloudError> {
-        use aws_sdk_ec2::types::VolumeState::{Deleted, Deleting};
-
         let ec2 = &self.sdk()?.ec2;
-        let (mut all, mut page) = (BTreeMap::new(), None);
-        loop {
+        let volume = |record: &sdk::Volume| {
+            let is_deleted = matches!(record.state(), Some(Deleting | Deleted));
+            let id = record.volume_id().unwrap_or_default().to_owned();
+            (id, Volume { zone: some(record.availability_zone()), is_deleted })
+        };
+        let found = pages(|page| async {
             let ask = ec2
                 .describe_volumes()
                 .set_filters(Some(filters(conditions)))
                 .max_results(PAGE)
                 .set_next_token(page);
             let answer = read(cx, &DESCRIBE_VOLUMES, ask.send()).await?;
-            all.extend(answer.volumes().iter().map(|record| {
-                let is_deleted = matches!(record.state(), Some(Deleting | Deleted));
-                let id = record.volume_id().unwrap_or_default().to_owned();
-                (id, Volume { zone: some(record.availability_zone()), is_deleted })
-            }));
-            page = next(answer.next_token());
-            if page.is_none() {
-                return Ok(all);
-            }
-        }
+            Ok((answer.volumes().iter().map(volume).collect(), answer.next_token))
+        });
+        Ok(found.await?.into_iter().collect())
     }
 }

@@ -1,7 +1,9 @@
 //! Classic Load Balancers on a fake AWS, over HTTP.
 
-use ccm_awscloud::{Fault, FaultKind};
-use ccm_core::cloud::{Holds, Ingress, IngressAddress, Member, ObjectId, Uid, Verdict, Want};
+use ccm_awscloud::{Fault, FaultKind, Settings};
+use ccm_core::cloud::{
+    Holds, Ingress, IngressAddress, Member, ObjectId, Report, Uid, Verdict, Want,
+};
 use rstest::rstest;
 use serde_json::json;
 
@@ -62,6 +64,15 @@ async fn a_service_is_made_in_few_calls_and_left_alone_after() {
     assert_eq!(count("elb:DescribeLoadBalancerPolicies"), 0, "{reads:?}");
 }
 
+/// What is different in the end from how it was before an annotation came and went.
+#[derive(Clone, Copy, Debug)]
+enum Stays {
+    /// There is one more line, which ends like this.
+    Line(&'static str),
+    /// In lines that differ this text has come, in the place of that one.
+    Text(&'static str, &'static str),
+}
+
 /// Each is set, left alone, and taken away again, after which all is as it was, but for what is said
 /// to stay.
 #[rstest]
@@ -71,9 +82,13 @@ async fn a_service_is_made_in_few_calls_and_left_alone_after() {
 #[case::draining(
     &[],
     &[("connection-draining-enabled", "true"), ("connection-draining-timeout", "30")],
-    &["ConnectionDraining Enabled=False"]
+    &[Stays::Text("Enabled=False, Timeout=300", "Enabled=False, Timeout=30")]
 )]
-#[case::proxy_protocol(&[], &[("proxy-protocol", "*")], &["k8s-proxyprotocol-enabled"])]
+#[case::proxy_protocol(
+    &[],
+    &[("proxy-protocol", "*")],
+    &[Stays::Line(": policy k8s-proxyprotocol-enabled ProxyProtocolPolicyType")]
+)]
 #[case::http(&[], &[("backend-protocol", "http")], &[])]
 #[case::health(
     &[],
@@ -88,29 +103,37 @@ async fn a_service_is_made_in_few_calls_and_left_alone_after() {
     ],
     &[]
 )]
-#[case::tags(&[], &[("additional-resource-tags", "team=shop,empty=")], &["team", "empty"])]
+#[case::tags(
+    &[],
+    &[("additional-resource-tags", "team=shop,empty=")],
+    &[Stays::Text("", "empty=, "), Stays::Text("", ", team=shop")]
+)]
 #[tokio::test]
 async fn annotations_come_and_go(
     #[case] before: &[(&str, &str)],
     #[case] after: &[(&str, &str)],
-    #[case] stays: &[&str],
+    #[case] stays: &[Stays],
 ) {
     let stage = Stage::start("").await;
     let name = format!("set-{}", stage.place.cluster);
     let nodes = stage.launch(1, 2).await;
-    come_and_go(&stage, &name, &nodes, before, after, stays).await;
+    come_and_go(&stage, &name, &nodes, (before, after), stays, &[]).await;
 }
 
+/// `leaves`: what is left of the Service when it is gone.
 async fn come_and_go(
     stage: &Stage,
     name: &str,
     nodes: &[Member],
-    before: &[(&str, &str)],
-    after: &[(&str, &str)],
-    stays: &[&str],
+    (before, after): (&[(&str, &str)], &[(&str, &str)]),
+    stays: &[Stays],
+    leaves: &[&str],
 ) {
+    let mut nothing = stage.snapshot().await;
     stage.passes.settle(&[present(name, &[80, 443], before)], nodes).await;
     let plain = stage.snapshot().await;
+    let is_internal = plain.iter().any(|line| line.ends_with(": internal"));
+    assert_eq!(is_internal, before.contains(&("internal", "true")), "{plain:#?}");
     for annotations in [after, before] {
         let wants = [present(name, &[80, 443], annotations)];
         stage.take_calls().await;
@@ -127,24 +150,44 @@ async fn come_and_go(
             assert_ne!(stage.snapshot().await, plain);
         }
     }
-    let left = stage.snapshot().await;
-    let differs: Vec<_> = left.iter().filter(|line| !plain.contains(line)).collect();
-    let explains = |line: &&String| stays.iter().any(|word| line.contains(word));
-    assert!(differs.iter().all(explains), "{differs:#?} {plain:#?}");
+    assert_eq!(without(stays, stage.snapshot().await, &plain), plain);
     assert_eq!(stage.passes.take_failures(), [""; 0]);
     stage.passes.settle(&[absent(name)], nodes).await;
-    gone(stage, name).await;
+    nothing.extend(leaves.iter().map(|line| (*line).to_owned()));
+    nothing.sort();
+    gone(stage, name, &nothing).await;
 }
 
-/// Nothing of the Service is left.
-async fn gone(stage: &Stage, name: &str) {
+/// These lines without what stays, each of which has to be there.
+fn without(stays: &[Stays], lines: Vec<String>, plain: &[String]) -> Vec<String> {
+    let mut used = vec![false; stays.len()];
+    let mut rest = Vec::new();
+    for mut line in lines {
+        let mut is_more = false;
+        if !plain.contains(&line) {
+            for (stays, used) in stays.iter().zip(&mut used) {
+                match stays {
+                    Stays::Line(end) if line.ends_with(end) => (is_more, *used) = (true, true),
+                    Stays::Text(was, is) if line.contains(is) => {
+                        (line, *used) = (line.replacen(is, was, 1), true);
+                    }
+                    Stays::Line(_) | Stays::Text(..) => {}
+                }
+            }
+        }
+        if !is_more {
+            rest.push(line);
+        }
+    }
+    assert!(used.iter().all(|it| *it), "{stays:?} {used:?}");
+    rest.sort();
+    rest
+}
+
+/// Nothing of the Service is left beside these lines.
+async fn gone(stage: &Stage, name: &str, lines: &[String]) {
     stage.with_report(&id(name), |report| assert_eq!(report.holds, Holds::Nothing));
-    let lines = stage.snapshot().await;
-    let left: Vec<_> = lines
-        .iter()
-        .filter(|line| line.contains("k8s-elb") || line.contains("load balancer"))
-        .collect();
-    assert!(left.is_empty(), "{left:#?}");
+    assert_eq!(stage.snapshot().await, lines);
 }
 
 #[tokio::test]
@@ -156,16 +199,19 @@ async fn a_certificate_and_a_policy_come_and_go() {
     let arn = made["CertificateArn"].as_str().unwrap();
     let certificate = ("ssl-cert", arn);
     let tls = [certificate, ("ssl-ports", "443")];
-    come_and_go(&stage, "tls", &nodes, &[], &tls, &[]).await;
+    // AWS' own, which it gets with the first port that speaks TLS.
+    let default = [Stays::Line(": policy ELBSecurityPolicy-2016-08 SSLNegotiationPolicyType")];
+    come_and_go(&stage, "tls", &nodes, (&[], &tls), &default, &[]).await;
     let https = [certificate, ("ssl-ports", "443"), ("backend-protocol", "https")];
-    come_and_go(&stage, "https", &nodes, &[], &https, &["ELBSecurityPolicy"]).await;
+    come_and_go(&stage, "https", &nodes, (&[], &https), &default, &[]).await;
     let policy = [
         certificate,
         ("ssl-ports", "443"),
-        ("ssl-negotiation-policy", "ELBSecurityPolicy-2016-08"),
+        ("ssl-negotiation-policy", "ELBSecurityPolicy-TLS-1-2-2017-01"),
     ];
-    // The fake's listeners have no policy of AWS' own that could be set again.
-    come_and_go(&stage, "policy", &nodes, &tls, &policy, &["k8s-SSLNegotiationPolicy"]).await;
+    let ours = ": policy k8s-SSLNegotiationPolicy-ELBSecurityPolicy-TLS-1-2-2017-01 \
+                SSLNegotiationPolicyType";
+    come_and_go(&stage, "policy", &nodes, (&tls, &policy), &[Stays::Line(ours)], &[]).await;
 }
 
 #[tokio::test]
@@ -179,7 +225,7 @@ async fn access_logs_come_and_go() {
         ("access-log-s3-bucket-prefix", "web"),
         ("access-log-emit-interval", "5"),
     ];
-    come_and_go(&stage, "logs", &nodes, &[], &logs, &[]).await;
+    come_and_go(&stage, "logs", &nodes, (&[], &logs), &[], &[]).await;
 }
 
 #[tokio::test]
@@ -191,12 +237,15 @@ async fn security_groups_and_subnets_come_and_go() {
     });
     let made = stage.aws("ec2", "create_security_group", args).await;
     let group = made["GroupId"].as_str().unwrap();
-    come_and_go(&stage, "extra", &nodes, &[], &[("extra-security-groups", group)], &[]).await;
-    // The nodes' rule for a user's group bears no mark: nobody could say whose it was.
-    let rule = &["in -1 mine"];
-    come_and_go(&stage, "groups", &nodes, &[], &[("security-groups", group)], rule).await;
+    let extra = [("extra-security-groups", group)];
+    come_and_go(&stage, "extra", &nodes, (&[], &extra), &[], &[]).await;
     let subnets = [("subnets", stage.place.public_b.as_str())];
-    come_and_go(&stage, "subnets", &nodes, &[], &subnets, &[]).await;
+    come_and_go(&stage, "subnets", &nodes, (&[], &subnets), &[], &[]).await;
+    // The nodes' rule for a user's group bears no mark: nobody could say whose it was.
+    let groups = [("security-groups", group)];
+    let rule = format!("security group nodes.{}: in -1 mine", stage.place.cluster);
+    let stays = [Stays::Line(": in -1 mine")];
+    come_and_go(&stage, "groups", &nodes, (&[], &groups), &stays, &[&rule]).await;
     // The user's own is left.
     let args = json!({ "GroupIds": [group] });
     let left = stage.aws("ec2", "describe_security_groups", args).await;
@@ -245,6 +294,7 @@ async fn another_clusters_is_left_alone() {
 
 /// A life with all kinds of changes.
 async fn live(stage: &Stage, name: &str, nodes: &[Member]) -> Vec<Vec<String>> {
+    let before = stage.snapshot().await;
     let proxy = ("proxy-protocol", "*");
     let subnets = ("subnets", stage.place.public_b.as_str());
     let idle = ("connection-idle-timeout", "70");
@@ -257,8 +307,7 @@ async fn live(stage: &Stage, name: &str, nodes: &[Member]) -> Vec<Vec<String>> {
         seen.push(stage.snapshot().await);
     }
     stage.passes.settle(&[absent(name)], nodes).await;
-    gone(stage, name).await;
-    seen.push(stage.snapshot().await);
+    gone(stage, name, &before).await;
     seen
 }
 
@@ -267,7 +316,7 @@ async fn live(stage: &Stage, name: &str, nodes: &[Member]) -> Vec<Vec<String>> {
 #[case::it_never_arrives(FaultKind::Unavailable)]
 #[tokio::test]
 async fn whatever_write_fails_the_end_is_the_same(#[case] kind: FaultKind) {
-    let stage = Stage::start("").await;
+    let stage = Stage::alone("", &Settings::default()).await;
     let nodes = stage.launch(1, 2).await;
     let name = stage.place.cluster.clone();
     stage.take_calls().await;
@@ -282,4 +331,43 @@ async fn whatever_write_fails_the_end_is_the_same(#[case] kind: FaultKind) {
         assert!(failures.len() <= 1, "{failures:?}");
         stage.passes.restart().await;
     }
+}
+
+/// Interfaces of a load balancer that was deleted go on using its security group. That group goes later,
+/// and nobody else waits for it.
+#[tokio::test]
+async fn a_security_group_in_use_holds_nobody_up() {
+    let lingering = |seconds| Settings { lingering_s: Some(seconds), ..Settings::default() };
+    let stage = Stage::alone("", &lingering(3600.0)).await;
+    let nodes = stage.launch(1, 2).await;
+    let before = stage.snapshot().await;
+    stage.passes.settle(&[present("first", &[80], &[])], &nodes).await;
+    let wants = [absent("first"), present("second", &[80], &[])];
+    stage
+        .rounds_until(
+            "the second one, while the first one's group is used",
+            (&wants, &nodes),
+            async || {
+                let is_done = |report: &Report| report.verdict == Verdict::Done;
+                stage.with_report(&id("second"), is_done)
+                    && !stage.refusals("DeleteSecurityGroup").await.is_empty()
+            },
+        )
+        .await;
+    let refusals = stage.refusals("DeleteSecurityGroup").await;
+    assert!(refusals.iter().all(|code| code == "DependencyViolation"), "{refusals:?}");
+    stage.with_report(&id("first"), |report| {
+        assert_eq!(report.holds, Holds::Something);
+        assert!(matches!(report.verdict, Verdict::Progressing(_)), "{report:?}");
+    });
+    // It is not asked for again and again in one pass.
+    let rounds = refusals.len();
+    stage.passes.round(&wants, &nodes).await;
+    assert_eq!(stage.refusals("DeleteSecurityGroup").await.len(), rounds + 1);
+    stage.console.set(&lingering(0.0)).await.unwrap();
+    stage.passes.settle(&wants, &nodes).await;
+    stage.with_report(&id("first"), |report| assert_eq!(report.holds, Holds::Nothing));
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
+    stage.passes.settle(&[absent("second")], &nodes).await;
+    gone(&stage, "second", &before).await;
 }

@@ -31,6 +31,34 @@ static CLOUD: OnceCell<AwsCloud> = OnceCell::const_new();
 /// Clusters that were made so far.
 static CLUSTERS: AtomicU64 = AtomicU64::new(0);
 
+/// Fakes that nobody uses at the moment. One takes seconds to start, mostly of work.
+static IDLE: Mutex<Vec<AwsCloud>> = Mutex::new(Vec::new());
+
+/// A fake that is one test's alone, until that ends.
+struct Lent(Option<AwsCloud>);
+
+impl Lent {
+    async fn take() -> Self {
+        let idle = IDLE.lock().unwrap().pop();
+        let cloud = match idle {
+            Some(cloud) => cloud,
+            None => AwsCloud::start().await.unwrap(),
+        };
+        Self(Some(cloud))
+    }
+
+    fn url(&self) -> &str {
+        self.0.as_ref().unwrap().url()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // What a failure leaves bears another cluster's mark.
+        IDLE.lock().unwrap().extend(self.0.take());
+    }
+}
+
 /// Which kind of load balancers Services ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Balancers {
@@ -41,7 +69,7 @@ enum Balancers {
 struct AwsHarness {
     balancers: Balancers,
     /// Of its own, where what others do would be in the way.
-    _cloud: Option<AwsCloud>,
+    _cloud: Option<Lent>,
     /// The test's hand on the fake.
     console: Console,
     world: World,
@@ -80,12 +108,12 @@ impl AwsHarness {
     /// On a fake of its own: names of load balancers are one account's, and looking at all of it takes the
     /// longer the more there is.
     async fn with(balancers: Balancers) -> Self {
-        let cloud = AwsCloud::start().await.unwrap();
+        let cloud = Lent::take().await;
         let console = Console::new(cloud.url()).unwrap();
         Self::on(console, Some(cloud), balancers).await
     }
 
-    async fn on(console: Console, cloud: Option<AwsCloud>, balancers: Balancers) -> Self {
+    async fn on(console: Console, cloud: Option<Lent>, balancers: Balancers) -> Self {
         let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         let (cluster, caller) = (format!("kit{number}"), format!("kit-{number}-end"));
         let world = console.world(&cluster).await.unwrap();

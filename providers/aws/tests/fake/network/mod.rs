@@ -2,7 +2,7 @@
 
 mod service;
 
-use ccm_awscloud::{Fault, FaultKind};
+use ccm_awscloud::{Fault, FaultKind, Settings};
 use ccm_core::cloud::{Holds, Ingress, IngressAddress, Protocol, Verdict, Want};
 use rstest::rstest;
 use serde_json::json;
@@ -63,6 +63,7 @@ async fn a_service_is_made_in_few_calls_and_left_alone_after() {
 async fn many_ports_and_attributes_stay_within_the_budget() {
     let stage = Stage::start("NLBSecurityGroupMode = Managed").await;
     let nodes = stage.launch(1, 2).await;
+    let nothing = stage.snapshot().await;
     let ports: Vec<u16> = (80..86).collect();
     let pairs = [("target-group-attributes", "proxy_protocol_v2.enabled=true")];
     let wants = [stage.present(&ports, &pairs)];
@@ -76,66 +77,163 @@ async fn many_ports_and_attributes_stay_within_the_budget() {
     assert!(reads.len() <= own + ports.len() + shared, "{} {reads:?}", reads.len());
     stage.passes.settle(&[stage.absent()], &nodes).await;
     stage.with_report(&stage.id(), |it| assert_eq!(it.holds, Holds::Nothing));
+    assert_eq!(stage.snapshot().await, nothing);
 }
 
-/// Set, changed and taken away: the writes of each, and none afterwards.
+/// Set, changed and taken away: the write that each takes, all lines that are other ones then than those of
+/// a plain load balancer, and that nothing is left to do afterwards.
 #[rstest]
 #[case::health_protocol(
     &[("healthcheck-protocol", "http"), ("healthcheck-path", "/up")],
     &[("healthcheck-protocol", "https"), ("healthcheck-path", "/up"), ("healthcheck-port", "8443")],
-    ["ModifyTargetGroup", "ModifyTargetGroup", "ModifyTargetGroup"]
+    ["ModifyTargetGroup", "ModifyTargetGroup", "ModifyTargetGroup"],
+    &[
+        "health check HealthCheckEnabled=True, HealthCheckIntervalSeconds=30, \
+      HealthCheckPath=/up, HealthCheckPort=traffic-port, HealthCheckProtocol=HTTP, \
+      HealthCheckTimeoutSeconds=6, HealthyThresholdCount=3, Matcher={'HttpCode': \
+      '200-399'}, UnhealthyThresholdCount=3",
+    ],
+    &[
+        "in tcp 8443-8443 10.0.0.0/20 (kubernetes.io/rule/nlb/health=aUID)",
+        "in tcp 8443-8443 10.0.16.0/20 (kubernetes.io/rule/nlb/health=aUID)",
+        "health check HealthCheckEnabled=True, HealthCheckIntervalSeconds=30, \
+      HealthCheckPath=/up, HealthCheckPort=8443, HealthCheckProtocol=HTTPS, \
+      HealthCheckTimeoutSeconds=10, HealthyThresholdCount=3, Matcher={'HttpCode': \
+      '200-399'}, UnhealthyThresholdCount=3",
+    ],
+    &[]
 )]
 #[case::health_numbers(
     &[("healthcheck-interval", "5"), ("healthcheck-timeout", "4")],
     &[("healthcheck-interval", "60"), ("healthcheck-timeout", "20"), ("healthcheck-unhealthy-threshold", "5")],
-    ["ModifyTargetGroup", "ModifyTargetGroup", "ModifyTargetGroup"]
+    ["ModifyTargetGroup", "ModifyTargetGroup", "ModifyTargetGroup"],
+    &[
+        "health check HealthCheckEnabled=True, HealthCheckIntervalSeconds=5, \
+      HealthCheckPort=traffic-port, HealthCheckProtocol=TCP, HealthCheckTimeoutSeconds=4, \
+      HealthyThresholdCount=3, UnhealthyThresholdCount=3",
+    ],
+    &[
+        "health check HealthCheckEnabled=True, HealthCheckIntervalSeconds=60, \
+      HealthCheckPort=traffic-port, HealthCheckProtocol=TCP, HealthCheckTimeoutSeconds=20, \
+      HealthyThresholdCount=3, UnhealthyThresholdCount=5",
+    ],
+    &[
+        "health check HealthCheckEnabled=True, HealthCheckIntervalSeconds=30, \
+      HealthCheckPort=traffic-port, HealthCheckProtocol=TCP, HealthCheckTimeoutSeconds=20, \
+      HealthyThresholdCount=3, UnhealthyThresholdCount=3",
+    ]
 )]
 #[case::thresholds(
     &[("healthcheck-healthy-threshold", "5")],
     &[("healthcheck-healthy-threshold", "5"), ("healthcheck-unhealthy-threshold", "7")],
-    ["ModifyTargetGroup", "ModifyTargetGroup", "ModifyTargetGroup"]
+    ["ModifyTargetGroup", "ModifyTargetGroup", "ModifyTargetGroup"],
+    &[
+        "health check HealthCheckEnabled=True, HealthCheckIntervalSeconds=30, \
+      HealthCheckPort=traffic-port, HealthCheckProtocol=TCP, HealthCheckTimeoutSeconds=10, \
+      HealthyThresholdCount=5, UnhealthyThresholdCount=3",
+    ],
+    &[
+        "health check HealthCheckEnabled=True, HealthCheckIntervalSeconds=30, \
+      HealthCheckPort=traffic-port, HealthCheckProtocol=TCP, HealthCheckTimeoutSeconds=10, \
+      HealthyThresholdCount=5, UnhealthyThresholdCount=7",
+    ],
+    &[]
 )]
 #[case::cross_zone(
     &[("cross-zone-load-balancing-enabled", "true")],
     &[("cross-zone-load-balancing-enabled", "false")],
-    ["ModifyLoadBalancerAttributes", "ModifyLoadBalancerAttributes", ""]
+    ["ModifyLoadBalancerAttributes", "ModifyLoadBalancerAttributes", ""],
+    &["attribute load_balancing.cross_zone.enabled=true"],
+    &[],
+    &[]
 )]
 #[case::logs(
     &[("access-log-enabled", "true"), ("access-log-s3-bucket-name", "logs")],
     &[("access-log-enabled", "true"), ("access-log-s3-bucket-name", "logs"), ("access-log-s3-bucket-prefix", "web")],
-    ["ModifyLoadBalancerAttributes", "ModifyLoadBalancerAttributes", "ModifyLoadBalancerAttributes"]
+    ["ModifyLoadBalancerAttributes", "ModifyLoadBalancerAttributes", "ModifyLoadBalancerAttributes"],
+    &["attribute access_logs.s3.bucket=logs", "attribute access_logs.s3.enabled=true"],
+    &[
+        "attribute access_logs.s3.bucket=logs",
+        "attribute access_logs.s3.enabled=true",
+        "attribute access_logs.s3.prefix=web",
+    ],
+    // Where they would go is not taken back, as by the Go program.
+    &["attribute access_logs.s3.bucket=logs", "attribute access_logs.s3.prefix=web"]
 )]
 #[case::group_attributes(
     &[("target-group-attributes", "proxy_protocol_v2.enabled=true")],
     &[("target-group-attributes", "proxy_protocol_v2.enabled=true,preserve_client_ip.enabled=false")],
-    ["ModifyTargetGroupAttributes", "ModifyTargetGroupAttributes", ""]
+    ["ModifyTargetGroupAttributes", "ModifyTargetGroupAttributes", ""],
+    &["attribute proxy_protocol_v2.enabled=true"],
+    &["attribute preserve_client_ip.enabled=false", "attribute proxy_protocol_v2.enabled=true"],
+    &["attribute preserve_client_ip.enabled=false", "attribute proxy_protocol_v2.enabled=true"]
 )]
 #[case::tags(
     &[("additional-resource-tags", "team=a")],
     &[("additional-resource-tags", "team=b")],
-    ["AddTags", "AddTags", ""]
+    ["AddTags", "AddTags", ""],
+    &[
+        "listener 80 TCP: tags kubernetes.io/cluster/CLUSTER=owned, \
+      kubernetes.io/service-name=shop/CLUSTER, team=a",
+        "tags ccm.rs/managed-for=UID, kubernetes.io/cluster/CLUSTER=owned, \
+      kubernetes.io/service-name=shop/CLUSTER, team=a",
+        "tags kubernetes.io/cluster/CLUSTER=owned, kubernetes.io/service-name=shop/CLUSTER, \
+      team=a",
+    ],
+    &[
+        "listener 80 TCP: tags kubernetes.io/cluster/CLUSTER=owned, \
+      kubernetes.io/service-name=shop/CLUSTER, team=b",
+        "tags ccm.rs/managed-for=UID, kubernetes.io/cluster/CLUSTER=owned, \
+      kubernetes.io/service-name=shop/CLUSTER, team=b",
+        "tags kubernetes.io/cluster/CLUSTER=owned, kubernetes.io/service-name=shop/CLUSTER, \
+      team=b",
+    ],
+    &[
+        "listener 80 TCP: tags kubernetes.io/cluster/CLUSTER=owned, \
+      kubernetes.io/service-name=shop/CLUSTER, team=b",
+        "tags ccm.rs/managed-for=UID, kubernetes.io/cluster/CLUSTER=owned, \
+      kubernetes.io/service-name=shop/CLUSTER, team=b",
+        "tags kubernetes.io/cluster/CLUSTER=owned, kubernetes.io/service-name=shop/CLUSTER, \
+      team=b",
+    ]
 )]
 #[tokio::test]
 async fn an_annotation(
     #[case] set: &[(&str, &str)],
     #[case] changed: &[(&str, &str)],
-    #[case] want: [&str; 3],
+    #[case] writes: [&str; 3],
+    #[case] set_shows: &[&str],
+    #[case] changed_shows: &[&str],
+    #[case] removed_shows: &[&str],
 ) {
     let stage = Stage::start("").await;
     let nodes = stage.launch(1, 1).await;
+    let nothing = stage.snapshot().await;
     stage.passes.settle(&[stage.present(&[80], &[])], &nodes).await;
+    let plain = stage.snapshot().await;
     stage.take_calls().await;
-    for (pairs, want) in [set, changed, &[]].into_iter().zip(want) {
+    let steps = [(set, set_shows), (changed, changed_shows), (&[], removed_shows)];
+    for ((pairs, shows), want) in steps.into_iter().zip(writes) {
         let wants = [stage.present(&[80], pairs)];
         stage.passes.settle(&wants, &nodes).await;
         let (_, writes) = stage.take_calls().await;
         // What the nodes let through may follow the health checks.
         let own: Vec<_> = writes.into_iter().filter(|it| !it.contains("SecurityGroup")).collect();
         assert_eq!(own.join(","), want, "{pairs:?}");
+        let lines = stage.snapshot().await;
+        let differs: Vec<_> = lines.iter().filter(|line| !plain.contains(line)).collect();
+        let gone: Vec<_> = plain.iter().filter(|line| !lines.contains(line)).collect();
+        let what = |line: &&String| stage.anonymous(line.split_once(": ").unwrap().1);
+        assert_eq!(differs.iter().map(what).collect::<Vec<_>>(), shows, "{pairs:?}");
+        // They have taken the place of others, but for rules, which there are more of.
+        let replaced = shows.iter().filter(|text| !text.starts_with("in ")).count();
+        assert_eq!(gone.len(), replaced, "{pairs:?}: {gone:#?}");
         stage.passes.settle(&wants, &nodes).await;
         assert!(stage.take_calls().await.1.is_empty());
     }
     assert_eq!(stage.passes.take_failures(), [""; 0]);
+    stage.passes.settle(&[stage.absent()], &nodes).await;
+    assert_eq!(stage.snapshot().await, nothing);
 }
 
 #[tokio::test]
@@ -171,6 +269,7 @@ async fn a_port_speaks_tls_and_ceases_to() {
 async fn ports_and_protocols_are_followed() {
     let stage = Stage::start("").await;
     let nodes = stage.launch(1, 2).await;
+    let nothing = stage.snapshot().await;
     stage
         .passes
         .settle(
@@ -205,8 +304,7 @@ async fn ports_and_protocols_are_followed() {
     assert_eq!(listeners["Listeners"][0]["Protocol"], "UDP");
     assert_eq!(stage.passes.take_failures(), [""; 0]);
     stage.passes.settle(&[stage.absent()], &nodes).await;
-    let left = stage.snapshot().await;
-    assert!(!left.iter().any(|line| line.contains("k8s-")), "{left:#?}");
+    assert_eq!(stage.snapshot().await, nothing);
 }
 
 #[tokio::test]
@@ -237,22 +335,26 @@ async fn nodes_join_and_leave() {
 async fn managed_security_groups_come_and_go() {
     let stage = Stage::start("NLBSecurityGroupMode = Managed").await;
     let nodes = stage.launch(1, 1).await;
+    let nothing = stage.snapshot().await;
     stage.passes.settle(&[stage.present(&[80], &[])], &nodes).await;
+    let plain = stage.snapshot().await;
     let (_, writes) = stage.take_calls().await;
-    assert_eq!(
-        writes[..3],
-        ["CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "CreateLoadBalancer"]
-    );
+    let groups = ["CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "CreateLoadBalancer"];
+    let rest =
+        ["CreateTargetGroup", "RegisterTargets", "CreateListener", "AuthorizeSecurityGroupIngress"];
+    assert_eq!(writes, [&groups[..], &rest[..]].concat());
     let group = stage.place.node_group.clone();
     stage.passes.settle(&[stage.present(&[80], &[("security-groups", &group)])], &nodes).await;
     let (_, writes) = stage.take_calls().await;
-    assert!(writes.iter().any(|it| it == "SetSecurityGroups"), "{writes:?}");
-    assert!(writes.iter().any(|it| it == "DeleteSecurityGroup"), "{writes:?}");
+    assert_eq!(writes, ["SetSecurityGroups", "DeleteSecurityGroup"]);
+    let own = format!("security groups nodes.{}", stage.place.cluster);
+    let lines = stage.snapshot().await;
+    assert!(lines.iter().any(|line| line.ends_with(&own)), "{lines:#?}");
     stage.passes.settle(&[stage.present(&[80], &[])], &nodes).await;
+    assert_eq!(stage.snapshot().await, plain);
     stage.passes.settle(&[stage.absent()], &nodes).await;
     assert_eq!(stage.passes.take_failures(), [""; 0]);
-    let left = stage.snapshot().await;
-    assert!(!left.iter().any(|line| line.contains("k8s-")), "{left:#?}");
+    assert_eq!(stage.snapshot().await, nothing);
 }
 
 #[tokio::test]
@@ -267,11 +369,13 @@ async fn a_protected_load_balancer_says_so() {
     };
     stage.elbv2("modify_load_balancer_attributes", protect("true")).await;
     let absent = [stage.absent()];
-    for _ in 0..3 {
-        stage.passes.round(&absent, &nodes).await;
+    let mut said = String::new();
+    for _ in 0..20 {
+        said = format!("{:?}", stage.passes.round(&absent, &nodes).await);
+        if said.contains("is protected from deletion") {
+            break;
+        }
     }
-    let ends = stage.passes.round(&absent, &nodes).await;
-    let said = format!("{ends:?}");
     assert!(said.contains("is protected from deletion"), "{said}");
     stage.elbv2("modify_load_balancer_attributes", protect("false")).await;
     stage.passes.settle(&absent, &nodes).await;
@@ -283,8 +387,9 @@ async fn a_protected_load_balancer_says_so() {
 async fn a_cut_at_any_change_ends_alike() {
     let mut reference: Option<Vec<String>> = None;
     for cut in 0..40 {
-        let stage = Stage::start("NLBSecurityGroupMode = Managed").await;
+        let stage = Stage::alone("NLBSecurityGroupMode = Managed", &Settings::default()).await;
         let nodes = stage.launch(1, 2).await;
+        let nothing = stage.snapshot().await;
         let fault = Fault::new("writes", FaultKind::LoseResponse).after(cut).times(1);
         let number = stage.spoil(fault).await;
         stage.passes.settle(&[stage.present(&[80], &[])], &nodes).await;
@@ -312,17 +417,85 @@ async fn a_cut_at_any_change_ends_alike() {
         reference.get_or_insert(end);
         stage.passes.restart().await;
         stage.passes.settle(&[stage.absent()], &nodes).await;
-        let left = stage.snapshot().await;
-        assert!(
-            !left.iter().any(|line| line.contains("k8s-") || line.contains(&stage.name())),
-            "cut {cut}: {left:#?}"
-        );
+        assert_eq!(stage.snapshot().await, nothing, "cut {cut}");
         let hit = stage.console.calls_since(0, &stage.caller).await.unwrap();
         stage.console.heal_one(number).await.unwrap();
         if hit.iter().all(|call| call.fault.is_none()) {
-            assert!(cut > 20, "it was cut often enough: {cut}");
+            // As many as there are changes.
+            let writes = hit.iter().filter(|call| call.mutates).count();
+            assert_eq!(usize::try_from(cut).unwrap(), writes);
+            assert!(writes > 20, "{writes}");
             return;
         }
     }
     panic!("more changes than were cut");
+}
+
+/// Interfaces of a load balancer that was deleted go on using its security group. That group goes later,
+/// and its target groups at once.
+#[tokio::test]
+async fn a_security_group_in_use_goes_later() {
+    let lingering = |seconds| Settings { lingering_s: Some(seconds), ..Settings::default() };
+    let stage = Stage::alone("NLBSecurityGroupMode = Managed", &lingering(3600.0)).await;
+    let nodes = stage.launch(1, 2).await;
+    let nothing = stage.snapshot().await;
+    stage.passes.settle(&[stage.present(&[80, 443], &[])], &nodes).await;
+    let wants = [stage.absent()];
+    stage
+        .rounds_until("that its group alone is left", (&wants, &nodes), async || {
+            let lines = stage.snapshot().await;
+            lines
+                .iter()
+                .all(|line| nothing.contains(line) || line.starts_with("security group k8s-"))
+        })
+        .await;
+    stage.passes.round(&wants, &nodes).await;
+    let refusals = stage.refusals("DeleteSecurityGroup").await;
+    assert!(!refusals.is_empty());
+    assert!(refusals.iter().all(|code| code == "DependencyViolation"), "{refusals:?}");
+    stage.with_report(&stage.id(), |report| assert_eq!(report.holds, Holds::Something));
+    stage.console.set(&lingering(0.0)).await.unwrap();
+    stage.passes.settle(&wants, &nodes).await;
+    stage.with_report(&stage.id(), |report| assert_eq!(report.holds, Holds::Nothing));
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
+    assert_eq!(stage.snapshot().await, nothing);
+}
+
+/// What is on its way out is out: it is neither taken out once more, nor does it stand in the way of its
+/// return.
+#[tokio::test]
+async fn a_node_comes_back_while_it_is_draining() {
+    let settings = Settings { draining_s: Some(3600.0), ..Settings::default() };
+    let stage = Stage::alone("", &settings).await;
+    let nodes = stage.launch(1, 2).await;
+    let wants = [stage.present(&[80], &[])];
+    stage.passes.settle(&wants, &nodes).await;
+    let full = stage.snapshot().await;
+    stage.take_calls().await;
+    for (nodes, write) in [(&nodes[..1], "DeregisterTargets"), (&nodes[..], "RegisterTargets")] {
+        stage.passes.settle(&wants, nodes).await;
+        assert_eq!(stage.take_calls().await.1, [write]);
+        stage.passes.settle(&wants, nodes).await;
+        assert_eq!(stage.take_calls().await.1, [""; 0]);
+    }
+    assert_eq!(stage.snapshot().await, full);
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
+}
+
+/// AWS takes minutes to make one, and says its address at once.
+#[tokio::test]
+async fn the_address_is_known_while_it_is_being_made() {
+    let settings = Settings { provisioning_s: Some(3600.0), ..Settings::default() };
+    let stage = Stage::alone("", &settings).await;
+    let nodes = stage.launch(1, 1).await;
+    stage.passes.settle(&[stage.present(&[80], &[])], &nodes).await;
+    let seen = stage.elbv2("describe_load_balancers", json!({ "Names": [stage.name()] })).await;
+    assert_eq!(seen["LoadBalancers"][0]["State"]["Code"], "provisioning");
+    assert_eq!(hostname(&stage).as_deref(), seen["LoadBalancers"][0]["DNSName"].as_str());
+    assert!(is_done(&stage));
+    // Targets and ports are followed meanwhile.
+    stage.passes.settle(&[stage.present(&[80, 443], &[])], &nodes).await;
+    stage.passes.settle(&[stage.absent()], &nodes).await;
+    stage.with_report(&stage.id(), |report| assert_eq!(report.holds, Holds::Nothing));
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
 }

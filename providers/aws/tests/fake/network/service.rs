@@ -29,6 +29,12 @@ impl Stage {
         format!("a{}", self.id().uid.as_str())
     }
 
+    /// A line's text without what differs between clusters.
+    pub(super) fn anonymous(&self, text: &str) -> String {
+        let uid = self.id().uid;
+        text.replace(uid.as_str(), "UID").replace(&self.place.cluster, "CLUSTER")
+    }
+
     /// The Service of this cluster: one that has its like in no other.
     pub(super) fn id(&self) -> ObjectId {
         let uid = Uid::from(format!("uid0of0{}", self.place.cluster));

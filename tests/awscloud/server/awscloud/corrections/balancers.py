@@ -1,5 +1,6 @@
 """Network Load Balancers themselves."""
 
+import ipaddress
 import re
 import time
 
@@ -70,31 +71,53 @@ def lb_scheme(_rules):
     "lb-same-name",
     "ELBv2",
     moto="A second load balancer of the same name is made.",
-    aws="With the same settings the first one is answered, else `DuplicateLoadBalancerName`.",
+    aws="If these are the first one's settings now it is answered, else "
+    "`DuplicateLoadBalancerName`.",
 )
 def lb_same_name(_rules):
     @around(ELBv2Backend, "create_load_balancer")
     def create(original, backend, **kwargs):
-        settings = (
-            kwargs.get("scheme") or "internet-facing",
-            kwargs.get("loadbalancer_type"),
-            kwargs.get("ip_address_type"),
-            sorted(subnets_of(kwargs)),
-            sorted(filter(None, kwargs.get("security_groups") or [])),
-            sorted(str(sorted(m.items())) for m in kwargs.get("subnet_mappings") or []),
-        )
         for balancer in backend.load_balancers.values():
             if balancer.name == kwargs["name"]:
-                if balancer.asked_for == settings:
+                if now(balancer) == asked(kwargs) and addresses(balancer) == addressed(kwargs):
                     return balancer
                 raise ELBClientError(
                     "DuplicateLoadBalancerName",
                     f"A load balancer with the same name '{balancer.name}' exists, but with "
                     "different settings",
                 )
-        balancer = original(backend, **kwargs)
-        balancer.asked_for = settings
-        return balancer
+        return original(backend, **kwargs)
+
+    def asked(kwargs):
+        return (
+            kwargs.get("scheme") or "internet-facing",
+            kwargs.get("loadbalancer_type") or "application",
+            kwargs.get("ip_address_type") or "ipv4",
+            sorted(subnets_of(kwargs)),
+            sorted(filter(None, kwargs.get("security_groups") or [])),
+        )
+
+    # Subnets and groups may have been changed since it was made.
+    def now(balancer):
+        return (
+            balancer.scheme,
+            balancer.type,
+            balancer.ip_address_type or "ipv4",
+            sorted(subnet.id for subnet in balancer.subnets),
+            sorted(balancer.security_groups or []),
+        )
+
+    def addressed(kwargs):
+        pairs = ((m["SubnetId"], m) for m in kwargs.get("subnet_mappings") or [])
+        return {subnet: fixed for subnet, mapping in pairs if (fixed := only_fixed(mapping))}
+
+    def addresses(balancer):
+        found = getattr(balancer, "addresses", {}).items()
+        return {subnet: only_fixed(address) for subnet, address in found}
+
+    def only_fixed(address):
+        keys = ("AllocationId", "PrivateIPv4Address")
+        return {key: address[key] for key in keys if address.get(key)}
 
 
 @correction(
@@ -196,7 +219,9 @@ def lb_state(_rules):
     "lb-addresses",
     "ELBv2",
     moto="Elastic IPs and private addresses of subnet mappings are taken and never answered.",
-    aws="In the zone's `LoadBalancerAddresses`; `AllocationIdNotFound` for an unknown one.",
+    aws="In the zone's `LoadBalancerAddresses`; `AllocationIdNotFound` for an unknown one, "
+    "`ResourceInUse` for another's, `InvalidConfigurationRequest` for one that does not go with "
+    "the scheme or is not in the subnet.",
 )
 def lb_addresses(_rules):
     @around(ELBv2Backend, "create_load_balancer")
@@ -210,8 +235,10 @@ def lb_addresses(_rules):
                     raise ELBClientError(
                         "AllocationIdNotFound", f"The allocation IDs '{allocation}' do not exist"
                     )
+                check_public(backend, kwargs, allocation)
                 address = {"AllocationId": allocation, "IpAddress": known[0].public_ip}
             if private := mapping.get("PrivateIPv4Address"):
+                check_private(backend, kwargs, mapping["SubnetId"], private)
                 address["PrivateIPv4Address"] = private
             if address:
                 addresses[mapping["SubnetId"]] = address
@@ -219,6 +246,26 @@ def lb_addresses(_rules):
         if not hasattr(balancer, "addresses"):
             balancer.addresses = addresses
         return balancer
+
+    def refuse(text):
+        raise ELBClientError("InvalidConfigurationRequest", text)
+
+    def check_public(backend, kwargs, allocation):
+        if kwargs.get("scheme") == "internal":
+            refuse("Elastic IPs are not supported for load balancers with scheme 'internal'")
+        for balancer in backend.load_balancers.values():
+            used = {a.get("AllocationId") for a in getattr(balancer, "addresses", {}).values()}
+            if allocation in used and balancer.name != kwargs["name"]:
+                raise ELBClientError(
+                    "ResourceInUse", f"The allocation IDs are not available for use: {allocation}"
+                )
+
+    def check_private(backend, kwargs, subnet_id, address):
+        if kwargs.get("scheme") != "internal":
+            refuse("Private IPv4 addresses are supported for scheme 'internal' only")
+        subnet = backend.ec2_backend.get_subnet(subnet_id)
+        if ipaddress.ip_address(address) not in ipaddress.ip_network(subnet.cidr_block):
+            refuse(f"The address {address} is not in the subnet {subnet_id}")
 
     def zones(balancer):
         found = []

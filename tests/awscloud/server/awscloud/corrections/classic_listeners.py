@@ -8,6 +8,23 @@ from moto.elb.responses import ELBResponse
 
 from . import around, correction
 
+SECURE = ("SSL", "HTTPS")
+POLICY_TYPE = "SSLNegotiationPolicyType"
+REFERENCE = "Reference-Security-Policy"
+DEFAULT_POLICY = "ELBSecurityPolicy-2016-08"
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/elb-security-policy-table.html
+KNOWN_POLICIES = (
+    DEFAULT_POLICY,
+    "ELBSecurityPolicy-TLS-1-2-2017-01",
+    "ELBSecurityPolicy-TLS-1-1-2017-01",
+    "ELBSecurityPolicy-2015-05",
+    "ELBSecurityPolicy-2015-03",
+    "ELBSecurityPolicy-2015-02",
+    "ELBSecurityPolicy-2014-10",
+    "ELBSecurityPolicy-2014-01",
+    "ELBSecurityPolicy-2011-08",
+)
+
 
 @correction(
     "classic-instance-protocol",
@@ -66,7 +83,7 @@ def classic_instance_protocol(rules):
 def classic_listener_checks(_rules):
     def check(ports):
         for port in ports:
-            if port["Protocol"].upper() in ("SSL", "HTTPS") and not port.get("SSLCertificateId"):
+            if port["Protocol"].upper() in SECURE and not port.get("SSLCertificateId"):
                 raise ELBClientError(
                     "ValidationError", "Secure Listeners need to specify a SSLCertificateId"
                 )
@@ -98,6 +115,33 @@ def classic_listener_checks(_rules):
 
 
 @correction(
+    "classic-default-policy",
+    "Classic ELB",
+    moto="A secure listener is made without a policy.",
+    aws="With `ELBSecurityPolicy-2016-08`, which its load balancer then has, too.",
+)
+def classic_default_policy(_rules):
+    def choose(balancer):
+        for listener in balancer.listeners:
+            if listener.protocol in SECURE and not hasattr(listener, "was_chosen_for"):
+                listener.was_chosen_for = True
+                listener.policy_names = [DEFAULT_POLICY]
+                if DEFAULT_POLICY not in {policy.policy_name for policy in balancer.policies}:
+                    reference = {"AttributeName": REFERENCE, "AttributeValue": DEFAULT_POLICY}
+                    policy = OtherPolicy(DEFAULT_POLICY, POLICY_TYPE, [reference])
+                    balancer.policies.append(policy)
+        return balancer
+
+    @around(ELBBackend, "create_load_balancer")
+    def create(original, backend, **kwargs):
+        return choose(original(backend, **kwargs))
+
+    @around(ELBBackend, "create_load_balancer_listeners")
+    def add(original, backend, name, ports):
+        return choose(original(backend, name, ports))
+
+
+@correction(
     "classic-listener-deletion",
     "Classic ELB",
     moto="DeleteLoadBalancerListeners with several ports deletes none.",
@@ -122,14 +166,15 @@ def classic_listener_deletion(_rules):
     moto="A listener made later has no backend, so policies for its instance port are dropped "
     "without a word; policies that do not exist are taken.",
     aws="They are set; `PolicyNotFound`, and `InvalidConfigurationRequest` for a port of no "
-    "listener, `ListenerNotFound` for one that is no listener's.",
+    "listener and for a TLS policy of a listener without TLS, `ListenerNotFound` for one that is no "
+    "listener's.",
 )
 def classic_backends(_rules):
     def checked(backend, name, policies):
         balancer = backend.get_load_balancer(name)
         known = {policy.policy_name for policy in balancer.policies}
         for policy in policies:
-            if policy not in known and not policy.startswith("ELBSecurityPolicy-"):
+            if policy not in known:
                 raise ELBClientError(
                     "PolicyNotFound",
                     f"There is no policy with name {policy} for load balancer {name}",
@@ -164,9 +209,17 @@ def classic_backends(_rules):
         )
         balancer = checked(response.elb_backend, name, policies)
         port = response._get_int_param("LoadBalancerPort")
-        if port not in {int(listener.load_balancer_port) for listener in balancer.listeners}:
+        listeners = {int(it.load_balancer_port): it for it in balancer.listeners}
+        if port not in listeners:
             raise ELBClientError(
                 "ListenerNotFound", f"There is no listener on port {port} of load balancer {name}"
+            )
+        types = {policy.policy_name: policy.policy_type_name for policy in balancer.policies}
+        is_tls = any(types[policy] == POLICY_TYPE for policy in policies)
+        if is_tls and listeners[port].protocol not in SECURE:
+            raise ELBClientError(
+                "InvalidConfigurationRequest",
+                f"A policy of type {POLICY_TYPE} goes with SSL and HTTPS listeners only",
             )
         return original(response)
 
@@ -174,8 +227,10 @@ def classic_backends(_rules):
 @correction(
     "classic-policies",
     "Classic ELB",
-    moto="Creating a policy again with other attributes is ignored; one in use can be deleted.",
-    aws="`DuplicatePolicyName`, but not for the same attributes; `InvalidConfigurationRequest`.",
+    moto="Creating a policy again with other attributes is ignored; one in use can be deleted; a "
+    "TLS policy may refer to one that AWS does not have.",
+    aws="`DuplicatePolicyName`, but not for the same attributes; `InvalidConfigurationRequest` for "
+    "the others.",
 )
 def classic_policies(_rules):
     def attributes(pairs):
@@ -187,6 +242,11 @@ def classic_policies(_rules):
     def create(_original, backend, name, policy_name, policy_type_name, policy_attrs):
         balancer = backend.get_load_balancer(name)
         asked = (policy_type_name, attributes(policy_attrs))
+        for key, value in asked[1]:
+            if key == REFERENCE and value not in KNOWN_POLICIES:
+                raise ELBClientError(
+                    "InvalidConfigurationRequest", f"There is no security policy named {value}"
+                )
         for policy in balancer.policies:
             if policy.policy_name == policy_name:
                 if getattr(policy, "asked_for", None) == asked:

@@ -5,10 +5,12 @@ from moto.elbv2.models import ELBv2Backend, FakeAction, FakeListener
 from moto.elbv2.responses import ELBV2Response
 from moto.elbv2.ssl_policies import SSL_POLICIES
 
+from ..answers import AwsError
 from . import around, correction
 
 DEFAULT_POLICY = "ELBSecurityPolicy-2016-08"
 SECURE = ("TLS", "HTTPS")
+NOT_SECURE = "Certificates and security policies go with TLS and HTTPS listeners only"
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-listeners.html
 SERVES = {
     "TCP": ("TCP", "TCP_UDP"),
@@ -46,6 +48,8 @@ def check(backend, balancer, listener, port, protocol, certificates, policy, act
                 )
         if policy and policy not in SSL_POLICIES:
             raise ELBClientError("SSLPolicyNotFound", f"SSL policy '{policy}' not found")
+    elif certificates or policy:
+        raise ELBClientError("ValidationError", NOT_SECURE)
     for action in actions:
         for arn in backend._get_target_group_arns_from(action_data=action.data):
             group = backend.target_groups.get(arn)
@@ -69,12 +73,18 @@ def check(backend, balancer, listener, port, protocol, certificates, policy, act
     "listener-checks",
     "ELBv2",
     moto="A second listener on a port, a listener and a target group whose protocols do not go "
-    "together, TLS without a certificate or with an unknown policy, and a target group "
-    "of two load balancers are taken.",
+    "together, TLS without a certificate or with an unknown policy, others with one, and a target "
+    "group of two load balancers are taken.",
     aws="`DuplicateListener`, `InvalidConfigurationRequest`, `ValidationError`, "
     "`SSLPolicyNotFound`, `TargetGroupAssociationLimit`.",
 )
-def listener_checks(_rules):
+def listener_checks(rules):
+    # moto has a policy of its own for a listener that asks for none.
+    @rules.on_request("elbv2", "CreateListener")
+    def policy(request):
+        if request.get("SslPolicy") and request.get("Protocol") not in SECURE:
+            raise AwsError("ValidationError", NOT_SECURE)
+
     @around(ELBv2Backend, "create_listener")
     def create(original, backend, **kwargs):
         balancer = backend.load_balancers.get(kwargs["load_balancer_arn"])
@@ -87,7 +97,7 @@ def listener_checks(_rules):
                 kwargs["port"],
                 kwargs["protocol"],
                 certificates,
-                kwargs.get("ssl_policy"),
+                kwargs.get("ssl_policy") if kwargs["protocol"] in SECURE else None,
                 [FakeAction(dict(a)) for a in kwargs["actions"]],
             )
         return original(backend, **kwargs)
@@ -120,15 +130,17 @@ def listener_modify(_rules):
         actions = [FakeAction(action) for action in actions or []] or listener.default_actions
         protocol = protocol or listener.protocol
         port = port or listener.port
-        arns = [c["CertificateArn"] for c in certificates or []] or list(listener.certificates)
+        said = [c["CertificateArn"] for c in certificates or []]
         secure = protocol in SECURE
-        policy = ssl_policy or listener.ssl_policy or DEFAULT_POLICY
+        # What is not said stays where it has a meaning.
+        arns = said or (list(listener.certificates) if secure else [])
+        policy = ssl_policy or (listener.ssl_policy or DEFAULT_POLICY if secure else None)
         backend._validate_port_and_protocol(balancer.type, port, protocol)
-        check(backend, balancer, listener, port, protocol, arns if secure else [], policy, actions)
+        check(backend, balancer, listener, port, protocol, arns, policy, actions)
         listener.port, listener.protocol = port, protocol
-        listener.certificates = arns if secure else []
+        listener.certificates = arns
         listener.certificate = arns[0] if secure else None
-        listener.ssl_policy = policy if secure else None
+        listener.ssl_policy = policy
         listener.default_actions = actions
         listener._default_rule[0].actions = actions
         return listener

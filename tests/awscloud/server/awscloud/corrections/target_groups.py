@@ -37,22 +37,32 @@ NLB_ATTRIBUTES = {
     "ELBv2",
     moto="CreateTargetGroup with the name and settings of one that is there is "
     "`DuplicateTargetGroupName`.",
-    aws="The one that is there is answered; other settings are `DuplicateTargetGroupName`.",
+    aws="The one that is there is answered, if these are its settings now; else it is "
+    "`DuplicateTargetGroupName`.",
 )
 def tg_same_settings(_rules):
     @around(ELBv2Backend, "create_target_group")
     def create(original, backend, name, **kwargs):
-        settings = {
-            key: str(value) for key, value in kwargs.items() if key != "tags" and value is not None
-        }
         for group in backend.target_groups.values():
             if group.name == name:
-                if group.asked_for == settings:
+                if is_as_asked(group, kwargs):
                     return group
                 raise DuplicateTargetGroupName()
-        group = original(backend, name, **kwargs)
-        group.asked_for = settings
-        return group
+        return original(backend, name, **kwargs)
+
+    def is_as_asked(group, asked):
+        """Whether it has these settings now, whatever it was made with."""
+        asked = {key: value for key, value in asked.items() if key != "tags"}
+        fresh = FakeTargetGroup(group.name, group.account_id, group.region_name, **asked)
+        fields = (
+            "protocol port vpc_id target_type ip_address_type health_check_protocol "
+            "health_check_port health_check_interval_seconds health_check_timeout_seconds "
+            "health_check_enabled healthy_threshold_count unhealthy_threshold_count"
+        ).split()
+        # Those of which the defaults depend on the protocol.
+        fields += ["health_check_path"] if asked.get("healthcheck_path") else []
+        fields += ["matcher"] if asked.get("matcher") else []
+        return all(str(getattr(group, field)) == str(getattr(fresh, field)) for field in fields)
 
 
 @correction(
@@ -157,8 +167,8 @@ def tg_attributes(_rules):
     "ELBv2",
     moto="Timeout 10 for HTTP checks of an NLB's target group; path and success codes do not "
     "follow the check's protocol; ranges are not checked when modified.",
-    aws="Timeout 6, path `/`, success codes `200-399` by default for HTTP; TCP has neither; "
-    "interval 5 to 300, timeout 2 to 120, thresholds 2 to 10, timeout at most the "
+    aws="Timeout 6, path `/`, success codes `200-399` by default for HTTP; TCP has neither, and "
+    "refuses them; interval 5 to 300, timeout 2 to 120, thresholds 2 to 10, timeout at most the "
     "interval.",
 )
 def tg_health_checks(_rules):
@@ -167,6 +177,7 @@ def tg_health_checks(_rules):
         if kwargs.get("protocol") not in NETWORK:
             return original(backend, name, **kwargs)
         protocol = kwargs.get("healthcheck_protocol") or "TCP"
+        refuse(protocol, kwargs.get("healthcheck_path"), kwargs.get("matcher"))
         fixed = dict(kwargs)
         if not kwargs.get("healthcheck_timeout_seconds"):
             fixed["healthcheck_timeout_seconds"] = min(
@@ -188,6 +199,8 @@ def tg_health_checks(_rules):
         group = backend.target_groups.get(asked["arn"])
         if group is None or group.protocol not in NETWORK:
             return original(backend, *args, **kwargs)
+        protocol = asked.get("health_check_proto") or group.health_check_protocol
+        refuse(protocol, asked.get("health_check_path"), asked.get("http_codes"))
         before = dict(vars(group))
         original(backend, *args, **kwargs)
         group.codes = asked.get("http_codes") or group.codes
@@ -198,6 +211,14 @@ def tg_health_checks(_rules):
             vars(group).update(before)
             raise
         return group
+
+    def refuse(protocol, path, codes):
+        if protocol not in ("HTTP", "HTTPS") and (path or codes):
+            raise ELBClientError(
+                "ValidationError",
+                "Health check paths and success codes cannot be specified for health checks with "
+                f"the {protocol} protocol",
+            )
 
     def settle(group):
         if group.health_check_protocol in ("HTTP", "HTTPS"):
@@ -283,9 +304,7 @@ def targets(_rules):
     def drain(group, one):
         found = group.targets.pop(one)
         if STATE["draining_s"]:
-            group.deregistered_targets[one] = found | {
-                "until": time.monotonic() + STATE["draining_s"]
-            }
+            group.deregistered_targets[one] = found | {"since": time.monotonic()}
 
     @around(FakeTargetGroup, "deregister_terminated_instances")
     def terminated(_original, group, instance_ids):
@@ -299,8 +318,8 @@ def targets(_rules):
         group = backend.target_groups.get(target_group_arn)
         if group is None:
             raise TargetGroupNotFoundError()
-        now = time.monotonic()
-        for one in [k for k, v in group.deregistered_targets.items() if v["until"] <= now]:
+        begun = time.monotonic() - STATE["draining_s"]
+        for one in [k for k, v in group.deregistered_targets.items() if v["since"] <= begun]:
             del group.deregistered_targets[one]
         asked = [key(group, target) for target in wanted] or [
             *group.targets,

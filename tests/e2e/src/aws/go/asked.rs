@@ -54,10 +54,12 @@ impl From<&Service> for Asked {
             let key = "service.beta.kubernetes.io/load-balancer-source-ranges";
             asked.ranges = words(asked.annotations.get(key).map_or("0.0.0.0/0", String::as_str));
         }
-        let words = asked.list("ssl-ports");
+        // Blanks are a part of what is said here.
+        let words = asked.said("ssl-ports").unwrap_or_default();
+        let words: Vec<_> = words.split(',').filter(|it| !it.is_empty()).collect();
         let is_named = |name: &str, port: i32| {
             words.is_empty()
-                || words.iter().any(|it| it == "*" || it == name || *it == port.to_string())
+                || words.iter().any(|it| *it == "*" || *it == name || *it == port.to_string())
         };
         let has_certificate = asked.said("ssl-cert").is_some();
         let ports = spec.ports.unwrap_or_default().into_iter().map(|it| Gate {

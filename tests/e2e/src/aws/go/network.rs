@@ -6,7 +6,7 @@ use super::asked::Gate;
 use super::{Site, names, rule, text};
 use crate::world::CLUSTER;
 
-/// `--cluster-name`, where nothing is said.
+/// The flag `--cluster-name`, where nothing is said.
 const CLUSTER_NAME: &str = "kubernetes";
 
 /// How nodes are asked whether they are well.
@@ -56,6 +56,10 @@ impl Site<'_> {
             }
         }
         if let Some(group) = own_group {
+            // It asks for a rule of protocol `tls`, which is refused, and gives up.
+            if asked.ports.iter().any(|port| port.is_tls) {
+                return text(&made["DNSName"]);
+            }
             self.allow(&group, &self.own_rules()).await;
         }
         if !self.go.leaves_nodes {
@@ -73,7 +77,8 @@ impl Site<'_> {
         if !named.is_empty() {
             return (named, None);
         }
-        let name = names::network_group(CLUSTER_NAME, self.asked);
+        let cluster_name = self.go.cluster_name.as_deref().unwrap_or(CLUSTER_NAME);
+        let name = names::network_group(cluster_name, self.asked);
         let description = "Security group for a Network Load Balancer of Kubernetes";
         let made = self.security_group(&name, description, &[]).await;
         (vec![made.clone()], Some(made))

@@ -11,18 +11,6 @@ pub(super) async fn certificate(world: &World<Aws>) -> String {
     made.await["CertificateArn"].as_str().unwrap().to_owned()
 }
 
-/// The ID of a new security group, of nobody or with the cluster's mark.
-pub(super) async fn group(world: &World<Aws>, name: &str, is_marked: bool) -> String {
-    let mut args =
-        json!({"GroupName": name, "Description": name, "VpcId": world.cloud.network.vpc});
-    if is_marked {
-        let tags = json!([{"Key": "kubernetes.io/cluster/e2e", "Value": "owned"}]);
-        args["TagSpecifications"] = json!([{"ResourceType": "security-group", "Tags": tags}]);
-    }
-    let made = world.cloud.boto("ec2", "create_security_group", args).await;
-    made["GroupId"].as_str().unwrap().to_owned()
-}
-
 #[test]
 fn plain_ones() {
     run(async {
@@ -49,7 +37,12 @@ fn plain_ones() {
                 .then_spec("externalTrafficPolicy", json!("Cluster"), "Target=TCP:"),
             Case::named("other-type", &[]).then("type", "nlb", "forward to"),
             Case::named("internal", &[("internal", "true")]),
+            // Any text but `false`.
+            Case::named("internal-range", &[("internal", "0.0.0.0/0")]),
+            Case::named("internal-false", &[("internal", "False")]),
+            Case::named("no-type", &[("type", "classic")]),
             Case::named("labels", &[("target-node-labels", "pool=front")]),
+            Case::named("label", &[("target-node-labels", "pool=")]),
             Case::named("subnet", &[("internal", "true"), ("subnets", &subnets)]),
         ];
         adopt(&world, &Go::default(), &cases).await;
@@ -62,7 +55,6 @@ fn annotated_ones() {
         let world = World::aws(&[]).await;
         world.go_nodes(2, &[]).await;
         let (certificate, other) = (certificate(&world).await, certificate(&world).await);
-        let (extra, own) = (group(&world, "extra", true).await, group(&world, "own", false).await);
         let tls = ("ssl-cert", certificate.as_str());
         let (policy, newer) =
             ("ELBSecurityPolicy-TLS-1-1-2017-01", "ELBSecurityPolicy-TLS-1-2-2017-01");
@@ -79,6 +71,8 @@ fn annotated_ones() {
                 .ports(&[443, 80])
                 .then("backend-protocol", "https", "SSL:"),
             Case::named("http", &[("backend-protocol", "http")]),
+            Case::named("ssl", &[tls, ("backend-protocol", "ssl")]).ports(&[443]),
+            Case::named("tcp", &[tls, ("backend-protocol", "tcp")]).ports(&[443]),
             Case::named("proxy", &[("proxy-protocol", "*")]).ports(&[80, 443]),
             Case::named(
                 "logs",
@@ -115,16 +109,6 @@ fn annotated_ones() {
                 "team=web,stage=live",
                 "stage=live",
             ),
-            Case::named("extra", &[("extra-security-groups", &extra)]),
-            Case::named("groups", &[("security-groups", &own)]).then(
-                "security-groups",
-                &extra,
-                "security groups extra",
-            ),
-            Case::named(
-                "groups-both",
-                &[("security-groups", &own), ("extra-security-groups", &extra)],
-            ),
             Case::named(
                 "health",
                 &[
@@ -138,6 +122,11 @@ fn annotated_ones() {
                 ],
             )
             .then("healthcheck-path", "/ok", "HTTP:8080/ok"),
+            Case::named(
+                "health-https",
+                &[("healthcheck-protocol", "HTTPS"), ("healthcheck-port", "8443")],
+            )
+            .then("healthcheck-protocol", "SSL", "SSL:8443"),
             Case::named("traffic", &[("healthcheck-port", "traffic-port")])
                 .spec("externalTrafficPolicy", json!("Local")),
         ];

@@ -3,8 +3,8 @@
 use ccm_e2e::{Aws, Go, World, run};
 use serde_json::json;
 
-use super::classic::{certificate, group};
-use super::{Before, Case, adopt, adopt_beside};
+use super::classic::certificate;
+use super::{Case, adopt};
 
 #[test]
 fn plain_ones() {
@@ -34,7 +34,9 @@ fn plain_ones() {
                 .then_spec("externalTrafficPolicy", json!("Cluster"), "HealthCheckProtocol=TCP"),
             Case::network("other-type", &[]).then("type", "clb", "attribute ConnectionSettings"),
             Case::network("internal", &[("internal", "true")]),
+            Case::network("internal-range", &[("internal", "0.0.0.0/0")]),
             Case::network("labels", &[("target-node-labels", "pool=front")]),
+            Case::network("label", &[("target-node-labels", "pool=")]),
             Case::network("subnet", &[("internal", "true"), ("subnets", &subnets)]),
         ];
         adopt(&world, &Go::default(), &cases).await;
@@ -81,22 +83,18 @@ fn annotated_ones() {
                     ],
                 )
                 .then("healthcheck-path", "/ok", "HealthCheckPath=/ok"),
-                // Changes that the Go program would not have noticed.
-                Case::network("timeout-alone", &[("healthcheck-timeout", "7")]).then(
-                    "healthcheck-timeout",
-                    "8",
-                    "HealthCheckTimeoutSeconds=8",
-                ),
                 Case::network("unhealthy", &[("healthcheck-unhealthy-threshold", "4")]).then(
                     "healthcheck-unhealthy-threshold",
                     "5",
                     "UnhealthyThresholdCount=5",
                 ),
-                Case::network("timeout", &[("healthcheck-timeout", "7")]).then(
-                    "cross-zone-load-balancing-enabled",
-                    "true",
-                    "HealthCheckTimeoutSeconds=7",
-                ),
+                Case::network(
+                    "health-https",
+                    &[("healthcheck-protocol", "HTTPS"), ("healthcheck-port", "8443")],
+                )
+                .then("healthcheck-protocol", "HTTP", "HealthCheckProtocol=HTTP,"),
+                Case::network("traffic", &[("healthcheck-port", "traffic-port")])
+                    .spec("externalTrafficPolicy", json!("Local")),
                 Case::network(
                     "local",
                     &[("healthcheck-path", "/well"), ("healthcheck-interval", "15")],
@@ -156,32 +154,5 @@ fn a_shared_probe() {
             Case::named("classic", &[]),
         ];
         adopt(&world, &Go { shares_probe: true, ..Go::default() }, &cases).await;
-    });
-}
-
-#[test]
-fn managed_groups() {
-    run(async {
-        let world = World::aws(&["NLBSecurityGroupMode = Managed"]).await;
-        world.go_nodes(2, &[]).await;
-        let (own, shared) =
-            (group(&world, "own", false).await, group(&world, "shared", false).await);
-        world.configure(&[
-            "NLBSecurityGroupMode = Managed",
-            &format!("ElbSecurityGroup = {shared}"),
-        ]);
-        let go = Go { manages_groups: true, elb_group: Some(shared), ..Go::default() };
-        let cases = [
-            Case::network("managed", &[]).ports(&[80, 443]),
-            Case::network("ranges", &[("additional-resource-tags", "team=web")])
-                .spec("loadBalancerSourceRanges", json!(["10.0.0.0/8"])),
-            Case::network("named", &[("security-groups", &own)]),
-            Case::named("shared", &[]),
-        ];
-        // Whoever shares the operator's group needs the nodes' rule for it.
-        let mut before = Before::of(&world).await;
-        before.lines.push("security group nodes.e2e: in -1 shared".to_owned());
-        before.lines.sort();
-        adopt_beside(&world, &go, &cases, before).await;
     });
 }

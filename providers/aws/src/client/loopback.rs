@@ -10,54 +10,54 @@ use tokio::task::JoinHandle;
 
 /// A request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Asked {
-    pub(super) method: String,
-    pub(super) path: String,
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    pub(crate) path: String,
     /// Names in lower case.
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Asked {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
         headers.find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// What is answered.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     status: u16,
     headers: String,
     body: String,
 }
 
 impl Answer {
-    pub(super) fn ok(body: &str) -> Self {
+    pub(crate) fn ok(body: &str) -> Self {
         Self { status: 200, headers: String::new(), body: body.to_owned() }
     }
 
-    pub(super) fn status(status: u16) -> Self {
+    pub(crate) fn status(status: u16) -> Self {
         Self { status, ..Self::ok("") }
     }
 
-    pub(super) fn refused(status: u16, body: &str) -> Self {
+    pub(crate) fn refused(status: u16, body: &str) -> Self {
         Self { status, ..Self::ok(body) }
     }
 
     /// The connection stays open, and silent.
-    pub(super) fn never() -> Self {
+    pub(crate) fn never() -> Self {
         Self::status(0)
     }
 
-    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.extend([name, ": ", value, "\r\n"]);
         self
     }
 }
 
 /// The server. It ends with the value.
-pub(super) struct Fake {
+pub(crate) struct Fake {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
     task: JoinHandle<()>,
@@ -70,7 +70,7 @@ impl Drop for Fake {
 }
 
 impl Fake {
-    pub(super) async fn new(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) async fn new(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -85,11 +85,11 @@ impl Fake {
         Self { address, asked, task }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 }
