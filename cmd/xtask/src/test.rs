@@ -109,7 +109,7 @@ impl Steps {
             return Err(format!("cargo tree: {}", String::from_utf8_lossy(&tree.stderr)).into());
         }
         let tree = String::from_utf8_lossy(&tree.stdout);
-        if let Some(line) = tree.lines().find(|line| line.starts_with("aws-sdk-")) {
+        if let Some(line) = tree.lines().find(|line| is_of_aws(line)) {
             return Err(
                 format!("cloud-controller-manager has {line} without its feature `aws`").into()
             );
@@ -209,6 +209,11 @@ impl Steps {
     }
 }
 
+/// Whether a crate is a part of the SDK of AWS. Their library for cryptography is not.
+fn is_of_aws(krate: &str) -> bool {
+    krate.starts_with("aws-") && !krate.starts_with("aws-lc-")
+}
+
 /// The command as one would type it.
 fn line(command: &Command) -> String {
     let command = command.as_std();
@@ -231,6 +236,16 @@ fn machine() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_sdk_of_aws_is_known_by_its_crates() {
+        for krate in ["aws-sdk-ec2 v1.1.0", "aws-config v1.8.0", "aws-smithy-http v0.62.0"] {
+            assert!(is_of_aws(krate), "{krate}");
+        }
+        for krate in ["aws-lc-rs v1.13.0", "aws-lc-sys v0.29.0", "kube v5.0.0"] {
+            assert!(!is_of_aws(krate), "{krate}");
+        }
+    }
 
     #[test]
     fn a_failed_command_can_be_pasted() {

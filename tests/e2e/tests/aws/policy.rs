@@ -15,12 +15,6 @@ const NOT_CALLED: [(Api, &str, &str); 1] =
 /// The ranges that pods have addresses of.
 const PODS: &str = "10.244.0.0/16";
 
-/// What boto3 spoils while nobody looks.
-struct Spoilt {
-    /// The range of pods whose route leads astray.
-    range: String,
-}
-
 /// As calls are named here.
 fn action(api: &str, name: &str) -> String {
     format!("{api}:{name}")
@@ -74,11 +68,11 @@ fn what_is_called_is_what_is_declared() {
         network(&world).await;
         let second = join_and_leave(&world, &nodes).await;
         drop(ccm);
-        let spoilt = spoil(&world, &nodes[1], &second).await;
+        let range = spoil(&world, &nodes[1], &second).await;
         let heals = ["ec2:ReplaceRoute", "ec2:CreateTags"];
         let mut ccm = None;
         causes(&world, async { ccm = Some(world.ccm(&setup)) }, &heals).await;
-        let lines = world.cloud.lines_with(&format!(": {} to ", spoilt.range)).await;
+        let lines = world.cloud.lines_with(&format!(": {range} to ")).await;
         assert!(lines.iter().all(|line| line.contains(" to node-2,")), "{lines:?}");
         for name in ["classic", "network"] {
             world.remove_service(name).await;
@@ -211,8 +205,9 @@ async fn join_and_leave(world: &World<Aws>, nodes: &[Instance]) -> Instance {
     machine
 }
 
-/// A route leads to another machine than its node's, and a security group has lost its tags.
-async fn spoil(world: &World<Aws>, node: &Instance, other: &Instance) -> Spoilt {
+/// The route to a node's pods leads to another machine, and a security group has lost its mark. Gives
+/// the range of those pods.
+async fn spoil(world: &World<Aws>, node: &Instance, other: &Instance) -> String {
     let node = world.nodes().get(&node.private_dns).await.unwrap();
     let range = node.spec.unwrap().pod_cidr.unwrap();
     let args = json!({
@@ -224,7 +219,8 @@ async fn spoil(world: &World<Aws>, node: &Instance, other: &Instance) -> Spoilt 
     let name = format!("k8s-elb-{}", world.service("classic").await.balancer());
     let args = json!({"Filters": [{"Name": "group-name", "Values": [name]}]});
     let seen = world.cloud.boto("ec2", "describe_security_groups", args).await;
-    let args = json!({"Resources": [seen["SecurityGroups"][0]["GroupId"]]});
+    let mark = json!([{"Key": "kubernetes.io/cluster/e2e"}]);
+    let args = json!({"Resources": [seen["SecurityGroups"][0]["GroupId"]], "Tags": mark});
     world.cloud.boto("ec2", "delete_tags", args).await;
-    Spoilt { range }
+    range
 }
