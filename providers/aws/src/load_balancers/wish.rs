@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 use super::annotations::{Ports, ServiceAnnotations};
 use super::names;
 use crate::ground::Cluster;
-use crate::marks::{SERVICE_KEY, Tags};
+use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags};
 
 /// What one Service asks for.
 #[derive(Debug)]
@@ -82,6 +82,13 @@ impl<'a> Wish<'a> {
         tags.insert(SERVICE_KEY.to_owned(), id.to_string());
         let name = names::load_balancer(&id.uid);
         Ok(Self { id, spec, said, name, ports, ranges, extra_tags, tags, group_tags })
+    }
+
+    /// The tags of what is made with the Service's UID.
+    pub(crate) fn marked(&self) -> Tags {
+        let mut tags = self.tags.clone();
+        tags.insert(MANAGED_KEY.to_owned(), self.id.uid.to_string());
+        tags
     }
 
     /// The ranges that may connect, of IPv4.

@@ -11,7 +11,7 @@ use super::super::names::{self, TargetGroupTraits};
 use super::super::site::Site;
 use super::super::wish::{Port, Wish};
 use super::attributes;
-use super::found::Group;
+use super::found::{Claim, Group};
 use super::health::HealthWish;
 use crate::client::elbv2::{Attributes, ListenerSettings, Protocol};
 use crate::client::groups::{Peer, Rule, Traffic};
@@ -47,7 +47,8 @@ impl Front {
     /// Whether a group can serve it. The rest of a group can be changed.
     pub(super) fn fits(&self, vpc: &str, group: &Group) -> bool {
         let it = &group.it;
-        it.target_type == "instance"
+        group.claim != Claim::Elsewhere
+            && it.target_type == "instance"
             && it.vpc == vpc
             && it.protocol == self.protocol
             && it.port == self.node_port

@@ -233,6 +233,47 @@ async fn nodes_join_and_leave() {
     assert_eq!(stage.passes.take_failures(), [""; 0]);
 }
 
+/// AWS takes none of the targets of a request where it does not take one.
+#[rstest]
+#[case::with_listeners_one_by_one(&[80])]
+#[case::with_listeners_together(&[80, 81, 82, 83, 84, 85])]
+#[tokio::test]
+async fn an_instance_that_is_not_taken_keeps_nobody_out(#[case] ports: &[u16]) {
+    let stage = Stage::start("").await;
+    let nodes = stage.launch(1, 5).await;
+    let wants = [stage.present(ports, &[])];
+    // It has stopped since it was looked at.
+    let id = nodes[2].node.uid.as_str().to_owned();
+    stage.console.stop(&[&id]).await.unwrap();
+    stage.passes.settle(&wants, &nodes).await;
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
+    let balancer = stage.balancer().await;
+    let listeners = stage.elbv2("describe_listeners", json!({ "LoadBalancerArn": balancer })).await;
+    assert_eq!(listeners["Listeners"].as_array().unwrap().len(), ports.len());
+    let groups =
+        stage.elbv2("describe_target_groups", json!({ "LoadBalancerArn": balancer })).await;
+    for group in groups["TargetGroups"].as_array().unwrap() {
+        let args = json!({ "TargetGroupArn": group["TargetGroupArn"] });
+        let health = stage.elbv2("describe_target_health", args).await;
+        let health = health["TargetHealthDescriptions"].as_array().unwrap();
+        assert_eq!(health.len(), 4, "{health:?}");
+    }
+    stage.with_report(&stage.id(), |report| {
+        assert_eq!(report.verdict, Verdict::Done);
+        assert_eq!(report.notes.len(), 1, "{:?}", report.notes);
+        assert_eq!(report.notes[0].reason, "TargetRefused");
+        assert!(report.notes[0].message.contains(&id), "{:?}", report.notes);
+    });
+    // It is not tried again for now, and another node is not kept waiting.
+    stage.take_calls().await;
+    stage.passes.settle(&wants, &nodes).await;
+    assert!(stage.take_calls().await.1.is_empty());
+    let mut more = nodes.clone();
+    more.extend(stage.launch(6, 1).await);
+    stage.passes.settle(&wants, &more).await;
+    assert_eq!(stage.take_calls().await.1, vec!["RegisterTargets"; ports.len()]);
+}
+
 #[tokio::test]
 async fn managed_security_groups_come_and_go() {
     let stage = Stage::start("NLBSecurityGroupMode = Managed").await;

@@ -9,6 +9,7 @@ use super::super::observe::{Balancer, Found};
 use super::model::{Cloud, NAME, group, world};
 use crate::client::elb::{AccessLog, Attributes, Front, HealthCheck, Listener, LoadBalancer};
 use crate::client::groups::{Peer, Rule, Traffic};
+use crate::load_balancers::refusals::Refused;
 use crate::load_balancers::samples::{from, local, present, spec};
 
 const POLICY: &str = "k8s-SSLNegotiationPolicy-P";
@@ -73,7 +74,8 @@ fn left() -> Cloud {
         [("kubernetes.io/service-name", "shop/web"), ("kubernetes.io/cluster/blue", "owned")];
     let tags = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let attributes = Some(Attributes::default());
-    let left = Balancer { it, tags, attributes, is_anothers: false };
+    let refused = Refused::new();
+    let left = Balancer { it, tags, attributes, refused, is_anothers: false };
     cloud.own.classic = Found { balancer: Some(Box::new(left)) };
     cloud
 }

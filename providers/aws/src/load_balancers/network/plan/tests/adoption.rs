@@ -7,7 +7,7 @@ use rstest::rstest;
 
 use super::super::super::super::names::{self, TargetGroupTraits};
 use super::model::{
-    Cloud, NAME, balancer_arn, group, id, instance, listener_arn, new_balancer_attributes,
+    Cloud, NAME, UID, balancer_arn, group, id, instance, listener_arn, new_balancer_attributes,
     new_group_attributes, present, provider, spec, world,
 };
 use super::{lines, notes, report, steps};
@@ -15,7 +15,7 @@ use crate::client::elbv2::{
     HealthCheck, Listener, ListenerSettings, LoadBalancer, Protocol, State, Target,
 };
 use crate::client::groups::{Peer, Rule, SecurityGroup, Traffic};
-use crate::marks::Tags;
+use crate::marks::{MANAGED_KEY, Tags};
 
 const NODES: usize = 3;
 
@@ -297,10 +297,12 @@ fn left_as_it_is_for_now(
     let joined = world(want, NODES + 1);
     let steps = steps(&cloud, &at, &joined);
     assert_eq!(steps.len(), 3, "{steps:#?}");
+    let group = cloud.listeners[&80].target_groups[0].rsplit('/').next().unwrap();
     assert_eq!(
         steps[0],
         format!(
-            "tag Network Load Balancer {NAME}: ccm.rs/managed-for=0a1b2c3d-1111-2222-3333-444455556666"
+            "tag Network Load Balancer {NAME}, target group {group}: \
+             ccm.rs/managed-for=0a1b2c3d-1111-2222-3333-444455556666"
         )
     );
     assert!(steps[1].starts_with("register in target group "), "{steps:#?}");
@@ -365,4 +367,44 @@ fn changed_after_the_takeover(#[case] annotation: (&str, &str), #[case] words: &
     let plan = cloud.plan(&provider(""), &changed);
     assert!(plan.is_done(), "{:#?}", lines(&plan));
     assert_eq!(notes(&plan), ["LeftAsFound"]);
+}
+
+/// A load balancer of more ports than one request marks.
+#[test]
+fn every_group_is_marked_in_the_end() {
+    let at = provider("");
+    let ports: Vec<u16> = (80..105).collect();
+    let mut cloud = left(&ports);
+    let joined = world(present(spec(&ports, &[])), NODES + 1);
+    let first = steps(&cloud, &at, &joined);
+    assert_eq!(first[0].matches("target group").count(), 19, "{first:#?}");
+    cloud.converge(&at, &joined);
+    let is_marked = |arn: &String| cloud.tags[arn].get(MANAGED_KEY).is_some_and(|uid| uid == UID);
+    assert!(cloud.groups.values().all(|group| is_marked(&group.arn)));
+    assert!(is_marked(&balancer_arn()));
+}
+
+/// Somebody lets a listener forward to a group of another cluster.
+#[rstest]
+#[case::tagged("kubernetes.io/cluster/other", "owned")]
+#[case::tagged_of_old("KubernetesCluster", "other")]
+fn another_clusters_group_is_left_with_its_targets(#[case] key: &str, #[case] value: &str) {
+    let at = provider("");
+    let mut cloud = left(&[80, 443]);
+    let arn = cloud.listeners[&80].target_groups[0].clone();
+    cloud.tags.insert(arn.clone(), [(key.to_owned(), value.to_owned())].into());
+    let theirs = Target { id: "i-theirs".into(), port: 30_080 };
+    cloud.targets.insert(arn.clone(), [theirs].into());
+    let want = present(spec(&[80, 443], &[("healthcheck-interval", "20")]));
+    let joined = world(want, NODES + 1);
+    let plan = cloud.plan(&at, &joined);
+    assert_eq!(notes(&plan), ["TargetGroupLeft"]);
+    let name = arn.rsplit('/').next().unwrap();
+    assert!(report(&plan).notes[0].message.contains(name), "{:?}", report(&plan).notes);
+    let steps = lines(&plan).concat();
+    assert!(steps.iter().all(|line| !line.contains(name)), "{steps:#?}");
+    assert!(steps.iter().any(|line| line.contains("register in target group")), "{steps:#?}");
+    cloud.converge(&at, &joined);
+    cloud.converge(&at, &world(super::model::absent(), 0));
+    assert_eq!(cloud.groups.keys().collect::<Vec<_>>(), [name]);
 }
