@@ -40,7 +40,7 @@ pub(crate) fn build(
     }
     let have = found.own();
     let asked = ClassicWish::read(site, wish, have.map(|have| have.it.internal))?;
-    draft.notes.extend(asked.notes.iter().cloned());
+    draft.notes.extend(wish.notes.iter().chain(&asked.notes).cloned());
     let groups = &site.surroundings.groups;
     if let Some(own) = &asked.own_group {
         groups::want(&site.home.cluster, groups, own, draft)?;

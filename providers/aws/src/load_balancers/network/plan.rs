@@ -71,6 +71,7 @@ pub(crate) fn build(
         );
         return Err(CloudError::new(Kind::InvalidConfiguration, message));
     }
+    draft.notes.extend(wish.base.notes.iter().cloned());
     let seats = groups::assign(site, &wish, members, found, draft)?;
     notes::ignored(&wish, site.config.manages_nlb_groups, draft);
     match &found.balancer {

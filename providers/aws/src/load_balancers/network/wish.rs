@@ -100,10 +100,11 @@ impl<'a> NetworkWish<'a> {
     pub(super) fn read(base: &'a Wish<'a>, site: &Site<'_>) -> Result<Self, CloudError> {
         let said = &*base.said;
         let mut wrong = Vec::new();
-        if said.extra_security_groups.as_ref().is_some_and(|ids| !ids.is_empty()) {
+        if let Some(ids) = said.extra_security_groups.as_deref().filter(|ids| !ids.is_empty()) {
             wrong.push(format!(
-                "annotation {PREFIX}extra-security-groups: a Network Load Balancer takes none; \
-                 {PREFIX}security-groups names all of its groups"
+                "annotation {PREFIX}extra-security-groups={:?}: a Network Load Balancer takes none; \
+                 {PREFIX}security-groups names all of its groups",
+                ids.join(",")
             ));
         }
         let group_attributes = said.target_group_attributes.clone().unwrap_or_default().0;

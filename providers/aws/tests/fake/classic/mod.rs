@@ -226,7 +226,7 @@ async fn an_instance_that_is_not_taken_keeps_nobody_out() {
     // It is gone since it was looked at.
     let id = nodes[2].node.uid.as_str().to_owned();
     stage.console.terminate(&[&id]).await.unwrap();
-    stage.passes.settle(&wants, &nodes).await;
+    stage.rounds(&wants, &nodes).await;
     assert_eq!(stage.passes.take_failures(), [""; 0]);
     stage.with_report(&self::id("refused"), |report| {
         assert_eq!(report.verdict, Verdict::Done);
@@ -239,7 +239,7 @@ async fn an_instance_that_is_not_taken_keeps_nobody_out() {
     let instances = &seen["LoadBalancerDescriptions"][0]["Instances"];
     assert_eq!(instances.as_array().unwrap().len(), 4, "{instances}");
     stage.take_calls().await;
-    stage.passes.settle(&wants, &nodes).await;
+    stage.rounds(&wants, &nodes).await;
     assert!(stage.take_calls().await.1.is_empty());
 }
 

@@ -245,7 +245,7 @@ async fn an_instance_that_is_not_taken_keeps_nobody_out(#[case] ports: &[u16]) {
     // It has stopped since it was looked at.
     let id = nodes[2].node.uid.as_str().to_owned();
     stage.console.stop(&[&id]).await.unwrap();
-    stage.passes.settle(&wants, &nodes).await;
+    stage.rounds(&wants, &nodes).await;
     assert_eq!(stage.passes.take_failures(), [""; 0]);
     let balancer = stage.balancer().await;
     let listeners = stage.elbv2("describe_listeners", json!({ "LoadBalancerArn": balancer })).await;
@@ -266,11 +266,11 @@ async fn an_instance_that_is_not_taken_keeps_nobody_out(#[case] ports: &[u16]) {
     });
     // It is not tried again for now, and another node is not kept waiting.
     stage.take_calls().await;
-    stage.passes.settle(&wants, &nodes).await;
+    stage.rounds(&wants, &nodes).await;
     assert!(stage.take_calls().await.1.is_empty());
     let mut more = nodes.clone();
     more.extend(stage.launch(6, 1).await);
-    stage.passes.settle(&wants, &more).await;
+    stage.rounds(&wants, &more).await;
     assert_eq!(stage.take_calls().await.1, vec!["RegisterTargets"; ports.len()]);
 }
 

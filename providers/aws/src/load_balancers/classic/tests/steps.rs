@@ -273,7 +273,7 @@ fn what_is_kept_changes_nothing_but_its_nodes() {
         ["deregister from LB: i-00000000000000001"]
     );
     // A mistake keeps what is there too.
-    let wrong = world(present(spec("web", &[80], &[("healthcheck-interval", "4")])), 3);
+    let wrong = world(present(spec("web", &[80], &[("healthcheck-protocol", "UDP")])), 3);
     assert_eq!(short(cloud.converge(&wrong)), ["register with LB: i-00000000000000002"]);
     assert!(matches!(report(&cloud.plan(&wrong)).verdict, Verdict::Refused(_)));
 }
@@ -351,4 +351,18 @@ fn an_instance_that_is_not_taken_is_left_out_and_told() {
     assert_eq!(plan.later[0].look_again, Duration::from_mins(2));
     // It is no target of theirs any more.
     assert!(cloud.plan(&world(keep("web"), 2)).later.is_empty());
+}
+
+#[test]
+fn a_port_without_a_node_port_is_left_out() {
+    let cloud = made(&[]);
+    let mut wish = spec("web", &[80, 443, 8080], &[]);
+    wish.ports[2].node_port = None;
+    let plan = cloud.plan(&world(present(wish), 2));
+    assert!(plan.is_done(), "{:?}", lines(&plan));
+    assert_eq!(report(&plan).verdict, Verdict::Done);
+    assert_eq!(report(&plan).notes[0].reason, "PortIgnored");
+    assert!(
+        report(&plan).notes[0].message.starts_with("no nodePort for port 8080 (spec.ports[2])")
+    );
 }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use ccm_core::cloud::{ExternalTrafficPolicy, LoadBalancerSpec, Protocol as Transport, Verdict};
+use ccm_core::cloud::{
+    Detail, ExternalTrafficPolicy, LoadBalancerSpec, Protocol as Transport, Verdict,
+};
 use rstest::rstest;
 
+use super::super::super::super::annotations::ServiceAnnotations;
 use super::super::super::super::names::{self, TargetGroupTraits};
 use super::model::{
     Cloud, NAME, UID, balancer_arn, group, id, instance, listener_arn, new_balancer_attributes,
@@ -335,6 +338,60 @@ fn what_has_no_effect_is_noted_once() {
     let plan =
         left(&[80]).plan(&provider(MANAGED), &world(present(spec(&[80], &pairs[2..])), NODES));
     assert_eq!(notes(&plan), ["NeedsNewLoadBalancer"]);
+}
+
+/// What the Go program reads and never sends.
+#[rstest]
+#[case::longer_than_the_interval(spec(&[80], &[("healthcheck-timeout", "31")]), "\"31\": must be from 2 to 30")]
+#[case::of_local(local(&[("healthcheck-timeout", "15")]), "\"15\": must be from 2 to 10")]
+#[case::too_long(
+    spec(&[80], &[("healthcheck-timeout", "150"), ("healthcheck-interval", "300")]),
+    "\"150\": must be from 2 to 120"
+)]
+#[case::too_short(spec(&[80], &[("healthcheck-timeout", "1")]), "\"1\": must be")]
+#[case::no_time_at_all(spec(&[80], &[("healthcheck-timeout", "-5")]), "\"-5\": must be")]
+fn a_timeout_that_aws_refuses_is_ignored(#[case] spec: LoadBalancerSpec, #[case] words: &str) {
+    let at = provider("");
+    let mut cloud = Cloud::default();
+    let mut plain = spec.annotations.get::<ServiceAnnotations>().unwrap().clone();
+    plain.health_timeout = None;
+    let mut without = super::model::spec(&[80], &[]);
+    without.annotations = Detail::new(plain);
+    without.external_traffic_policy = spec.external_traffic_policy;
+    without.health_check_node_port = spec.health_check_node_port;
+    cloud.converge(&at, &world(present(without), NODES));
+    let plan = cloud.plan(&at, &world(present(spec), NODES));
+    assert!(plan.is_done(), "{:#?}", lines(&plan));
+    assert_eq!((notes(&plan), &report(&plan).verdict), (vec!["AnnotationIgnored"], &Verdict::Done));
+    let message = &report(&plan).notes[0].message;
+    assert!(message.contains(words) && message.ends_with("it is ignored"), "{message}");
+}
+
+/// The Go program serves these, whatever they are meant to say.
+#[rstest]
+#[case::of_another_kind(
+    spec(&[80], &[("proxy-protocol", "true"), ("connection-idle-timeout", "7200")]), "AnnotationIgnored"
+)]
+#[case::addresses_of_before(spec(&[80], &[("private-ipv4-addresses", "here")]), "NeedsNewLoadBalancer")]
+#[case::a_port_that_nodes_lack({
+    let mut spec = spec(&[80, 443], &[]);
+    spec.ports[1].node_port = None;
+    spec
+}, "PortIgnored")]
+fn what_means_nothing_is_noted(#[case] spec: LoadBalancerSpec, #[case] reason: &str) {
+    let plan = left(&[80]).plan(&provider(""), &world(present(spec), NODES));
+    assert!(plan.is_done(), "{:#?}", lines(&plan));
+    assert_eq!((notes(&plan), &report(&plan).verdict), (vec![reason], &Verdict::Done));
+}
+
+/// A path that is not asked for by the probe that all share.
+#[test]
+fn a_path_that_has_no_effect_is_not_judged() {
+    let pairs = [("healthcheck-protocol", "HTTP"), ("healthcheck-path", "up")];
+    let mut cloud = left(&[80]);
+    asks(&mut cloud, &Protocol::Http, "10256", "/healthz", [30, 6, 3, 3]);
+    let plan = cloud.plan(&provider(SHARED), &world(present(spec(&[80], &pairs)), NODES));
+    assert!(plan.is_done() && report(&plan).verdict == Verdict::Done, "{:?}", report(&plan));
 }
 
 #[test]

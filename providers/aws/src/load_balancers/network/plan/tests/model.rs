@@ -79,7 +79,7 @@ pub(crate) fn spec(ports: &[u16], pairs: &[(&str, &str)]) -> LoadBalancerSpec {
     let mut annotations: BTreeMap<_, _> =
         pairs.iter().map(|(it, value)| (key(it), (*value).to_owned())).collect();
     annotations.entry(key("type")).or_insert_with(|| "nlb".to_owned());
-    let read = (ServiceAnnotations::ANNOTATIONS.read)(&annotations).unwrap().value;
+    let read = (ServiceAnnotations::BY_KIND.read)(&annotations).unwrap().value;
     let (finalizers, ingress) = (BTreeSet::new(), Vec::new());
     let identity = Identity { id: id(), annotations, finalizers, ingress };
     let mut spec = LoadBalancerSpec::new(identity);
