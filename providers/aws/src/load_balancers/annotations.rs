@@ -95,9 +95,10 @@ ccm_core::annotations! {
         /// Load Balancer, or 10 where `externalTrafficPolicy` is `Local`.
         "service.beta.kubernetes.io/aws-load-balancer-healthcheck-interval" =>
             pub(crate) health_interval: HealthInterval,
-        /// Seconds that an answer may take: fewer than between two questions, or for a Network Load Balancer
-        /// as many, which otherwise ignores it with an event. Without it 5 for a Classic Load Balancer, and
-        /// AWS' own default for a Network Load Balancer.
+        /// Seconds that an answer may take: for a Classic Load Balancer fewer than between two questions, for a
+        /// Network Load Balancer not more. What AWS does not accept for a Network Load Balancer is ignored,
+        /// with an event. Without it 5 for a Classic Load Balancer, and AWS' own default for a Network Load
+        /// Balancer.
         "service.beta.kubernetes.io/aws-load-balancer-healthcheck-timeout" =>
             pub(crate) health_timeout: HealthTimeout,
         /// Good answers until a node is taken to be well. Without it 2 for a Classic Load Balancer, 3 for a
