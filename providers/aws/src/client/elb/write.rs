@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_elasticloadbalancing::operation::register_instances_with_load_balancer::RegisterInstancesWithLoadBalancerError;
+use aws_sdk_elasticloadbalancing::operation::register_instances_with_load_balancer as register;
 use aws_sdk_elasticloadbalancing::types as sdk;
 use ccm_core::cloud::{CloudError, Write};
 
@@ -210,8 +210,9 @@ impl Client {
         let request = elb.register_instances_with_load_balancer().load_balancer_name(name);
         let request = request.set_instances(Some(convert::instance_list(instances)));
         let answer = write(cx, &REGISTER_INSTANCES, request.send()).await;
-        let is_refusal = RegisterInstancesWithLoadBalancerError::is_invalid_end_point_exception;
-        Taken::sort(answer, is_refusal)
+        Taken::sort(answer, |err: &register::RegisterInstancesWithLoadBalancerError| {
+            err.is_invalid_end_point_exception()
+        })
     }
 
     /// Takes instances away. Those that are not there are success.
