@@ -95,10 +95,10 @@ ccm_core::annotations! {
         /// Load Balancer, or 10 where `externalTrafficPolicy` is `Local`.
         "service.beta.kubernetes.io/aws-load-balancer-healthcheck-interval" =>
             pub(crate) health_interval: HealthInterval,
-        /// Seconds that an answer may take: for a Classic Load Balancer fewer than between two questions, for a
-        /// Network Load Balancer not more. What AWS does not accept for a Network Load Balancer is ignored,
-        /// with an event. Without it 5 for a Classic Load Balancer, and AWS' own default for a Network Load
-        /// Balancer.
+        /// Seconds that an answer may take: for a Classic Load Balancer fewer than between two
+        /// questions, for a Network Load Balancer not more. What AWS does not accept for a Network
+        /// Load Balancer is ignored, with an event. Without it 5 for a Classic Load Balancer, and
+        /// AWS' own default for a Network Load Balancer.
         "service.beta.kubernetes.io/aws-load-balancer-healthcheck-timeout" =>
             pub(crate) health_timeout: HealthTimeout,
         /// Good answers until a node is taken to be well. Without it 2 for a Classic Load Balancer, 3 for a
@@ -140,8 +140,8 @@ pub(crate) const NETWORK_ALONE: [&str; 3] =
     ["eip-allocations", "private-ipv4-addresses", "target-group-attributes"];
 
 impl ServiceAnnotations {
-    /// All keys, and how they are read: the type first. What says nothing to that kind of load balancer is
-    /// not looked into, and nothing is where another controller serves the Service.
+    /// All keys, and how they are read: the type first. What says nothing to that kind of load
+    /// balancer is not looked into, and nothing is where another controller serves the Service.
     pub(crate) const BY_KIND: Annotations = Annotations { read: read_by_kind, ..Self::ANNOTATIONS };
 
     /// Whether the load balancer is to be reached from inside only.

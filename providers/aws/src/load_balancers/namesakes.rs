@@ -7,9 +7,10 @@ use ccm_core::cloud::{LoadBalancerSpec, Uid, Want};
 
 /// The Services that are wanted, by namespace and name.
 ///
-/// There are two of one name where somebody took the first one's finalizer away and made it again: the first
-/// goes while the second comes. The Go program's target groups do not say of which of them they are. In
-/// memory: a process that starts finds the second alone, and what it makes itself bears the UID.
+/// There are two of one name where somebody took the first one's finalizer away and made it again:
+/// the first goes while the second comes. The Go program's target groups do not say of which of
+/// them they are. In memory: a process that starts finds the second alone, and what it makes itself
+/// bears the UID.
 #[derive(Debug, Default)]
 pub(crate) struct Namesakes(Mutex<HashMap<Name, BTreeSet<Uid>>>);
 

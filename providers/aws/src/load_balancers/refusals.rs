@@ -1,5 +1,5 @@
-//! Instances that AWS does not take as targets: they do not run, are gone, or are of a type that cannot be one.
-//! One of them must not keep the others out.
+//! Instances that AWS does not take as targets: they do not run, are gone, or are of a type that
+//! cannot be one. One of them must not keep the others out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -12,10 +12,11 @@ use tokio::time::Instant;
 use super::draft::Draft;
 use crate::client::Taken;
 
-/// How long the first pause is before one is tried again, and the longest: each is twice the one before.
+/// How long the first pause is before one is tried again, and the longest: each is twice the one
+/// before.
 ///
-/// Guesses: an instance that has just begun to run is soon taken, a node that goes is soon known to, and
-/// what is of the wrong type will always be.
+/// Guesses: an instance that has just begun to run is soon taken, a node that goes is soon known
+/// to, and what is of the wrong type will always be.
 const FIRST: Duration = Duration::from_mins(1);
 const LONGEST: Duration = Duration::from_mins(30);
 
@@ -46,7 +47,8 @@ struct Entry {
 }
 
 impl Refusals {
-    /// Notes what became of instances that were to be targets there, and gives what is refused there now.
+    /// Notes what became of instances that were to be targets there, and gives what is refused
+    /// there now.
     pub(crate) fn note<'a>(
         &self,
         there: &str,
@@ -84,11 +86,11 @@ fn open(known: &BTreeMap<String, Entry>) -> Refused {
     known.iter().filter_map(one).collect()
 }
 
-/// Registers all of them. AWS takes none where it does not take one, so they are halved until those are
-/// found. Gives them, with what AWS says.
+/// Registers all of them. AWS takes none where it does not take one, so they are halved until those
+/// are found. Gives them, with what AWS says.
 ///
-/// Several requests may take effect. What is registered twice is registered once, so one that is cut off
-/// here goes on where it was.
+/// Several requests may take effect. What is registered twice is registered once, so one that is
+/// cut off here goes on where it was.
 pub(crate) async fn sift<'a, T: Clone + Ord>(
     all: &BTreeSet<T>,
     register: impl Fn(BTreeSet<T>) -> BoxFuture<'a, Result<Taken, CloudError>>,

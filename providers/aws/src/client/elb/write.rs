@@ -210,9 +210,10 @@ impl Client {
         let request = elb.register_instances_with_load_balancer().load_balancer_name(name);
         let request = request.set_instances(Some(convert::instance_list(instances)));
         let answer = write(cx, &REGISTER_INSTANCES, request.send()).await;
-        Taken::sort(answer, |err: &register::RegisterInstancesWithLoadBalancerError| {
-            err.is_invalid_end_point_exception()
-        })
+        Taken::sort(
+            answer,
+            register::RegisterInstancesWithLoadBalancerError::is_invalid_end_point_exception,
+        )
     }
 
     /// Takes instances away. Those that are not there are success.

@@ -152,8 +152,8 @@ impl AnnotationValue for EmitInterval {
     }
 }
 
-/// Seconds that a health check's answer may take. Any whole number: the Go program reads and ignores it for
-/// a Network Load Balancer.
+/// Seconds that a health check's answer may take. Any whole number: the Go program reads and
+/// ignores it for a Network Load Balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HealthTimeout(pub(crate) i64);
 

@@ -57,8 +57,8 @@ pub(crate) struct Group {
 pub(crate) enum Claim {
     /// This Service's, by its tags, or by being on its load balancer without any cluster's.
     Ours,
-    /// Another Service's of this cluster, maybe an earlier one of this name: it is on another load balancer,
-    /// or bears another UID.
+    /// Another Service's of this cluster, maybe an earlier one of this name: it is on another load
+    /// balancer, or bears another UID.
     Elsewhere,
     /// Somebody's who must not be touched.
     Others,
@@ -69,8 +69,8 @@ pub(crate) enum Claim {
 pub(super) struct Claimant<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) id: &'a ObjectId,
-    /// Whether it goes while another Service of its namespace and name is there: what bears no UID may be
-    /// that one's.
+    /// Whether it goes while another Service of its namespace and name is there: what bears no UID
+    /// may be that one's.
     pub(super) yields: bool,
 }
 

@@ -200,8 +200,8 @@ pub(crate) fn down(site: &Site<'_>, found: &Found, draft: &mut Draft) {
     unwant(&site.home.cluster, &site.surroundings.groups, &name, draft);
 }
 
-/// Marks what is there as [`MANAGED`](crate::marks::MANAGED_KEY): the load balancer, with as many of its
-/// groups as the request takes. Others follow.
+/// Marks what is there as [`MANAGED`](crate::marks::MANAGED_KEY): the load balancer, with as many
+/// of its groups as the request takes. Others follow.
 pub(crate) fn mark(id: &ObjectId, found: &Found) -> Option<NetworkChange> {
     let name = found.balancer.as_ref()?.it.name.clone();
     let tags = Tags::from([(MANAGED_KEY.to_owned(), id.uid.to_string())]);

@@ -20,8 +20,8 @@ use crate::marks::{CLUSTER_PREFIX, LEGACY_KEY, Tags};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Looker<'a> {
     pub(crate) id: &'a ObjectId,
-    /// What is asked for, which says what else is worth a look. Without one, what a tear-down and targets
-    /// need.
+    /// What is asked for, which says what else is worth a look. Without one, what a tear-down and
+    /// targets need.
     pub(crate) wish: Option<&'a Wish<'a>>,
     /// Whether it goes while another Service of its namespace and name is there.
     pub(crate) yields: bool,

@@ -274,7 +274,8 @@ async fn an_instance_that_is_not_taken_keeps_nobody_out(#[case] ports: &[u16]) {
     assert_eq!(stage.take_calls().await.1, vec!["RegisterTargets"; ports.len()]);
 }
 
-/// What was seen may be gone when it is used: that is nobody's mistake, and looked at again at once.
+/// What was seen may be gone when it is used: that is nobody's mistake, and looked at again at
+/// once.
 #[rstest]
 #[case::a_listener_is_made("CreateListener")]
 #[case::a_listener_is_changed("ModifyListener")]
@@ -297,8 +298,8 @@ async fn what_is_gone_meanwhile_is_looked_at_again(#[case] action: &str) {
     stage.with_report(&stage.id(), |report| assert!(report.notes.is_empty()));
 }
 
-/// Somebody took a Service's finalizer away and made it again. The Go program's target groups do not say of
-/// which of the two they are.
+/// Somebody took a Service's finalizer away and made it again. The Go program's target groups do
+/// not say of which of the two they are.
 #[tokio::test]
 async fn who_goes_leaves_what_may_be_of_who_comes() {
     let stage = Stage::start("").await;

@@ -1,5 +1,5 @@
-//! Two Services of one namespace and name, one after the other: what is left of the first, and what the second
-//! has not taken into use yet.
+//! Two Services of one namespace and name, one after the other: what is left of the first, and what
+//! the second has not taken into use yet.
 
 use ccm_core::cloud::{Holds, LoadBalancerSpec, Uid, Want};
 
