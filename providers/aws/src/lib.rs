@@ -48,7 +48,7 @@ pub fn registration() -> Registration {
             own_label_prefixes: &["topology.k8s.aws"],
             ..Needs::default()
         },
-        service_annotations: ServiceAnnotations::ANNOTATIONS,
+        service_annotations: ServiceAnnotations::BY_KIND,
         policy: Policy {
             absence_grace: ABSENCE_GRACE,
             legacy_metric_prefix: Some("cloudprovider_aws"),

@@ -13,9 +13,10 @@ pub(crate) const CLUSTER_PREFIX: &str = "kubernetes.io/cluster/";
 pub(crate) const LEGACY_KEY: &str = "KubernetesCluster";
 /// `<namespace>/<name>` of the Service, on load balancers, listeners and target groups.
 pub(crate) const SERVICE_KEY: &str = "kubernetes.io/service-name";
-/// The Service's UID, on a load balancer that this program has made, or changed since it took it over: there all is
-/// put right. What another program left, and would leave again, is otherwise left alone until the
-/// Service changes.
+/// The Service's UID, on a load balancer that this program has made, or changed since it took it
+/// over: there all is put right. What another program left, and would leave again, is otherwise
+/// left alone until the Service changes. On its target groups too: two Services of one name, one
+/// after the other, are told apart by it.
 pub(crate) const MANAGED_KEY: &str = "ccm.rs/managed-for";
 
 impl Cluster {

@@ -57,6 +57,29 @@ impl Client {
     }
 }
 
+/// What became of targets that were to be registered together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    All,
+    /// AWS does not take one of them, and so took none. What it said.
+    NotAll(String),
+}
+
+impl Taken {
+    /// Sorts an answer out. `is_refusal`: whether it is about one of the targets.
+    fn sort<T, E: Error + 'static>(
+        answer: Result<T, CloudError>,
+        is_refusal: impl Fn(&E) -> bool,
+    ) -> Result<Self, CloudError> {
+        let Err(err) = answer else { return Ok(Self::All) };
+        let cause = err.source().and_then(|it| it.downcast_ref::<SdkError<E, HttpResponse>>());
+        match cause.and_then(SdkError::as_service_error) {
+            Some(cause) if is_refusal(cause) => Ok(Self::NotAll(err.message().to_owned())),
+            Some(_) | None => Err(err),
+        }
+    }
+}
+
 /// Sends one request that changes nothing.
 ///
 /// The SDK's futures are large: they are put on the heap here, not into each caller's.

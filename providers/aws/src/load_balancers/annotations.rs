@@ -6,14 +6,14 @@
 mod values;
 
 pub(crate) use self::values::{
-    DrainingSeconds, EmitInterval, HealthCheckPort, HealthSeconds, IdleSeconds, Kind, Only,
-    PRESERVE_CLIENT_IP, PROXY_PROTOCOL, Pairs, Ports, PrivateAddresses, TargetGroupAttributes,
-    Threshold,
+    DrainingSeconds, EmitInterval, HealthCheckPort, HealthInterval, HealthTimeout, IdleSeconds,
+    Kind, Names, Only, PRESERVE_CLIENT_IP, PROXY_PROTOCOL, Pairs, Ports, PrivateAddresses,
+    TargetGroupAttributes, Threshold,
 };
 
 use std::collections::BTreeMap;
 
-use ccm_core::cloud::annotations::AnnotationValue;
+use ccm_core::cloud::annotations::{Annotated, AnnotationError, AnnotationValue, Annotations};
 
 ccm_core::annotations! {
     /// What the annotations of a Service say.
@@ -28,7 +28,7 @@ ccm_core::annotations! {
         "service.beta.kubernetes.io/aws-load-balancer-internal" => pub(crate) internal: String,
         /// The load balancer's subnets, by ID or by the tag `Name`, instead of those that are found
         /// by themselves. A Network Load Balancer keeps those that it was made with.
-        "service.beta.kubernetes.io/aws-load-balancer-subnets" => pub(crate) subnets: Vec<String>,
+        "service.beta.kubernetes.io/aws-load-balancer-subnets" => pub(crate) subnets: Names,
         /// Labels that a node must have to take traffic; without a value the key is enough.
         "service.beta.kubernetes.io/aws-load-balancer-target-node-labels" =>
             pub(crate) target_node_labels: Pairs,
@@ -40,10 +40,10 @@ ccm_core::annotations! {
         /// are left alone. For a Network Load Balancer only where `NLBSecurityGroupMode` is
         /// `Managed`.
         "service.beta.kubernetes.io/aws-load-balancer-security-groups" =>
-            pub(crate) security_groups: Vec<String>,
+            pub(crate) security_groups: Names,
         /// Security groups, by ID, beside the others. Classic Load Balancers only.
         "service.beta.kubernetes.io/aws-load-balancer-extra-security-groups" =>
-            pub(crate) extra_security_groups: Vec<String>,
+            pub(crate) extra_security_groups: Names,
         /// The ARN of the certificate for the ports of `ssl-ports`.
         "service.beta.kubernetes.io/aws-load-balancer-ssl-cert" => pub(crate) certificate: String,
         /// Ports that speak TLS, by number or name, where there is a certificate.
@@ -94,11 +94,13 @@ ccm_core::annotations! {
         /// Seconds between two questions. Without it 10 for a Classic Load Balancer, 30 for a Network
         /// Load Balancer, or 10 where `externalTrafficPolicy` is `Local`.
         "service.beta.kubernetes.io/aws-load-balancer-healthcheck-interval" =>
-            pub(crate) health_interval: HealthSeconds,
-        /// Seconds that an answer may take. Without it 5 for a Classic Load Balancer, and AWS' own default
-        /// for a Network Load Balancer.
+            pub(crate) health_interval: HealthInterval,
+        /// Seconds that an answer may take: for a Classic Load Balancer fewer than between two
+        /// questions, for a Network Load Balancer not more. What AWS does not accept for a Network
+        /// Load Balancer is ignored, with an event. Without it 5 for a Classic Load Balancer, and
+        /// AWS' own default for a Network Load Balancer.
         "service.beta.kubernetes.io/aws-load-balancer-healthcheck-timeout" =>
-            pub(crate) health_timeout: HealthSeconds,
+            pub(crate) health_timeout: HealthTimeout,
         /// Good answers until a node is taken to be well. Without it 2 for a Classic Load Balancer, 3 for a
         /// Network Load Balancer, or 2 where `externalTrafficPolicy` is `Local`.
         "service.beta.kubernetes.io/aws-load-balancer-healthcheck-healthy-threshold" =>
@@ -114,7 +116,7 @@ ccm_core::annotations! {
         /// Allocation IDs of Elastic IPs, one for each subnet. Network Load Balancers only, and only when
         /// one is made.
         "service.beta.kubernetes.io/aws-load-balancer-eip-allocations" =>
-            pub(crate) allocations: Vec<String>,
+            pub(crate) allocations: Names,
         /// Private addresses, one for each subnet. Network Load Balancers only, and only when one is made.
         "service.beta.kubernetes.io/aws-load-balancer-private-ipv4-addresses" =>
             pub(crate) private_addresses: PrivateAddresses,
@@ -124,7 +126,24 @@ ccm_core::annotations! {
 /// Before the rest of each key.
 pub(crate) const PREFIX: &str = "service.beta.kubernetes.io/aws-load-balancer-";
 
+/// What means something to Classic Load Balancers alone, behind the prefix.
+pub(crate) const CLASSIC_ALONE: [&str; 5] = [
+    "access-log-emit-interval",
+    "connection-draining-enabled",
+    "connection-draining-timeout",
+    "connection-idle-timeout",
+    "proxy-protocol",
+];
+
+/// What means something to Network Load Balancers alone.
+pub(crate) const NETWORK_ALONE: [&str; 3] =
+    ["eip-allocations", "private-ipv4-addresses", "target-group-attributes"];
+
 impl ServiceAnnotations {
+    /// All keys, and how they are read: the type first. What says nothing to that kind of load
+    /// balancer is not looked into, and nothing is where another controller serves the Service.
+    pub(crate) const BY_KIND: Annotations = Annotations { read: read_by_kind, ..Self::ANNOTATIONS };
+
     /// Whether the load balancer is to be reached from inside only.
     pub(crate) fn is_internal(&self) -> bool {
         self.internal.as_deref().is_some_and(|text| !text.is_empty() && text != "false")
@@ -136,6 +155,22 @@ impl ServiceAnnotations {
         let text = annotations.get(&format!("{PREFIX}target-node-labels"));
         text.and_then(|text| Pairs::read(text)).unwrap_or_default()
     }
+}
+
+fn read_by_kind(annotations: &BTreeMap<String, String>) -> Result<Annotated, Vec<AnnotationError>> {
+    let kind = annotations.get(&format!("{PREFIX}type"));
+    let kind = kind.and_then(|text| Kind::read(text)).unwrap_or(Kind::Classic);
+    let counts = |key: &str| {
+        let key = key.strip_prefix(PREFIX).unwrap_or(key);
+        match kind {
+            Kind::Classic | Kind::Unheard => !NETWORK_ALONE.contains(&key),
+            Kind::Network => !CLASSIC_ALONE.contains(&key),
+            Kind::Elsewhere => key == "type",
+        }
+    };
+    let counting = annotations.iter().filter(|(key, _)| counts(key));
+    let counting = counting.map(|(key, value)| (key.clone(), value.clone())).collect();
+    (ServiceAnnotations::ANNOTATIONS.read)(&counting)
 }
 
 #[cfg(test)]
@@ -150,6 +185,49 @@ mod tests {
         assert_eq!((said.kind, said.is_internal()), (Kind::Classic, false));
         assert!(ServiceAnnotations::ANNOTATIONS.has(&format!("{PREFIX}target-node-labels")));
         assert_eq!(ServiceAnnotations::ANNOTATIONS.declared.len(), 30);
+    }
+
+    /// What is wrong with these, one word a key.
+    fn wrong(pairs: &[(&str, &str)]) -> Vec<&'static str> {
+        let pair = |(key, value): &(&str, &str)| (format!("{PREFIX}{key}"), (*value).to_owned());
+        match (ServiceAnnotations::BY_KIND.read)(&pairs.iter().map(pair).collect()) {
+            Ok(_) => Vec::new(),
+            Err(errors) => errors.iter().map(|it| it.key.trim_start_matches(PREFIX)).collect(),
+        }
+    }
+
+    const NONSENSE: [(&str, &str); 8] = [
+        ("access-log-emit-interval", "often"),
+        ("connection-draining-enabled", "maybe"),
+        ("connection-draining-timeout", "0"),
+        ("connection-idle-timeout", "7200"),
+        ("proxy-protocol", "true"),
+        ("healthcheck-port", "http"),
+        ("healthcheck-interval", "4"),
+        ("target-group-attributes", "deregistration_delay.timeout_seconds=30"),
+    ];
+
+    #[rstest]
+    #[case::not_ours("external", &[])]
+    #[case::nor_that("nlb-ip", &[])]
+    #[case::network("nlb", &["healthcheck-port", "healthcheck-interval", "target-group-attributes"])]
+    #[case::classic("", &[
+        "access-log-emit-interval", "connection-draining-enabled", "connection-draining-timeout",
+        "connection-idle-timeout", "proxy-protocol", "healthcheck-port", "healthcheck-interval",
+    ])]
+    #[case::classic_too("NLB", &[
+        "access-log-emit-interval", "connection-draining-enabled", "connection-draining-timeout",
+        "connection-idle-timeout", "proxy-protocol", "healthcheck-port", "healthcheck-interval",
+    ])]
+    fn what_says_nothing_to_a_kind_cannot_be_wrong(#[case] kind: &str, #[case] want: &[&str]) {
+        let said: Vec<_> = NONSENSE.into_iter().chain([("type", kind)]).collect();
+        assert_eq!(wrong(&said), want);
+    }
+
+    #[test]
+    fn keys_of_one_kind_are_declared() {
+        let declared = |key: &&str| ServiceAnnotations::BY_KIND.has(&format!("{PREFIX}{key}"));
+        assert!(CLASSIC_ALONE.iter().chain(&NETWORK_ALONE).all(|key| declared(&key)));
     }
 
     #[rstest]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ccm_core::cloud::{Change, Effect, ObjectId};
+use ccm_core::cloud::{Change, CloudError, Effect, Kind, ObjectId};
 
 use super::groups::GroupChange;
 use super::node_rules::RuleChange;
@@ -15,6 +15,18 @@ pub(crate) enum AwsChange {
     Own { service: ObjectId, change: OwnChange },
     /// Of the rules of the nodes' security groups.
     Rules(RuleChange),
+}
+
+/// What was seen is not there any more: look again.
+pub(crate) fn vanished<T>(answer: Result<T, CloudError>) -> Result<T, CloudError> {
+    answer.map_err(|err| match err.kind() {
+        Kind::NotFound => {
+            let message =
+                format!("what was to be changed is not there any more: {}", err.message());
+            CloudError::new(Kind::Conflict, message).with_source(err)
+        }
+        _ => err,
+    })
 }
 
 /// One change of a Service's own pieces.

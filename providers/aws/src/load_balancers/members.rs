@@ -47,6 +47,8 @@ pub(crate) struct Members {
     pub(crate) security_groups: BTreeMap<String, BTreeSet<String>>,
     /// Whether nothing is known of some node.
     pub(crate) has_doubts: bool,
+    /// Whether not even the instance of such a node is known: any target may be it.
+    pub(crate) has_strangers: bool,
 }
 
 impl Members {
@@ -87,7 +89,10 @@ impl Members {
                     members.has_doubts = true;
                     let id =
                         node.provider_id.as_ref().and_then(|id| id.as_str().rsplit('/').next());
-                    members.left_alone.extend(id.map(str::to_owned));
+                    match id {
+                        Some(id) => _ = members.left_alone.insert(id.to_owned()),
+                        None => members.has_strangers = true,
+                    }
                 }
                 Observation::Gone(_) => {}
             }
@@ -101,7 +106,32 @@ impl Members {
         have: &BTreeSet<String>,
     ) -> (BTreeSet<String>, BTreeSet<String>) {
         let add = self.wanted.difference(have).cloned().collect();
-        let stays = |it: &&String| !self.wanted.contains(*it) && !self.left_alone.contains(*it);
-        (add, have.iter().filter(stays).cloned().collect())
+        let goes = |it: &&String| {
+            !self.has_strangers && !self.wanted.contains(*it) && !self.left_alone.contains(*it)
+        };
+        (add, have.iter().filter(goes).cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load_balancers::samples::{doubtful, instance_id, member};
+
+    /// What becomes of two targets, the second of which is of no node that is known to have it.
+    fn removed(nodes: &[Member]) -> BTreeSet<String> {
+        let have = BTreeSet::from([instance_id(1), instance_id(2)]);
+        Members::of(nodes, &Pairs::default()).difference(&have).1
+    }
+
+    #[test]
+    fn who_is_not_known_stays() {
+        let gone = BTreeSet::from([instance_id(2)]);
+        assert_eq!(removed(&[member(1, &[])]), gone);
+        assert_eq!(removed(&[member(1, &[]), doubtful(3)]), gone, "it is another one");
+        assert!(removed(&[member(1, &[]), doubtful(2)]).is_empty());
+        let mut stranger = doubtful(2);
+        stranger.node.provider_id = None;
+        assert!(removed(&[member(1, &[]), stranger]).is_empty(), "it may be that one");
     }
 }

@@ -15,11 +15,13 @@ mod groups;
 mod inventory;
 mod members;
 mod names;
+mod namesakes;
 mod network;
 mod node_rules;
 mod observe;
 mod plan;
 mod reach;
+mod refusals;
 #[cfg(test)]
 mod samples;
 mod site;
@@ -41,6 +43,7 @@ use ccm_core::cloud::{
 
 use self::change::{AwsChange, OwnChange};
 use self::members::Roll;
+use self::namesakes::Namesakes;
 use self::observe::{Groups, Observed, Own};
 use self::takeover::FirstSeen;
 use crate::client::ec2::zones::Zones;
@@ -68,6 +71,7 @@ pub(crate) struct AwsLoadBalancers {
     pub(crate) ground: Arc<Ground>,
     roll: Roll,
     first_seen: FirstSeen,
+    namesakes: Namesakes,
     network: Kept<Network>,
     zones: Kept<Zones>,
     groups: Kept<Groups>,
@@ -84,6 +88,7 @@ impl AwsLoadBalancers {
             ground,
             roll: Roll::default(),
             first_seen: FirstSeen::default(),
+            namesakes: Namesakes::default(),
             network: Kept::default(),
             zones: Kept::default(),
             groups: Kept::default(),
@@ -195,11 +200,11 @@ impl AwsLoadBalancers {
     ) -> Result<Learnt<Observed>, CloudError> {
         let now = match change {
             OwnChange::Classic(change) => {
-                let classic = classic::apply(&self.ground, cx, change, own).await?;
+                let classic = classic::apply(&self.ground, &self.classic, cx, change, own).await?;
                 classic.map(|classic| Own { classic, ..own.clone() })
             }
             OwnChange::Network(change) => {
-                let network = network::apply(&self.ground, cx, change, own).await?;
+                let network = network::apply(&self.ground, &self.nlb, cx, change, own).await?;
                 network.map(|network| Own { network, ..own.clone() })
             }
             OwnChange::Group(change) => {

@@ -41,18 +41,20 @@ pub(crate) async fn own(
         Want::Present(spec) => Wish::read(spec, &home.cluster).ok(),
         Want::Absent(_) | Want::Keep(_) => None,
     };
+    let yields = at.namesakes.see(want);
     if matches!(want, Want::Absent(_)) {
         // What is overlooked now is overlooked for ever.
         at.groups.forget().await;
     }
     let name = names::load_balancer(&id.uid);
     let names = [names::classic_group(&name), names::network_group(&at.ground.cluster_name, id)];
+    let looker = network::Looker { id, wish: wish.as_ref(), yields };
     let (network, zones, groups, classic, nlb) = futures::try_join!(
         client.network(cx, &at.network, &home.vpc),
         at.zones.get(cx, || client.zones(cx)),
         groups(at, cx, &names),
         classic::observe(&at.ground, &at.classic, cx, id, wish.as_ref()),
-        network::observe(&at.ground, &at.nlb, cx, id, wish.as_ref()),
+        network::observe(&at.ground, &at.nlb, cx, &looker),
     )?;
     let surroundings = Surroundings { network, zones, groups };
     let change = at.first_seen.change_of(want);

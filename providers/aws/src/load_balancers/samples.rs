@@ -42,7 +42,7 @@ fn identity(name: &str, annotations: BTreeMap<String, String>) -> Identity {
 pub(crate) fn spec(name: &str, ports: &[u16], annotations: &[(&str, &str)]) -> LoadBalancerSpec {
     let pair = |(key, value): &(&str, &str)| (format!("{PREFIX}{key}"), (*value).to_owned());
     let annotations: BTreeMap<_, _> = annotations.iter().map(pair).collect();
-    let read = (ServiceAnnotations::ANNOTATIONS.read)(&annotations).unwrap();
+    let read = (ServiceAnnotations::BY_KIND.read)(&annotations).unwrap();
     let mut spec = LoadBalancerSpec::new(identity(name, annotations));
     spec.annotations = read.value;
     spec.ports = ports.iter().map(|it| port(*it, 30_000 + *it)).collect();

@@ -64,9 +64,10 @@ fn named<'a>(network: &'a Network, asked: &[String]) -> Result<Vec<&'a Subnet>, 
         }
     }
     found.sort_by(|a, b| (&a.zone, &a.id).cmp(&(&b.zone, &b.id)));
-    found.dedup_by(|a, b| a.id == b.id);
-    if found.len() != asked.len() {
-        return Err(refused(format!("annotation {key}: a subnet is named twice")));
+    if let Some(twins) = found.windows(2).find(|pair| pair[0].id == pair[1].id) {
+        let (asked, twice) = (asked.join(","), &twins[0].id);
+        let message = format!("annotation {key}={asked:?}: subnet {twice} is named twice");
+        return Err(refused(message));
     }
     Ok(found)
 }
@@ -250,7 +251,7 @@ mod tests {
     #[case(&[], Err("=\"\": must name subnets, by ID or tag Name"))]
     #[case(&["subnet-9"], Err("there is no subnet \"subnet-9\" in the cluster's VPC"))]
     #[case(&["both"], Err("subnets subnet-3 and subnet-4 both have that tag Name"))]
-    #[case(&["subnet-2", "blue-b"], Err("a subnet is named twice"))]
+    #[case(&["subnet-2", "blue-b"], Err("=\"subnet-2,blue-b\": subnet subnet-2 is named twice"))]
     fn subnets_are_named(#[case] asked: &[&str], #[case] want: Result<&[&str], &str>) {
         let subnets = vec![
             subnet("subnet-1", "a", &[]),

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use ccm_core::cloud::{CloudError, Kind, LoadBalancerSpec, ObjectId, Protocol};
+use ccm_core::cloud::{CloudError, Kind, LoadBalancerSpec, Note, ObjectId, Protocol};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::annotations::{Ports, ServiceAnnotations};
 use super::names;
 use crate::ground::Cluster;
-use crate::marks::{SERVICE_KEY, Tags};
+use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags};
 
 /// What one Service asks for.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Wish<'a> {
     pub(crate) said: Cow<'a, ServiceAnnotations>,
     /// The load balancer's name.
     pub(crate) name: String,
-    /// In the Service's order, at least one; all of one protocol.
+    /// Those with a node port, in the Service's order, at least one; all of one protocol.
     pub(crate) ports: Vec<Port>,
     /// Who may connect, without host bits.
     pub(crate) ranges: BTreeSet<IpNet>,
@@ -30,6 +30,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) tags: Tags,
     /// Those of security groups.
     pub(crate) group_tags: Tags,
+    /// What has no effect.
+    pub(crate) notes: Vec<Note>,
 }
 
 /// One port of a Service.
@@ -70,7 +72,8 @@ impl<'a> Wish<'a> {
                  Balancer takes eip-allocations or private-ipv4-addresses)"
             ));
         }
-        let ports = ports(spec, &said, &mut wrong);
+        let mut notes = Vec::new();
+        let ports = ports(spec, &said, &mut wrong, &mut notes);
         let ranges = ranges(spec, &mut wrong);
         if !wrong.is_empty() {
             return Err(CloudError::new(Kind::InvalidConfiguration, wrong.join("; ")));
@@ -81,7 +84,14 @@ impl<'a> Wish<'a> {
         let mut tags = group_tags.clone();
         tags.insert(SERVICE_KEY.to_owned(), id.to_string());
         let name = names::load_balancer(&id.uid);
-        Ok(Self { id, spec, said, name, ports, ranges, extra_tags, tags, group_tags })
+        Ok(Self { id, spec, said, name, ports, ranges, extra_tags, tags, group_tags, notes })
+    }
+
+    /// The tags of what is made with the Service's UID.
+    pub(crate) fn marked(&self) -> Tags {
+        let mut tags = self.tags.clone();
+        tags.insert(MANAGED_KEY.to_owned(), self.id.uid.to_string());
+        tags
     }
 
     /// The ranges that may connect, of IPv4.
@@ -93,8 +103,14 @@ impl<'a> Wish<'a> {
     }
 }
 
-fn ports(spec: &LoadBalancerSpec, said: &ServiceAnnotations, wrong: &mut Vec<String>) -> Vec<Port> {
+fn ports(
+    spec: &LoadBalancerSpec,
+    said: &ServiceAnnotations,
+    wrong: &mut Vec<String>,
+    notes: &mut Vec<Note>,
+) -> Vec<Port> {
     let mut ports = Vec::with_capacity(spec.ports.len());
+    let mut bare = Vec::new();
     for (index, port) in spec.ports.iter().enumerate() {
         if port.protocol == Protocol::Sctp {
             wrong.push(format!(
@@ -103,11 +119,7 @@ fn ports(spec: &LoadBalancerSpec, said: &ServiceAnnotations, wrong: &mut Vec<Str
             continue;
         }
         let Some(node_port) = port.node_port else {
-            wrong.push(format!(
-                "spec.ports[{index}] ({}) has no nodePort: AWS reaches pods through node ports, so \
-                 spec.allocateLoadBalancerNodePorts must be true",
-                port.port
-            ));
+            bare.push(format!("{} (spec.ports[{index}])", port.port));
             continue;
         };
         let number = port.port.to_string();
@@ -127,7 +139,20 @@ fn ports(spec: &LoadBalancerSpec, said: &ServiceAnnotations, wrong: &mut Vec<Str
     if spec.ports.is_empty() {
         wrong.push("spec.ports: at least one is needed".to_owned());
     }
-    if let [first, rest @ ..] = &ports[..]
+    if !bare.is_empty() {
+        let message = format!(
+            "no nodePort for port {}: AWS reaches pods through node ports, so \
+             spec.allocateLoadBalancerNodePorts must be true",
+            bare.join(", ")
+        );
+        if ports.is_empty() {
+            wrong.push(message);
+        } else {
+            let message = format!("{message}; the other ports are served");
+            notes.push(Note { reason: "PortIgnored", message });
+        }
+    }
+    if let [first, rest @ ..] = &spec.ports[..]
         && rest.iter().any(|port| port.protocol != first.protocol)
     {
         wrong.push(

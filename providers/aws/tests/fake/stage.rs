@@ -30,6 +30,9 @@ pub(crate) type Wanted = Want<LoadBalancerSpec>;
 const SNAPSHOTS: usize = 40;
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Own pieces and then the nodes' rules, and once more for what they saw of each other.
+const ROUNDS: usize = 4;
+
 /// Never dropped; it ends with the test process.
 static CLOUD: OnceCell<AwsCloud> = OnceCell::const_new();
 
@@ -105,6 +108,13 @@ impl Stage {
     /// What is said of an object by the unit that is its own.
     pub(crate) fn with_report<T>(&self, id: &ObjectId, see: impl FnOnce(&Report) -> T) -> T {
         self.passes.with_report(&id.to_string(), id, see)
+    }
+
+    /// As many rounds as it takes where something is left to wait for, which may be for ever.
+    pub(crate) async fn rounds(&self, wants: &[Wanted], nodes: &[Member]) {
+        for _ in 0..ROUNDS {
+            self.passes.round(wants, nodes).await;
+        }
     }
 
     /// Reads of load balancers, `elb:DescribeTags` and the like, and the actions of writes of anything,

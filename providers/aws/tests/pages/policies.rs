@@ -77,7 +77,7 @@ fn policies() {
 }
 
 /// A statement of a policy, if it grants anything.
-fn statement(sid: &str, actions: &[String], resource: Value, condition: Value) -> Option<Value> {
+fn statement(sid: &str, actions: &[String], resource: &Value, condition: Value) -> Option<Value> {
     let mut statement = json!({
         "Sid": sid,
         "Effect": "Allow",
@@ -120,21 +120,22 @@ fn policy(actions: &[&Action]) -> Value {
         ["ec2", "elasticloadbalancing"].map(|prefix| with(Guard::TagsOfOwn, prefix));
     let interfaces = json!("arn:*:ec2:*:*:network-interface/*");
     let in_vpc = json!({"ArnLike": {"ec2:Vpc": format!("arn:*:ec2:*:*:vpc/{VPC}")}});
+    let (any, vpcs) = (json!("*"), json!("arn:*:ec2:*:*:vpc/*"));
     let statements = [
-        statement("Look", &looks, json!("*"), Value::Null),
-        statement("MakeWithTheClustersTag", &created, json!("*"), request_tag),
-        statement("MakeGroupsInAnyVpc", &group, json!("arn:*:ec2:*:*:vpc/*"), Value::Null),
-        statement("TagNewGroups", &tags, groups.clone(), by("ec2")),
-        statement("TagTheClustersGroups", &tags, groups, has_tag.clone()),
+        statement("Look", &looks, &any, Value::Null),
+        statement("MakeWithTheClustersTag", &created, &any, request_tag),
+        statement("MakeGroupsInAnyVpc", &group, &vpcs, Value::Null),
+        statement("TagNewGroups", &tags, &groups, by("ec2")),
+        statement("TagTheClustersGroups", &tags, &groups, has_tag.clone()),
         statement(
             "TagNewLoadBalancers",
             &tags_of_balancers,
-            balancers.clone(),
+            &balancers,
             by("elasticloadbalancing"),
         ),
-        statement("TagTheClustersLoadBalancers", &tags_of_balancers, balancers, has_tag.clone()),
-        statement("ChangeTheClustersOwn", &all(Guard::TagOfResource), json!("*"), has_tag),
-        statement("ChangeInterfacesInTheVpc", &all(Guard::Vpc), interfaces, in_vpc),
+        statement("TagTheClustersLoadBalancers", &tags_of_balancers, &balancers, has_tag.clone()),
+        statement("ChangeTheClustersOwn", &all(Guard::TagOfResource), &any, has_tag),
+        statement("ChangeInterfacesInTheVpc", &all(Guard::Vpc), &interfaces, in_vpc),
     ];
     let statements: Vec<_> = statements.into_iter().flatten().collect();
     json!({"Version": "2012-10-17", "Statement": statements})

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use aws_sdk_elasticloadbalancing::operation::register_instances_with_load_balancer as register;
 use aws_sdk_elasticloadbalancing::types as sdk;
 use ccm_core::cloud::{CloudError, Write};
 
 use super::super::groups::gone_is_done;
-use super::super::{Client, write};
+use super::super::{Client, Taken, write};
 use super::{Attributes, HealthCheck, Listener, convert};
 use crate::actions::{
     ADD_CLASSIC_TAGS, APPLY_SECURITY_GROUPS, ATTACH_SUBNETS, CONFIGURE_HEALTH_CHECK,
@@ -198,17 +199,21 @@ impl Client {
         write(cx, &MODIFY_CLASSIC_ATTRIBUTES, request.send()).await.map(drop)
     }
 
-    /// Adds instances. Those that are there are success.
+    /// Adds instances, all or none. Those that are there are success.
     pub(crate) async fn register_instances(
         &self,
         cx: &Write,
         name: &str,
         instances: &BTreeSet<String>,
-    ) -> Result<(), CloudError> {
+    ) -> Result<Taken, CloudError> {
         let elb = &self.sdk()?.elb;
         let request = elb.register_instances_with_load_balancer().load_balancer_name(name);
         let request = request.set_instances(Some(convert::instance_list(instances)));
-        write(cx, &REGISTER_INSTANCES, request.send()).await.map(drop)
+        let answer = write(cx, &REGISTER_INSTANCES, request.send()).await;
+        Taken::sort(
+            answer,
+            register::RegisterInstancesWithLoadBalancerError::is_invalid_end_point_exception,
+        )
     }
 
     /// Takes instances away. Those that are not there are success.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use aws_sdk_elasticloadbalancingv2::operation::register_targets::RegisterTargetsError;
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, Certificate, LoadBalancerAttribute, LoadBalancerSchemeEnum,
     LoadBalancerTypeEnum, SubnetMapping, TargetGroupAttribute, TargetTypeEnum,
@@ -9,7 +10,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 use ccm_core::cloud::{CloudError, Kind, Write};
 
 use super::super::groups::gone_is_done;
-use super::super::{Client, write};
+use super::super::{Client, Taken, write};
 use super::{
     Address, Attributes, HealthSettings, Listener, ListenerSettings, LoadBalancer, Protocol,
     Target, TargetGroup, convert,
@@ -57,6 +58,7 @@ pub(crate) struct NewListener<'a> {
     pub(crate) tags: &'a Tags,
 }
 
+/// What is to be changed and is not there is [`Kind::NotFound`], but where that is said otherwise.
 impl Client {
     /// Makes a load balancer. AWS gives the one that is there where all is alike, and says
     /// [`Kind::Conflict`] otherwise.
@@ -106,7 +108,7 @@ impl Client {
     ) -> Result<(), CloudError> {
         let request = self.sdk()?.elbv2.set_security_groups().load_balancer_arn(balancer);
         let request = request.set_security_groups(Some(groups.iter().cloned().collect()));
-        vanished(write(cx, &SET_SECURITY_GROUPS, request.send()).await.map(drop))
+        write(cx, &SET_SECURITY_GROUPS, request.send()).await.map(drop)
     }
 
     /// Sets attributes of a load balancer; others stay.
@@ -122,7 +124,7 @@ impl Client {
         };
         let request = request.load_balancer_arn(balancer);
         let request = request.set_attributes(Some(attributes.iter().map(attribute).collect()));
-        vanished(write(cx, &MODIFY_LOAD_BALANCER_ATTRIBUTES, request.send()).await.map(drop))
+        write(cx, &MODIFY_LOAD_BALANCER_ATTRIBUTES, request.send()).await.map(drop)
     }
 
     /// Makes a target group. AWS gives the one that is there where all is alike, and says
@@ -167,7 +169,7 @@ impl Client {
             .set_health_check_timeout_seconds(number(health.timeout))
             .set_healthy_threshold_count(number(health.healthy))
             .set_unhealthy_threshold_count(number(health.unhealthy));
-        let now = vanished(write(cx, &MODIFY_TARGET_GROUP, request.send()).await)?;
+        let now = write(cx, &MODIFY_TARGET_GROUP, request.send()).await?;
         one(&MODIFY_TARGET_GROUP, now.target_groups).map(convert::target_group)
     }
 
@@ -183,7 +185,7 @@ impl Client {
             TargetGroupAttribute::builder().key(key).value(value).build()
         };
         let request = request.set_attributes(Some(attributes.iter().map(attribute).collect()));
-        vanished(write(cx, &MODIFY_TARGET_GROUP_ATTRIBUTES, request.send()).await.map(drop))
+        write(cx, &MODIFY_TARGET_GROUP_ATTRIBUTES, request.send()).await.map(drop)
     }
 
     /// Deletes a target group. One that is gone already is success; one that a listener uses is a
@@ -197,17 +199,17 @@ impl Client {
         gone_is_done(write(cx, &DELETE_TARGET_GROUP, request.send()).await)
     }
 
-    /// Adds targets; those that are there already stay. [`Kind::NotFound`] where AWS cannot take one
-    /// of them: it does not run, or is gone. Then none is added.
+    /// Adds targets, all or none; those that are there already stay.
     pub(crate) async fn register_targets(
         &self,
         cx: &Write,
         group: &str,
         targets: &BTreeSet<Target>,
-    ) -> Result<(), CloudError> {
+    ) -> Result<Taken, CloudError> {
         let request = self.sdk()?.elbv2.register_targets().target_group_arn(group);
         let request = request.set_targets(Some(convert::targets(targets)));
-        write(cx, &REGISTER_TARGETS, request.send()).await.map(drop)
+        let answer = write(cx, &REGISTER_TARGETS, request.send()).await;
+        Taken::sort(answer, RegisterTargetsError::is_invalid_target_exception)
     }
 
     /// Lets targets go, once their connections have ended.
@@ -219,7 +221,7 @@ impl Client {
     ) -> Result<(), CloudError> {
         let request = self.sdk()?.elbv2.deregister_targets().target_group_arn(group);
         let request = request.set_targets(Some(convert::targets(targets)));
-        vanished(write(cx, &DEREGISTER_TARGETS, request.send()).await.map(drop))
+        write(cx, &DEREGISTER_TARGETS, request.send()).await.map(drop)
     }
 
     /// Makes a listener. [`Kind::Conflict`] where there is one at its port.
@@ -277,7 +279,7 @@ impl Client {
     ) -> Result<(), CloudError> {
         let request = self.sdk()?.elbv2.add_tags().set_resource_arns(Some(arns));
         let request = request.set_tags(Some(convert::tag_list(tags)));
-        vanished(write(cx, &ADD_TAGS, request.send()).await.map(drop))
+        write(cx, &ADD_TAGS, request.send()).await.map(drop)
     }
 }
 
@@ -298,16 +300,5 @@ fn one<T>(call: &Call, all: Option<Vec<T>>) -> Result<T, CloudError> {
     all.and_then(|all| all.into_iter().next()).ok_or_else(|| {
         let message = format!("{} was answered without what it made", call.name);
         CloudError::new(Kind::Unavailable, message)
-    })
-}
-
-/// What was to be changed and is gone: look again.
-fn vanished<T>(answer: Result<T, CloudError>) -> Result<T, CloudError> {
-    answer.map_err(|err| match err.kind() {
-        Kind::NotFound => {
-            let message = format!("what was to be changed is not there any more: {err}");
-            CloudError::new(Kind::Conflict, message).with_source(err)
-        }
-        _ => err,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::ops::Deref;
 
 use ccm_core::cloud::annotations::AnnotationValue;
 
@@ -48,6 +49,27 @@ impl AnnotationValue for Pairs {
     }
 }
 
+/// Names, without blanks around them. An empty place in the list is nothing, as in the Go program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Names(pub(crate) Vec<String>);
+
+impl AnnotationValue for Names {
+    const ACCEPTED: &'static str = "words, separated by commas";
+
+    fn read(text: &str) -> Option<Self> {
+        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+        Some(Self(words.map(str::to_owned).collect()))
+    }
+}
+
+impl Deref for Names {
+    type Target = [String];
+
+    fn deref(&self) -> &[String] {
+        &self.0
+    }
+}
+
 /// Some ports of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ports {
@@ -64,8 +86,7 @@ impl AnnotationValue for Ports {
         if text.is_empty() || text == "*" {
             return Some(Self::All);
         }
-        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
-        Some(Self::These(words.map(str::to_owned).collect()))
+        Names::read(text).map(|words| Self::These(words.0))
     }
 }
 
@@ -100,16 +121,48 @@ impl AnnotationValue for HealthCheckPort {
     }
 }
 
-/// Private addresses for a load balancer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PrivateAddresses(pub(crate) Vec<Ipv4Addr>);
+/// Private addresses for a load balancer, as they are written: they count only when one is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PrivateAddresses(pub(crate) Names);
 
 impl AnnotationValue for PrivateAddresses {
     const ACCEPTED: &'static str = "IPv4 addresses, separated by commas";
 
     fn read(text: &str) -> Option<Self> {
-        let addresses = Vec::<String>::read(text)?;
-        addresses.iter().map(|text| text.parse().ok()).collect::<Option<_>>().map(Self)
+        Names::read(text).map(Self)
+    }
+}
+
+impl PrivateAddresses {
+    /// The addresses, or the first text that is none.
+    pub(crate) fn addresses(&self) -> Result<Vec<Ipv4Addr>, &str> {
+        self.0.iter().map(|text| text.parse().map_err(|_| text.as_str())).collect()
+    }
+}
+
+/// Minutes between access logs. Other numbers than AWS accepts matter only where there are logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EmitInterval(pub(crate) u32);
+
+impl AnnotationValue for EmitInterval {
+    const ACCEPTED: &'static str = "5 or 60";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
+}
+
+/// Seconds that a health check's answer may take. Any whole number: the Go program reads and
+/// ignores it for a Network Load Balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HealthTimeout(pub(crate) i64);
+
+impl AnnotationValue for HealthTimeout {
+    const ACCEPTED: &'static str = "a whole number, from 2 to 60 for a Classic Load Balancer, or to \
+                                    120 for a Network Load Balancer";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
     }
 }
 
@@ -143,10 +196,6 @@ impl AnnotationValue for TargetGroupAttributes {
 }
 
 ccm_core::whole_number! {
-    /// Minutes between access logs. AWS accepts 5 and 60.
-    pub(crate) struct EmitInterval(pub(crate) u32): 5 to 60
-}
-ccm_core::whole_number! {
     /// Seconds for which connections are let end.
     pub(crate) struct DrainingSeconds(pub(crate) u32): 1 to 3600
 }
@@ -155,8 +204,8 @@ ccm_core::whole_number! {
     pub(crate) struct IdleSeconds(pub(crate) u32): 1 to 4000
 }
 ccm_core::whole_number! {
-    /// Seconds of a health check. The bounds differ between kinds and settings within these.
-    pub(crate) struct HealthSeconds(pub(crate) u32): 2 to 300
+    /// Seconds between two health checks.
+    pub(crate) struct HealthInterval(pub(crate) u32): 5 to 300
 }
 ccm_core::whole_number! {
     /// Answers in a row.
@@ -175,6 +224,33 @@ mod tests {
     fn pairs_are_read_as_ever(#[case] text: &str, #[case] want: &[(&str, &str)]) {
         let want = want.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         assert_eq!(Pairs::read(text), Some(Pairs(want.collect())));
+    }
+
+    #[rstest]
+    #[case("a, b", &["a", "b"])]
+    #[case("a,,b,", &["a", "b"])]
+    #[case(" , ", &[])]
+    #[case("", &[])]
+    fn an_empty_place_is_no_name(#[case] text: &str, #[case] want: &[&str]) {
+        assert_eq!(*Names::read(text).unwrap(), *want);
+    }
+
+    #[rstest]
+    #[case("10.0.0.1, 10.0.1.1", Ok(vec![Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 1, 1)]))]
+    #[case("", Ok(vec![]))]
+    #[case("10.0.0.1,there", Err("there"))]
+    fn private_addresses(#[case] text: &str, #[case] want: Result<Vec<Ipv4Addr>, &str>) {
+        assert_eq!(PrivateAddresses::read(text).unwrap().addresses(), want);
+    }
+
+    #[rstest]
+    #[case("15", Some(15))]
+    #[case("-1", Some(-1))]
+    #[case("+1", Some(1))]
+    #[case("", None)]
+    #[case("5s", None)]
+    fn any_whole_number_is_a_timeout(#[case] text: &str, #[case] want: Option<i64>) {
+        assert_eq!(HealthTimeout::read(text).map(|it| it.0), want);
     }
 
     #[rstest]

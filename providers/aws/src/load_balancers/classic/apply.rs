@@ -1,47 +1,58 @@
 //! Sends a change.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ccm_core::cloud::{CloudError, Kind, Write};
+use futures::FutureExt;
 
 use super::change::{ClassicChange, Policy, What};
 use super::foresee;
-use super::observe::Found;
+use super::observe::{ClassicRoom, Found};
 use super::wish::group_ids;
 use crate::client::elb::NewLoadBalancer;
 use crate::ground::Ground;
+use crate::load_balancers::change::vanished;
 use crate::load_balancers::observe::Own;
+use crate::load_balancers::refusals::sift;
 
 /// Sends a change. What is then there, where its success says so.
 pub(crate) async fn apply(
     ground: &Ground,
+    room: &ClassicRoom,
     cx: &Write,
     change: &ClassicChange,
     own: &Own,
 ) -> Result<Option<Found>, CloudError> {
-    let dns_name = match send(ground, cx, change, own).await {
-        Ok(dns_name) => dns_name,
-        // What was seen is not there any more: the load balancer, a listener, an instance.
-        Err(err) if err.kind() == Kind::NotFound => {
-            let message = err.message().to_owned();
-            return Err(CloudError::new(Kind::Conflict, message).with_source(err));
-        }
-        Err(err) => return Err(err),
-    };
+    let answer = vanished(send(ground, cx, change, own).await)?;
     let mut now = foresee::after(change, &own.classic, &own.surroundings.groups);
-    if let (Some(dns_name), Some(made)) =
-        (dns_name, now.as_mut().and_then(|now| now.balancer.as_mut()))
-    {
-        made.it.dns_name = dns_name;
+    let Some(have) = now.as_mut().and_then(|now| now.balancer.as_mut()) else { return Ok(now) };
+    match (answer, &change.what) {
+        (Answer::Made(dns_name), _) => have.it.dns_name = dns_name,
+        (Answer::Registered(refused), What::Register(ids)) => {
+            have.it.instances.retain(|id| !refused.contains_key(id));
+            let refused = refused.iter().map(|(id, why)| (id, why.clone())).collect();
+            have.refused = room.refusals.note(&change.name, ids.iter(), refused);
+        }
+        (Answer::Done | Answer::Registered(_), _) => {}
     }
     Ok(now)
 }
 
-/// Gives the DNS name of what it makes.
+/// What an answer says beside success.
+enum Answer {
+    Done,
+    /// The DNS name of what was made.
+    Made(String),
+    /// The instances that AWS did not take, with what it says.
+    Registered(BTreeMap<String, String>),
+}
+
 async fn send(
     ground: &Ground,
     cx: &Write,
     change: &ClassicChange,
     own: &Own,
-) -> Result<Option<String>, CloudError> {
+) -> Result<Answer, CloudError> {
     let (client, name) = (&ground.client, change.name.as_str());
     let ids = |refs| {
         group_ids(refs, &own.surroundings.groups).ok_or_else(|| {
@@ -62,7 +73,7 @@ async fn send(
                 groups: &groups,
                 tags: &tags,
             };
-            return client.create_classic(cx, new).await.map(Some);
+            return client.create_classic(cx, new).await.map(Answer::Made);
         }
         What::Tag(tags) => client.tag_classic(cx, name, tags).await?,
         What::Attach(subnets) => client.attach_subnets(cx, name, subnets).await?,
@@ -93,9 +104,14 @@ async fn send(
             client.modify_classic_attributes(cx, name, attributes).await?;
         }
         What::SetHealthCheck(check) => client.configure_health_check(cx, name, check).await?,
-        What::Register(ids) => client.register_instances(cx, name, ids).await?,
+        What::Register(ids) => {
+            let register = |some: BTreeSet<String>| {
+                async move { client.register_instances(cx, name, &some).await }.boxed()
+            };
+            return sift(ids, register).await.map(Answer::Registered);
+        }
         What::Deregister(ids) => client.deregister_instances(cx, name, ids).await?,
         What::Delete => client.delete_classic(cx, name).await?,
     }
-    Ok(None)
+    Ok(Answer::Done)
 }

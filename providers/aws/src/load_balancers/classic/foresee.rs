@@ -7,6 +7,7 @@ use super::observe::{Balancer, Found};
 use super::wish::group_ids;
 use crate::client::elb::{Attributes, Front, Listener, LoadBalancer};
 use crate::client::groups::SecurityGroup;
+use crate::load_balancers::refusals::Refused;
 
 /// A load balancer that has just been made. Its address comes with the answer.
 pub(crate) fn made(name: &str, blueprint: &Blueprint, groups: &[SecurityGroup]) -> Balancer {
@@ -25,7 +26,8 @@ pub(crate) fn made(name: &str, blueprint: &Blueprint, groups: &[SecurityGroup]) 
         health: None,
     };
     let attributes = Some(Attributes::default());
-    Balancer { it, tags: tags.iter().cloned().collect(), attributes, is_anothers: false }
+    let (tags, refused) = (tags.iter().cloned().collect(), Refused::new());
+    Balancer { it, tags, attributes, refused, is_anothers: false }
 }
 
 /// What is there after this change. `None`: that takes a look.

@@ -4,7 +4,7 @@ use ccm_core::cloud::ExternalTrafficPolicy;
 
 use crate::client::elb::HealthCheck;
 use crate::config::{Config, HealthProbe};
-use crate::load_balancers::annotations::{HealthCheckPort, HealthSeconds, PREFIX};
+use crate::load_balancers::annotations::{HealthCheckPort, PREFIX};
 use crate::load_balancers::wish::Wish;
 
 /// Where kube-proxy answers for a Service that keeps the client's address.
@@ -21,18 +21,12 @@ struct Question<'a> {
 /// <https://docs.aws.amazon.com/elasticloadbalancing/2012-06-01/APIReference/API_HealthCheck.html>
 pub(crate) fn read(config: &Config, wish: &Wish<'_>, wrong: &mut Vec<String>) -> HealthCheck {
     let said = &wish.said;
-    let seconds = |said: Option<HealthSeconds>, default: u32| said.map_or(default, |it| it.0);
-    let interval = seconds(said.health_interval, 10);
-    let timeout = seconds(said.health_timeout, 5);
-    if interval < 5 {
+    let interval = said.health_interval.map_or(10, |it| it.0);
+    let asked = said.health_timeout.map_or(5, |it| it.0);
+    let timeout = u32::try_from(asked).unwrap_or_default();
+    if !(2..=60).contains(&timeout) {
         wrong.push(format!(
-            "annotation {PREFIX}healthcheck-interval=\"{interval}\": must be a whole number from 5 to \
-             300 for a Classic Load Balancer"
-        ));
-    }
-    if timeout > 60 {
-        wrong.push(format!(
-            "annotation {PREFIX}healthcheck-timeout=\"{timeout}\": must be a whole number from 2 to 60 \
+            "annotation {PREFIX}healthcheck-timeout=\"{asked}\": must be a whole number from 2 to 60 \
              for a Classic Load Balancer"
         ));
     }

@@ -11,23 +11,27 @@ use crate::client::elb::{Attributes, LoadBalancer, TAGS_AT_ONCE};
 use crate::ground::{Cluster, Ground};
 use crate::load_balancers::annotations::Kind;
 use crate::load_balancers::names;
+use crate::load_balancers::refusals::{Refusals, Refused};
 use crate::load_balancers::wish::Wish;
 use crate::marks::{LEGACY_KEY, MANAGED_KEY, Tags, is_any_clusters};
 
 /// Load balancers by name.
 pub(crate) type ByName = BTreeMap<String, LoadBalancer>;
 
-/// Lets looks that come at the same moment share their calls. Keeps nothing.
+/// Lets looks that come at the same moment share their calls. Keeps nothing of what AWS has.
 #[derive(Debug)]
 pub(crate) struct ClassicRoom {
     lists: Gather<(), ByName>,
     tags: Gather<String, BTreeMap<String, Tags>>,
+    /// By the names of load balancers.
+    pub(super) refusals: Refusals,
 }
 
 impl Default for ClassicRoom {
     fn default() -> Self {
         let many = NonZeroUsize::new(TAGS_AT_ONCE).unwrap_or(NonZeroUsize::MIN);
-        Self { lists: Gather::new(NonZeroUsize::MIN), tags: Gather::new(many) }
+        let (lists, tags) = (Gather::new(NonZeroUsize::MIN), Gather::new(many));
+        Self { lists, tags, refusals: Refusals::default() }
     }
 }
 
@@ -71,6 +75,8 @@ pub(crate) struct Balancer {
     pub(crate) tags: Tags,
     /// `None` where nobody asks for them.
     pub(crate) attributes: Option<Attributes>,
+    /// Instances that AWS did not take, and which are not tried for now.
+    pub(crate) refused: Refused,
     /// Whether it bears another cluster's tag, and not ours: it is left alone.
     pub(crate) is_anothers: bool,
 }
@@ -123,7 +129,9 @@ pub(crate) async fn observe(
         Err(err) => return Err(err),
     };
     let is_anothers = is_anothers(&home.cluster, &tags);
-    Ok(Found { balancer: Some(Box::new(Balancer { it, tags, attributes, is_anothers })) })
+    let refused = room.refusals.there(&name);
+    let balancer = Balancer { it, tags, attributes, refused, is_anothers };
+    Ok(Found { balancer: Some(Box::new(balancer)) })
 }
 
 /// Whether what bears these tags is another cluster's. Without any cluster's tag it is ours: the

@@ -18,6 +18,7 @@ use crate::load_balancers::draft::Draft;
 use crate::load_balancers::groups;
 use crate::load_balancers::members::Members;
 use crate::load_balancers::names;
+use crate::load_balancers::refusals;
 use crate::load_balancers::site::Site;
 use crate::load_balancers::wish::Wish;
 use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags};
@@ -39,7 +40,7 @@ pub(crate) fn build(
     }
     let have = found.own();
     let asked = ClassicWish::read(site, wish, have.map(|have| have.it.internal))?;
-    draft.notes.extend(asked.notes.iter().cloned());
+    draft.notes.extend(wish.notes.iter().chain(&asked.notes).cloned());
     let groups = &site.surroundings.groups;
     if let Some(own) = &asked.own_group {
         groups::want(&site.home.cluster, groups, own, draft)?;
@@ -109,23 +110,23 @@ fn anothers(other: &Balancer) -> CloudError {
 }
 
 fn blueprint(wish: &Wish<'_>, asked: &ClassicWish) -> Blueprint {
-    let mut tags = wish.tags.clone();
-    tags.insert(MANAGED_KEY.to_owned(), wish.id.uid.to_string());
     Blueprint {
         internal: wish.said.is_internal(),
         listeners: asked.listeners.values().cloned().collect(),
         subnets: asked.subnets.clone().unwrap_or_default(),
         groups: asked.groups.clone(),
-        tags: groups::pairs(&tags),
+        tags: groups::pairs(&wish.marked()),
     }
 }
 
 /// New instances first, so that there is never nobody to take traffic.
 fn register(members: &Members, have: &Balancer, draft: &mut Draft) {
-    let (add, remove) = members.difference(&have.it.instances);
+    let (mut add, remove) = members.difference(&have.it.instances);
+    add.retain(|id| !have.refused.contains_key(id));
     let change = |what| ClassicChange { name: have.it.name.clone(), what };
     draft.build((!add.is_empty()).then(|| change(What::Register(add))));
     draft.build((!remove.is_empty()).then(|| change(What::Deregister(remove))));
+    refusals::tell(&members.wanted, std::iter::once(&have.refused), draft);
 }
 
 /// What is there beside what is asked for.

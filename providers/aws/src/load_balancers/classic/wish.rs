@@ -9,7 +9,7 @@ use super::attributes::WantedAttributes;
 use super::health;
 use crate::client::elb::{HealthCheck, Listener};
 use crate::client::groups::{Peer, Rule, SecurityGroup, Traffic};
-use crate::load_balancers::annotations::PREFIX;
+use crate::load_balancers::annotations::{NETWORK_ALONE, PREFIX};
 use crate::load_balancers::groups::{self, WantedGroup};
 use crate::load_balancers::site::Site;
 use crate::load_balancers::wish::{Port, Wish};
@@ -119,22 +119,20 @@ fn ignored(message: String) -> Note {
 
 /// What only the other kind understands.
 fn foreign_annotations(wish: &Wish<'_>, wrong: &mut Vec<String>, notes: &mut Vec<Note>) {
-    let said = &wish.said;
-    if said.target_group_attributes.is_some() {
-        wrong.push(format!(
-            "annotation {PREFIX}target-group-attributes: a Classic Load Balancer has no target groups; \
-             take it away, or set {PREFIX}type to nlb on a new Service"
-        ));
-    }
-    let others = [
-        ("eip-allocations", said.allocations.is_some()),
-        ("private-ipv4-addresses", said.private_addresses.is_some()),
-    ];
-    for (key, _) in others.into_iter().filter(|(_, is_said)| *is_said) {
-        notes.push(ignored(format!(
-            "annotation {PREFIX}{key}: AWS chooses the addresses of a Classic Load Balancer; only \
-             type nlb takes them"
-        )));
+    let said = &wish.spec.identity.annotations;
+    for key in NETWORK_ALONE {
+        let Some(value) = said.get(&format!("{PREFIX}{key}")) else { continue };
+        if key == "target-group-attributes" {
+            wrong.push(format!(
+                "annotation {PREFIX}{key}={value:?}: a Classic Load Balancer has no target groups; take it \
+                 away, or set {PREFIX}type to nlb on a new Service"
+            ));
+        } else {
+            notes.push(ignored(format!(
+                "annotation {PREFIX}{key}={value:?}: AWS chooses the addresses of a Classic Load Balancer; \
+                 only type nlb takes them"
+            )));
+        }
     }
 }
 
@@ -219,11 +217,14 @@ fn own_group(wish: &Wish<'_>, wrong: &mut Vec<String>, notes: &mut Vec<Note>) ->
         rules.insert(rule(Traffic::path_mtu()));
     }
     if rules.is_empty() && !wish.ports.is_empty() {
-        wrong.push(
-            "spec.loadBalancerSourceRanges: all ranges are of IPv6, and a Classic Load Balancer has \
-             addresses of IPv4 alone; name a range of IPv4"
-                .to_owned(),
-        );
+        let ranges = &wish.spec.source_ranges;
+        let field = ranges.first().map_or("spec.loadBalancerSourceRanges", |it| it.field.as_str());
+        let ranges: Vec<_> = ranges.iter().map(|it| it.text.as_str()).collect();
+        wrong.push(format!(
+            "{field} ({}): all ranges are of IPv6, and a Classic Load Balancer has addresses of IPv4 \
+             alone; name a range of IPv4",
+            ranges.join(",")
+        ));
     } else if wish.v4_ranges().count() < wish.ranges.len() {
         notes.push(Note {
             reason: "SourceRangeIgnored",

@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 
 use ccm_core::cloud::{CloudError, Kind, Write};
+use futures::FutureExt;
 
+use super::super::change::vanished;
 use super::super::groups;
 use super::super::observe::Own;
+use super::super::refusals::{Refused, sift};
 use super::change::{NetworkChange, Piece, Shield};
 use super::found::{Balancer, Claim, Ear, Found, Group};
+use super::observe::NetworkRoom;
 use crate::client::Client;
 use crate::client::elbv2::{
     Attributes, NewListener, NewLoadBalancer, NewTargetGroup, Target, TargetGroup,
@@ -18,6 +22,17 @@ use crate::ground::Ground;
 /// Sends a change. What is then there, where the answer says so.
 pub(crate) async fn apply(
     ground: &Ground,
+    room: &NetworkRoom,
+    cx: &Write,
+    change: &NetworkChange,
+    own: &Own,
+) -> Result<Option<Found>, CloudError> {
+    vanished(send(ground, room, cx, change, own).await)
+}
+
+async fn send(
+    ground: &Ground,
+    room: &NetworkRoom,
     cx: &Write,
     change: &NetworkChange,
     own: &Own,
@@ -57,7 +72,9 @@ pub(crate) async fn apply(
             let it = client.create_target_group(cx, &new).await?;
             let targets = Some(BTreeSet::new());
             let (claim, tags, attributes) = (Claim::Ours, tags.clone(), Attributes::new());
-            now.groups.insert(name.clone(), Group { it, claim, tags, targets, attributes });
+            let refused = Refused::new();
+            let group = Group { it, claim, tags, targets, refused, attributes };
+            now.groups.insert(name.clone(), group);
         }
         NetworkChange::SetHealth { group: name, health } => {
             let arn = &group(found, name)?.it.arn;
@@ -74,8 +91,16 @@ pub(crate) async fn apply(
                 .and_modify(|it| it.attributes.extend(attributes.clone()));
         }
         NetworkChange::Register { group: name, targets } => {
-            client.register_targets(cx, &group(found, name)?.it.arn, targets).await?;
-            with_targets(&mut now, name, |have| have.extend(targets.iter().cloned()));
+            let arn = &group(found, name)?.it.arn;
+            let register = |some: BTreeSet<Target>| {
+                async move { client.register_targets(cx, arn, &some).await }.boxed()
+            };
+            let refused = sift(targets, register).await?;
+            let taken = targets.iter().filter(|it| !refused.contains_key(it));
+            with_targets(&mut now, name, |have| have.extend(taken.cloned()));
+            let refused = refused.iter().map(|(target, why)| (&target.id, why.clone())).collect();
+            let refused = room.refusals.note(arn, targets.iter().map(|it| &it.id), refused);
+            now.groups.entry(name.clone()).and_modify(|it| it.refused = refused);
         }
         NetworkChange::Deregister { group: name, targets } => {
             client.deregister_targets(cx, &group(found, name)?.it.arn, targets).await?;
@@ -122,11 +147,11 @@ pub(crate) async fn apply(
     Ok((!now.is_empty()).then_some(now))
 }
 
-/// Says it where a load balancer is protected, which AWS tells as a lack of rights.
+/// Says it where a load balancer is protected, which AWS calls an operation that is not permitted.
 async fn delete(client: &Client, cx: &Write, balancer: &Balancer) -> Result<(), CloudError> {
     let arn = &balancer.it.arn;
     let Err(err) = client.delete_load_balancer(cx, arn).await else { return Ok(()) };
-    if err.kind() != Kind::PermissionDenied {
+    if !matches!(err.kind(), Kind::PermissionDenied | Kind::InvalidConfiguration) {
         return Err(err);
     }
     let have = client.load_balancer_attributes(cx, arn).await;
@@ -143,21 +168,21 @@ async fn delete(client: &Client, cx: &Write, balancer: &Balancer) -> Result<(), 
 
 const PROTECTION: &str = "deletion_protection.enabled";
 
-fn vanished(what: impl std::fmt::Display) -> CloudError {
+fn missing(what: impl std::fmt::Display) -> CloudError {
     CloudError::new(Kind::Conflict, format!("{what} is not there any more"))
 }
 
 fn balancer(found: &Found) -> Result<&Balancer, CloudError> {
-    found.balancer.as_ref().ok_or_else(|| vanished("the Network Load Balancer"))
+    found.balancer.as_ref().ok_or_else(|| missing("the Network Load Balancer"))
 }
 
 fn group<'a>(found: &'a Found, name: &str) -> Result<&'a Group, CloudError> {
-    found.groups.get(name).ok_or_else(|| vanished(format_args!("target group {name}")))
+    found.groups.get(name).ok_or_else(|| missing(format_args!("target group {name}")))
 }
 
 fn ear(found: &Found, port: u16) -> Result<&Ear, CloudError> {
     let ear = balancer(found)?.listeners.get(&port);
-    ear.ok_or_else(|| vanished(format_args!("the listener at port {port}")))
+    ear.ok_or_else(|| missing(format_args!("the listener at port {port}")))
 }
 
 fn arn(found: &Found, piece: &Piece) -> Result<String, CloudError> {
@@ -196,7 +221,7 @@ fn ids(wanted: &Shield, groups: &[SecurityGroup]) -> Result<BTreeSet<String>, Cl
         Shield::These(ids) => Ok(ids.clone()),
         Shield::Own(name) => match groups::find(groups, name) {
             Some(group) => Ok(BTreeSet::from([group.id.clone()])),
-            None => Err(vanished(format_args!("security group {name}"))),
+            None => Err(missing(format_args!("security group {name}"))),
         },
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::names;
+use super::super::refusals::Refused;
 use crate::client::elbv2::{Attributes, Listener, LoadBalancer, State, Target, TargetGroup};
 use crate::ground::Cluster;
 use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags, is_any_clusters};
@@ -45,6 +46,8 @@ pub(crate) struct Group {
     pub(super) tags: Tags,
     /// Those that are not on their way out. `None`: nobody asked, for no traffic goes there.
     pub(super) targets: Option<BTreeSet<Target>>,
+    /// Those that AWS did not take, and which are not tried for now.
+    pub(super) refused: Refused,
     /// Empty where nobody asked.
     pub(super) attributes: Attributes,
 }
@@ -54,24 +57,42 @@ pub(crate) struct Group {
 pub(crate) enum Claim {
     /// This Service's, by its tags, or by being on its load balancer without any cluster's.
     Ours,
-    /// On another load balancer, maybe that of an earlier Service of this name.
+    /// Another Service's of this cluster, maybe an earlier one of this name: it is on another load
+    /// balancer, or bears another UID.
     Elsewhere,
     /// Somebody's who must not be touched.
     Others,
 }
 
-impl Claim {
+/// Who asks whose a target group is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claimant<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) id: &'a ObjectId,
+    /// Whether it goes while another Service of its namespace and name is there: what bears no UID
+    /// may be that one's.
+    pub(super) yields: bool,
+}
+
+impl Claimant<'_> {
     /// Judges a group by its tags. `mounted` is its name where it is on the Service's load balancer: the
     /// oldest have no tags.
-    pub(super) fn of(cluster: &Cluster, id: &ObjectId, tags: &Tags, mounted: Option<&str>) -> Self {
+    pub(super) fn judge(&self, tags: &Tags, mounted: Option<&str>) -> Claim {
+        let Self { cluster, id, yields } = *self;
         let service = tags.get(SERVICE_KEY);
-        if cluster.has(tags) && service.is_some_and(|text| *text == id.to_string()) {
-            return Self::Ours;
+        if cluster.has(tags) {
+            if let Some(uid) = tags.get(MANAGED_KEY) {
+                return if uid == id.uid.as_str() { Claim::Ours } else { Claim::Elsewhere };
+            }
+            // The Go program's groups bear no UID.
+            if service.is_some_and(|text| *text == id.to_string()) {
+                return if yields && mounted.is_none() { Claim::Elsewhere } else { Claim::Ours };
+            }
         }
-        let is_nobodys = service.is_none() && !is_any_clusters(tags);
+        let is_nobodys = service.is_none() && !is_any_clusters(tags) && !cluster.is_anothers(tags);
         match mounted {
-            Some(name) if is_nobodys && name.starts_with(&names::short_prefix(id)) => Self::Ours,
-            Some(_) | None => Self::Others,
+            Some(name) if is_nobodys && name.starts_with(&names::short_prefix(id)) => Claim::Ours,
+            Some(_) | None => Claim::Others,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use ccm_core::cloud::{ExternalTrafficPolicy, LoadBalancerSpec};
 
-use super::super::annotations::{HealthCheckPort, PREFIX, ServiceAnnotations};
+use super::super::annotations::{HealthCheckPort, HealthTimeout, PREFIX, ServiceAnnotations};
 use crate::client::elbv2::{HealthCheck, HealthSettings, Protocol};
 use crate::config::HealthProbe;
 
@@ -19,6 +19,8 @@ pub(super) struct HealthWish {
     timeout: Option<u32>,
     healthy: u32,
     unhealthy: u32,
+    /// What is said and has no effect.
+    pub(super) ignored: Option<String>,
 }
 
 /// What differs in a health check.
@@ -58,13 +60,7 @@ impl HealthWish {
             wish.path = None;
         } else {
             let asked = said.health_path.clone().filter(|path| !path.is_empty());
-            let path = asked.or(wish.path.take()).unwrap_or_else(|| "/".to_owned());
-            if !path.starts_with('/') {
-                wrong.push(format!(
-                    "annotation {PREFIX}healthcheck-path={path:?}: must begin with /"
-                ));
-            }
-            wish.path = Some(path);
+            wish.path = asked.or(wish.path.take()).or_else(|| Some("/".to_owned()));
         }
         match said.health_port {
             None => {}
@@ -75,8 +71,10 @@ impl HealthWish {
             wish.protocol = Protocol::Http;
             wish.port = port.to_string();
             wish.path = Some(path.clone());
+        } else if let Some(path) = wish.path.as_ref().filter(|path| !path.starts_with('/')) {
+            wrong.push(format!("annotation {PREFIX}healthcheck-path={path:?}: must begin with /"));
         }
-        wish.numbers(said, wrong);
+        wish.numbers(said);
         wish
     }
 
@@ -85,24 +83,19 @@ impl HealthWish {
         self.port.parse().ok()
     }
 
-    fn numbers(&mut self, said: &ServiceAnnotations, wrong: &mut Vec<String>) {
+    fn numbers(&mut self, said: &ServiceAnnotations) {
         if let Some(seconds) = said.health_interval {
             self.interval = seconds.0;
-            if !(5..=300).contains(&seconds.0) {
-                wrong.push(format!(
-                    "annotation {PREFIX}healthcheck-interval=\"{}\": must be from 5 to 300 seconds for \
-                     a Network Load Balancer",
-                    seconds.0
-                ));
-            }
         }
-        if let Some(seconds) = said.health_timeout {
-            self.timeout = Some(seconds.0);
-            if !(2..=120).contains(&seconds.0) || seconds.0 > self.interval {
-                wrong.push(format!(
-                    "annotation {PREFIX}healthcheck-timeout=\"{}\": must be from 2 to 120 seconds, and \
-                     no longer than the interval of {} seconds, for a Network Load Balancer",
-                    seconds.0, self.interval
+        if let Some(HealthTimeout(said)) = said.health_timeout {
+            let most = self.interval.min(LONGEST_TIMEOUT);
+            self.timeout = u32::try_from(said).ok().filter(|it| (2..=most).contains(it));
+            if self.timeout.is_none() {
+                // The Go program never sends it, so it may have stood there for years.
+                self.ignored = Some(format!(
+                    "annotation {PREFIX}healthcheck-timeout=\"{said}\": must be from 2 to {most} seconds for \
+                     a Network Load Balancer that asks every {} seconds; it is ignored",
+                    self.interval
                 ));
             }
         }
@@ -183,6 +176,7 @@ fn cluster() -> HealthWish {
         timeout: None,
         healthy: 3,
         unhealthy: 3,
+        ignored: None,
     }
 }
 
@@ -206,8 +200,12 @@ fn local(
         timeout: None,
         healthy: 2,
         unhealthy: 2,
+        ignored: None,
     }
 }
+
+/// The longest timeout that AWS accepts, in seconds.
+const LONGEST_TIMEOUT: u32 = 120;
 
 /// The longest of AWS' own timeouts, in seconds. A shorter interval needs one that is said.
 const LONGEST_DEFAULT: u32 = 10;

@@ -48,3 +48,4 @@ pub(crate) use self::found::Found;
 pub(crate) use self::neighbours::{health_ports, subnets, tags as tags_of, tags_of_all};
 pub(crate) use self::observe::{NetworkRoom, observe};
 pub(crate) use self::plan::{build, down, keep, mark};
+pub(crate) use self::sight::Looker;

@@ -8,12 +8,12 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
-use ccm_core::cloud::{CloudError, Gather, Kind, ObjectId, Read};
+use ccm_core::cloud::{CloudError, Gather, Kind, Read};
 use futures::future::try_join_all;
 
-use super::super::wish::Wish;
+use super::super::refusals::Refusals;
 use super::found::{Balancer, Ear, Found};
-use super::sight::Sight;
+use super::sight::{Looker, Sight};
 use crate::client::Client;
 use crate::client::elbv2::{Attributes, Listener, LoadBalancer, Target, TargetGroup};
 use crate::ground::Ground;
@@ -24,28 +24,30 @@ use crate::marks::Tags;
 pub(crate) struct NetworkRoom {
     pub(super) balancers: Gather<(), Vec<LoadBalancer>>,
     pub(super) groups: Gather<(), Vec<TargetGroup>>,
+    /// By the ARNs of target groups.
+    pub(super) refusals: Refusals,
 }
 
 impl Default for NetworkRoom {
     fn default() -> Self {
-        Self { balancers: Gather::new(NonZeroUsize::MIN), groups: Gather::new(NonZeroUsize::MIN) }
+        let (balancers, groups) = (Gather::new(NonZeroUsize::MIN), Gather::new(NonZeroUsize::MIN));
+        Self { balancers, groups, refusals: Refusals::default() }
     }
 }
 
-/// Looks. `wish` says what else is worth a look; without one, what a tear-down and targets need.
+/// Looks.
 pub(crate) async fn observe(
     ground: &Ground,
     room: &NetworkRoom,
     cx: &Read,
-    id: &ObjectId,
-    wish: Option<&Wish<'_>>,
+    looker: &Looker<'_>,
 ) -> Result<Found, CloudError> {
     let (home, client) = (ground.home()?, &ground.client);
     let (balancers, groups) = futures::try_join!(
         room.balancers.ask(cx, vec![()], async |_| client.load_balancers(cx).await),
         room.groups.ask(cx, vec![()], async |_| client.target_groups(cx).await),
     )?;
-    let sight = Sight::new(home, &ground.config.health_probe, id, wish);
+    let sight = Sight::new(home, &ground.config.health_probe, looker);
     let mut found = Found::default();
     match sight.own(&balancers) {
         Ok(None) => {}
@@ -65,6 +67,7 @@ pub(crate) async fn observe(
         match (details, found.groups.get_mut(&name)) {
             (Some((targets, attributes)), Some(group)) => {
                 group.targets = Some(targets);
+                group.refused = room.refusals.there(&group.it.arn);
                 group.attributes = attributes;
             }
             // It is gone meanwhile.

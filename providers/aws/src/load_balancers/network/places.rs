@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ccm_core::cloud::{CloudError, Kind};
 
-use super::super::annotations::PREFIX;
+use super::super::annotations::{PREFIX, PrivateAddresses};
 use super::super::draft::Draft;
 use super::super::site::Site;
 use super::super::subnets;
@@ -24,21 +24,32 @@ pub(super) fn choose(
     let (network, zones) = (&around.network, &around.zones);
     let subnets = subnets::choose(network, zones, site.home, asked, said.is_internal())?;
     let refused = |message: String| Err(CloudError::new(Kind::InvalidConfiguration, message));
-    let counted = |key: &str, many: usize| {
+    let counted = |key: &str, said: &[String]| {
         let ids: Vec<_> = subnets.iter().map(|subnet| subnet.id.as_str()).collect();
         format!(
-            "annotation {PREFIX}{key} has {many} addresses, and the load balancer {} subnets ({}): there \
+            "annotation {PREFIX}{key}={:?} has {} addresses, and the load balancer {} subnets ({}): there \
              must be one for each",
+            said.join(","),
+            said.len(),
             ids.len(),
             ids.join(", ")
         )
     };
     let allocations = said.allocations.as_deref().unwrap_or_default();
-    let private = said.private_addresses.as_ref().map(|it| it.0.as_slice()).unwrap_or_default();
-    match (allocations, private) {
+    let written = said.private_addresses.as_ref().map(|it| &*it.0).unwrap_or_default();
+    let private = match said.private_addresses.as_ref().map(PrivateAddresses::addresses) {
+        None => Vec::new(),
+        Some(Ok(addresses)) => addresses,
+        Some(Err(text)) => {
+            return refused(format!(
+                "annotation {PREFIX}private-ipv4-addresses: {text:?} must be an IPv4 address"
+            ));
+        }
+    };
+    match (allocations, &private[..]) {
         ([], []) => Ok(subnets.iter().map(|subnet| (subnet.id.clone(), None)).collect()),
         (allocations, []) if allocations.len() != subnets.len() => {
-            refused(counted("eip-allocations", allocations.len()))
+            refused(counted("eip-allocations", allocations))
         }
         (allocations, []) => {
             let pair = |(subnet, id): (&&Subnet, &String)| {
@@ -47,7 +58,7 @@ pub(super) fn choose(
             Ok(subnets.iter().zip(allocations).map(pair).collect())
         }
         ([], private) if private.len() != subnets.len() => {
-            refused(counted("private-ipv4-addresses", private.len()))
+            refused(counted("private-ipv4-addresses", written))
         }
         ([], private) => {
             let mut places = Vec::new();
@@ -56,7 +67,8 @@ pub(super) fn choose(
                     |ip: &&std::net::Ipv4Addr| subnet.cidr.is_some_and(|range| range.contains(*ip));
                 let Some(ip) = private.iter().find(is_of) else {
                     return refused(format!(
-                        "annotation {PREFIX}private-ipv4-addresses: none is of subnet {} ({})",
+                        "annotation {PREFIX}private-ipv4-addresses={:?}: none is of subnet {} ({})",
+                        written.join(","),
                         subnet.id,
                         subnet.cidr.map_or_else(|| "no IPv4".to_owned(), |range| range.to_string())
                     ));
@@ -66,8 +78,10 @@ pub(super) fn choose(
             Ok(places)
         }
         (_, _) => refused(format!(
-            "annotations {PREFIX}eip-allocations and {PREFIX}private-ipv4-addresses: there can be only one \
-             of them"
+            "annotations {PREFIX}eip-allocations={:?} and {PREFIX}private-ipv4-addresses={:?}: there can be \
+             only one of them",
+            allocations.join(","),
+            written.join(",")
         )),
     }
 }
@@ -99,14 +113,20 @@ pub(super) fn differences(
         }
     }
     let addresses: BTreeSet<_> = have.subnets.values().flatten().cloned().collect();
-    let allocations = said.allocations.iter().flatten().cloned().map(Address::Allocation);
-    let private = said.private_addresses.iter().flat_map(|it| it.0.iter().copied());
-    let asked: [(_, BTreeSet<_>); 2] = [
-        ("eip-allocations", allocations.collect()),
-        ("private-ipv4-addresses", private.map(Address::Private).collect()),
+    let allocations = said.allocations.as_deref().unwrap_or_default();
+    let allocations = allocations.iter().cloned().map(Address::Allocation);
+    let private = said.private_addresses.as_ref().map(PrivateAddresses::addresses);
+    // One that is none is at no load balancer.
+    let private = private.unwrap_or(Ok(Vec::new())).ok();
+    let asked: [(_, Option<BTreeSet<_>>); 2] = [
+        ("eip-allocations", Some(allocations.collect())),
+        (
+            "private-ipv4-addresses",
+            private.map(|it| it.into_iter().map(Address::Private).collect()),
+        ),
     ];
     for (key, asked) in asked {
-        if !asked.is_subset(&addresses) {
+        if !asked.is_some_and(|asked| asked.is_subset(&addresses)) {
             differs.push(format!("{PREFIX}{key}"));
         }
     }

@@ -15,6 +15,7 @@ use super::super::draft::Draft;
 use super::super::groups::unwant;
 use super::super::members::Members;
 use super::super::names;
+use super::super::refusals;
 use super::super::site::Site;
 use super::super::wish::Wish;
 use super::change::{NetworkChange, Piece};
@@ -70,6 +71,7 @@ pub(crate) fn build(
         );
         return Err(CloudError::new(Kind::InvalidConfiguration, message));
     }
+    draft.notes.extend(wish.base.notes.iter().cloned());
     let seats = groups::assign(site, &wish, members, found, draft)?;
     notes::ignored(&wish, site.config.manages_nlb_groups, draft);
     match &found.balancer {
@@ -80,6 +82,8 @@ pub(crate) fn build(
         }
     }
     groups::build(&wish, members, &seats, draft);
+    let served = seats.values().filter_map(|seat| seat.found);
+    refusals::tell(&members.wanted, served.map(|group| &group.refused), draft);
     listeners(&wish, found, &seats, draft);
     let none = BTreeMap::new();
     let have = found.balancer.as_ref().map_or(&none, |it| &it.attributes);
@@ -97,14 +101,12 @@ pub(crate) fn build(
 
 fn create(site: &Site<'_>, wish: &NetworkWish<'_>, draft: &mut Draft) -> Result<(), CloudError> {
     let security_groups = shield::first(site, wish, draft)?;
-    let mut tags = wish.base.tags.clone();
-    tags.insert(MANAGED_KEY.to_owned(), wish.base.id.uid.to_string());
     draft.build([NetworkChange::Create {
         name: wish.base.name.clone(),
         is_internal: wish.base.said.is_internal(),
         subnets: places::choose(site, wish.base)?,
         security_groups,
-        tags,
+        tags: wish.base.marked(),
     }]);
     Ok(())
 }
@@ -165,12 +167,13 @@ pub(crate) fn keep(members: &Members, found: &Found, draft: &mut Draft) {
         .map(|group| (&group.it.name, group))
         .collect();
     let changes = used.values().filter_map(|group| {
-        let have = group.targets.as_ref()?;
+        let have = (group.targets.as_ref()?, &group.refused);
         Some(groups::targets(members, &group.it.name, group.it.port, have))
     });
     let (goes, comes): (Vec<_>, Vec<_>) = changes.unzip();
     build_row(draft, goes.into_iter().flatten().collect());
     build_row(draft, comes.into_iter().flatten().collect());
+    refusals::tell(&members.wanted, used.values().map(|group| &group.refused), draft);
 }
 
 /// Takes it away, with its target groups and the security group that was made for it.
@@ -186,6 +189,7 @@ pub(crate) fn down(site: &Site<'_>, found: &Found, draft: &mut Draft) {
         let pieces: Vec<_> = bare.map(|group| Piece::Group(group.it.name.clone())).collect();
         let mut tags = site.home.cluster.tags();
         tags.insert(SERVICE_KEY.to_owned(), site.id.to_string());
+        tags.insert(MANAGED_KEY.to_owned(), site.id.uid.to_string());
         for pieces in tags::portions(&pieces) {
             draft.clear([NetworkChange::Tag { pieces, tags: tags.clone() }]);
         }
@@ -196,11 +200,16 @@ pub(crate) fn down(site: &Site<'_>, found: &Found, draft: &mut Draft) {
     unwant(&site.home.cluster, &site.surroundings.groups, &name, draft);
 }
 
-/// Marks what is there as [`MANAGED`](crate::marks::MANAGED_KEY).
+/// Marks what is there as [`MANAGED`](crate::marks::MANAGED_KEY): the load balancer, with as many
+/// of its groups as the request takes. Others follow.
 pub(crate) fn mark(id: &ObjectId, found: &Found) -> Option<NetworkChange> {
     let name = found.balancer.as_ref()?.it.name.clone();
     let tags = Tags::from([(MANAGED_KEY.to_owned(), id.uid.to_string())]);
-    Some(NetworkChange::Tag { pieces: BTreeSet::from([Piece::Balancer(name)]), tags })
+    let groups = found.listeners().flat_map(|it| found.groups_of(it));
+    let own = groups.filter(|group| group.claim == Claim::Ours);
+    let own: BTreeSet<_> = own.map(|group| Piece::Group(group.it.name.clone())).collect();
+    let pieces = std::iter::once(Piece::Balancer(name)).chain(own).take(tags::MOST_PIECES);
+    Some(NetworkChange::Tag { pieces: pieces.collect(), tags })
 }
 
 /// Targets in portions that one request takes.

@@ -6,8 +6,9 @@ use ccm_core::cloud::ObjectId;
 
 use super::super::annotations::Kind;
 use super::super::names;
+use super::super::refusals::Refused;
 use super::super::wish::Wish;
-use super::found::{Claim, Found, Group};
+use super::found::{Claim, Claimant, Found, Group};
 use super::health::HealthWish;
 use super::wish::{Front, fronts};
 use crate::client::elbv2::{Attributes, LoadBalancer, TagsByArn, TargetGroup};
@@ -15,10 +16,22 @@ use crate::config::HealthProbe;
 use crate::ground::Home;
 use crate::marks::{CLUSTER_PREFIX, LEGACY_KEY, Tags};
 
+/// For whom it is looked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Looker<'a> {
+    pub(crate) id: &'a ObjectId,
+    /// What is asked for, which says what else is worth a look. Without one, what a tear-down and
+    /// targets need.
+    pub(crate) wish: Option<&'a Wish<'a>>,
+    /// Whether it goes while another Service of its namespace and name is there.
+    pub(crate) yields: bool,
+}
+
 /// One Service's view of the account.
 pub(super) struct Sight<'a> {
     home: &'a Home,
     id: &'a ObjectId,
+    claimant: Claimant<'a>,
     /// What is asked for. Empty where only a tear-down or targets are.
     fronts: BTreeMap<u16, Front>,
     /// Whether the load balancer's attributes count.
@@ -48,12 +61,8 @@ pub(super) struct Used {
 
 impl<'a> Sight<'a> {
     /// What is wrong with the wish is said when the plan is made.
-    pub(super) fn new(
-        home: &'a Home,
-        probe: &HealthProbe,
-        id: &'a ObjectId,
-        wish: Option<&Wish<'_>>,
-    ) -> Self {
+    pub(super) fn new(home: &'a Home, probe: &HealthProbe, looker: &Looker<'a>) -> Self {
+        let Looker { id, wish, yields } = *looker;
         let wish = wish.filter(|wish| wish.said.kind == Kind::Network);
         let fronts = wish.map(|wish| {
             let health = HealthWish::read(wish.spec, &wish.said, probe, &mut Vec::new());
@@ -63,6 +72,7 @@ impl<'a> Sight<'a> {
         Self {
             home,
             id,
+            claimant: Claimant { cluster: &home.cluster, id, yields },
             fronts: fronts.unwrap_or_default(),
             wants_attributes: wish.is_some(),
             names_attributes: named.is_some_and(|named| !named.0.is_empty()),
@@ -142,7 +152,6 @@ impl<'a> Sight<'a> {
         candidates: &[(&TargetGroup, Place)],
         mut tags: TagsByArn,
     ) {
-        let cluster = &self.home.cluster;
         if let Some(mut balancer) = found.balancer.take() {
             balancer.tags = tags.remove(&balancer.it.arn).unwrap_or_default();
             for ear in balancer.listeners.values_mut() {
@@ -163,12 +172,13 @@ impl<'a> Sight<'a> {
             let tags = tags.remove(&group.arn).unwrap_or_default();
             let claim = match place {
                 Place::Elsewhere => Claim::Elsewhere,
-                Place::Here => Claim::of(cluster, self.id, &tags, Some(&group.name)),
-                Place::Loose => Claim::of(cluster, self.id, &tags, None),
+                Place::Here => self.claimant.judge(&tags, Some(&group.name)),
+                Place::Loose => self.claimant.judge(&tags, None),
             };
             if claim == Claim::Ours || *place == Place::Here || self.needs(&group.name) {
                 let it = (*group).clone();
-                let one = Group { it, claim, tags, targets: None, attributes: Attributes::new() };
+                let (targets, refused, attributes) = (None, Refused::new(), Attributes::new());
+                let one = Group { it, claim, tags, targets, refused, attributes };
                 found.groups.insert(group.name.clone(), one);
             }
         }

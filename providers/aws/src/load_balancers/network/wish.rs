@@ -11,7 +11,7 @@ use super::super::names::{self, TargetGroupTraits};
 use super::super::site::Site;
 use super::super::wish::{Port, Wish};
 use super::attributes;
-use super::found::Group;
+use super::found::{Claim, Group};
 use super::health::HealthWish;
 use crate::client::elbv2::{Attributes, ListenerSettings, Protocol};
 use crate::client::groups::{Peer, Rule, Traffic};
@@ -47,7 +47,8 @@ impl Front {
     /// Whether a group can serve it. The rest of a group can be changed.
     pub(super) fn fits(&self, vpc: &str, group: &Group) -> bool {
         let it = &group.it;
-        it.target_type == "instance"
+        group.claim != Claim::Elsewhere
+            && it.target_type == "instance"
             && it.vpc == vpc
             && it.protocol == self.protocol
             && it.port == self.node_port
@@ -99,10 +100,11 @@ impl<'a> NetworkWish<'a> {
     pub(super) fn read(base: &'a Wish<'a>, site: &Site<'_>) -> Result<Self, CloudError> {
         let said = &*base.said;
         let mut wrong = Vec::new();
-        if said.extra_security_groups.as_ref().is_some_and(|ids| !ids.is_empty()) {
+        if let Some(ids) = said.extra_security_groups.as_deref().filter(|ids| !ids.is_empty()) {
             wrong.push(format!(
-                "annotation {PREFIX}extra-security-groups: a Network Load Balancer takes none; \
-                 {PREFIX}security-groups names all of its groups"
+                "annotation {PREFIX}extra-security-groups={:?}: a Network Load Balancer takes none; \
+                 {PREFIX}security-groups names all of its groups",
+                ids.join(",")
             ));
         }
         let group_attributes = said.target_group_attributes.clone().unwrap_or_default().0;

@@ -245,7 +245,7 @@ fn source(
     seen: &[SecurityGroup],
 ) -> Option<String> {
     let (first, last) = (&wish.said.security_groups, &wish.said.extra_security_groups);
-    let place_in = |list: &Option<Vec<String>>, id: &String| {
+    let place_in = |list: &Option<super::super::annotations::Names>, id: &String| {
         list.as_ref().and_then(|list| list.iter().position(|it| it == id))
     };
     let is_marked = |id: &str| seen.iter().any(|it| it.id == id && cluster.has(&it.tags));

@@ -266,6 +266,32 @@ async fn ports_and_nodes_come_and_go() {
     assert_eq!(stage.passes.take_failures(), [""; 0]);
 }
 
+/// AWS takes none of the instances of a request where it does not know one.
+#[tokio::test]
+async fn an_instance_that_is_not_taken_keeps_nobody_out() {
+    let stage = Stage::start("").await;
+    let nodes = stage.launch(1, 5).await;
+    let wants = [present("refused", &[80], &[])];
+    // It is gone since it was looked at.
+    let id = nodes[2].node.uid.as_str().to_owned();
+    stage.console.terminate(&[&id]).await.unwrap();
+    stage.rounds(&wants, &nodes).await;
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
+    stage.with_report(&self::id("refused"), |report| {
+        assert_eq!(report.verdict, Verdict::Done);
+        assert_eq!(report.notes.len(), 1, "{:?}", report.notes);
+        assert_eq!(report.notes[0].reason, "TargetRefused");
+        assert!(report.notes[0].message.contains(&id), "{:?}", report.notes);
+    });
+    let args = json!({ "LoadBalancerNames": ["auidofrefused"] });
+    let seen = stage.aws("elb", "describe_load_balancers", args).await;
+    let instances = &seen["LoadBalancerDescriptions"][0]["Instances"];
+    assert_eq!(instances.as_array().unwrap().len(), 4, "{instances}");
+    stage.take_calls().await;
+    stage.rounds(&wants, &nodes).await;
+    assert!(stage.take_calls().await.1.is_empty());
+}
+
 #[tokio::test]
 async fn another_clusters_is_left_alone() {
     let stage = Stage::start("").await;

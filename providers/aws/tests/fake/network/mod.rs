@@ -3,11 +3,11 @@
 mod service;
 
 use ccm_awscloud::{Fault, FaultKind, Settings};
-use ccm_core::cloud::{Holds, Ingress, IngressAddress, Protocol, Verdict, Want};
+use ccm_core::cloud::{Holds, Ingress, IngressAddress, ObjectId, Protocol, Uid, Verdict, Want};
 use rstest::rstest;
 use serde_json::json;
 
-use crate::stage::{Stage, port};
+use crate::stage::{Stage, absent, port};
 
 /// Reads of load balancers of one Service in a round: its own look, and that of the nodes' rules,
 /// which all Services share.
@@ -329,6 +329,102 @@ async fn nodes_join_and_leave() {
     stage.passes.settle(&wants, &seen).await;
     assert!(stage.take_calls().await.1.is_empty());
     assert_eq!(stage.passes.take_failures(), [""; 0]);
+}
+
+/// AWS takes none of the targets of a request where it does not take one.
+#[rstest]
+#[case::with_listeners_one_by_one(&[80])]
+#[case::with_listeners_together(&[80, 81, 82, 83, 84, 85])]
+#[tokio::test]
+async fn an_instance_that_is_not_taken_keeps_nobody_out(#[case] ports: &[u16]) {
+    let stage = Stage::start("").await;
+    let nodes = stage.launch(1, 5).await;
+    let wants = [stage.present(ports, &[])];
+    // It has stopped since it was looked at.
+    let id = nodes[2].node.uid.as_str().to_owned();
+    stage.console.stop(&[&id]).await.unwrap();
+    stage.rounds(&wants, &nodes).await;
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
+    let balancer = stage.balancer().await;
+    let listeners = stage.elbv2("describe_listeners", json!({ "LoadBalancerArn": balancer })).await;
+    assert_eq!(listeners["Listeners"].as_array().unwrap().len(), ports.len());
+    let groups =
+        stage.elbv2("describe_target_groups", json!({ "LoadBalancerArn": balancer })).await;
+    for group in groups["TargetGroups"].as_array().unwrap() {
+        let args = json!({ "TargetGroupArn": group["TargetGroupArn"] });
+        let health = stage.elbv2("describe_target_health", args).await;
+        let health = health["TargetHealthDescriptions"].as_array().unwrap();
+        assert_eq!(health.len(), 4, "{health:?}");
+    }
+    stage.with_report(&stage.id(), |report| {
+        assert_eq!(report.verdict, Verdict::Done);
+        assert_eq!(report.notes.len(), 1, "{:?}", report.notes);
+        assert_eq!(report.notes[0].reason, "TargetRefused");
+        assert!(report.notes[0].message.contains(&id), "{:?}", report.notes);
+    });
+    // It is not tried again for now, and another node is not kept waiting.
+    stage.take_calls().await;
+    stage.rounds(&wants, &nodes).await;
+    assert!(stage.take_calls().await.1.is_empty());
+    let mut more = nodes.clone();
+    more.extend(stage.launch(6, 1).await);
+    stage.rounds(&wants, &more).await;
+    assert_eq!(stage.take_calls().await.1, vec!["RegisterTargets"; ports.len()]);
+}
+
+/// What was seen may be gone when it is used: that is nobody's mistake, and looked at again at
+/// once.
+#[rstest]
+#[case::a_listener_is_made("CreateListener")]
+#[case::a_listener_is_changed("ModifyListener")]
+#[case::nodes_join("RegisterTargets")]
+#[tokio::test]
+async fn what_is_gone_meanwhile_is_looked_at_again(#[case] action: &str) {
+    let stage = Stage::start("").await;
+    let nodes = stage.launch(1, 1).await;
+    let code = "TargetGroupNotFound".to_owned();
+    let fault = FaultKind::Error { code, status: None, message: None };
+    stage.spoil(Fault::new(action, fault).times(1)).await;
+    stage.passes.settle(&[stage.present(&[443], &[])], &nodes).await;
+    let certificate = stage.certificate().await;
+    stage.passes.settle(&[stage.present(&[443], &[("ssl-cert", &certificate)])], &nodes).await;
+    let calls = stage.console.calls_since(0, &stage.caller).await.unwrap();
+    let spoilt = calls.iter().filter(|call| call.fault.is_some());
+    assert_eq!(spoilt.map(|call| call.action.as_str()).collect::<Vec<_>>(), [action]);
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
+    assert!(is_done(&stage));
+    stage.with_report(&stage.id(), |report| assert!(report.notes.is_empty()));
+}
+
+/// Somebody took a Service's finalizer away and made it again. The Go program's target groups do
+/// not say of which of the two they are.
+#[tokio::test]
+async fn who_goes_leaves_what_may_be_of_who_comes() {
+    let stage = Stage::start("").await;
+    let id = stage.id();
+    let short: String = id.name.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+    let name = format!("k8s-shop-{short}-0123456789");
+    let tag = |key: String, value: &str| json!({ "Key": key, "Value": value });
+    let args = json!({
+        "Name": name, "Protocol": "TCP", "Port": 30080, "VpcId": stage.place.vpc,
+        "TargetType": "instance",
+        "Tags": [
+            tag(format!("kubernetes.io/cluster/{}", stage.place.cluster), "owned"),
+            tag("kubernetes.io/service-name".to_owned(), &id.to_string()),
+        ],
+    });
+    stage.elbv2("create_target_group", args).await;
+    let is_there = async || stage.snapshot().await.iter().any(|line| line.contains(&name));
+    let first = ObjectId { uid: Uid::from("the-first"), ..id };
+    // The second comes no further.
+    let number = stage.spoil(Fault::new("CreateLoadBalancer", FaultKind::Denied)).await;
+    let wants = [stage.present(&[80], &[]), absent(first.clone())];
+    stage.rounds(&wants, &[]).await;
+    stage.with_report(&first, |report| assert_eq!(report.holds, Holds::Nothing));
+    assert!(is_there().await);
+    stage.console.heal_one(number).await.unwrap();
+    stage.passes.settle(&wants, &[]).await;
+    assert!(!is_there().await, "it is the second's to clear");
 }
 
 #[tokio::test]

@@ -146,8 +146,15 @@ fn services_of_the_other_controller() {
             .await;
         let hostname = &made["LoadBalancers"][0]["DNSName"];
         let status = json!({"status": {"loadBalancer": {"ingress": [{"hostname": hostname}]}}});
+        // What means something to it means nothing here, and nothing is said of it.
+        let theirs = [
+            ("target-group-attributes", "deregistration_delay.timeout_seconds=30"),
+            ("healthcheck-port", "web"),
+            ("healthcheck-timeout", "soon"),
+        ];
         for kind in ["external", "nlb-ip"] {
-            world.serve(&Case::named(kind, &[("type", kind)]).wanted).await;
+            let said: Vec<_> = theirs.into_iter().chain([("type", kind)]).collect();
+            world.serve(&Case::named(kind, &said).wanted).await;
             let (params, patch) = (PatchParams::default(), Patch::Merge(&status));
             world.services().patch_status(kind, &params, &patch).await.unwrap();
         }
@@ -163,6 +170,7 @@ fn services_of_the_other_controller() {
         quiet(&world).await;
         let after = world.service("external").await;
         assert_eq!((after.ingress, after.finalizers), (before.ingress, before.finalizers));
+        assert_eq!(after.ready, None, "it is not ours to judge");
         for kind in ["external", "nlb-ip"] {
             world.remove_service(kind).await;
         }

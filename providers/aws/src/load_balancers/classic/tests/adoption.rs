@@ -11,6 +11,7 @@ use super::steps::report;
 use crate::client::elb::{AccessLog, Attributes, Front, HealthCheck, Listener, LoadBalancer};
 use crate::client::groups::{Peer, Rule, Traffic};
 use crate::load_balancers::change::AwsChange;
+use crate::load_balancers::refusals::Refused;
 use crate::load_balancers::samples::{from, local, present, spec};
 use crate::marks::MANAGED_KEY;
 
@@ -76,7 +77,8 @@ fn left() -> Cloud {
         [("kubernetes.io/service-name", "shop/web"), ("kubernetes.io/cluster/blue", "owned")];
     let tags = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let attributes = Some(Attributes::default());
-    let left = Balancer { it, tags, attributes, is_anothers: false };
+    let refused = Refused::new();
+    let left = Balancer { it, tags, attributes, refused, is_anothers: false };
     cloud.own.classic = Found { balancer: Some(Box::new(left)) };
     cloud
 }

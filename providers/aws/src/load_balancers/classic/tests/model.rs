@@ -21,6 +21,7 @@ use crate::load_balancers::change::{AwsChange, OwnChange};
 use crate::load_balancers::groups::GroupChange;
 use crate::load_balancers::observe::Own;
 use crate::load_balancers::plan::plan;
+use crate::load_balancers::refusals::Refused;
 use crate::load_balancers::samples::{cluster, home, member};
 use crate::load_balancers::site::Surroundings;
 
@@ -231,7 +232,8 @@ impl Cloud {
         add_listeners(&mut it, listeners);
         let attributes = Some(Attributes::default());
         let tags = tags.iter().cloned().collect();
-        let made = Balancer { it, tags, attributes, is_anothers: false };
+        let refused = Refused::new();
+        let made = Balancer { it, tags, attributes, refused, is_anothers: false };
         self.own.classic = Found { balancer: Some(Box::new(made)) };
     }
 

@@ -1,12 +1,15 @@
 //! Which steps are taken, and what is said.
 
+use std::time::Duration;
+
 use ccm_core::cloud::{Holds, Ingress, IngressAddress, Plan, Report, Verdict};
 use rstest::rstest;
 
 use super::model::{Cloud, NAME, group, world};
 use crate::config::Config;
 use crate::load_balancers::change::AwsChange;
-use crate::load_balancers::samples::{absent, doubtful, keep, present, spec};
+use crate::load_balancers::refusals::Refusal;
+use crate::load_balancers::samples::{absent, doubtful, instance_id, keep, present, spec};
 use crate::marks::MANAGED_KEY;
 
 const CERTIFICATE: (&str, &str) = ("ssl-cert", "arn:1");
@@ -277,7 +280,7 @@ fn what_is_kept_changes_nothing_but_its_nodes() {
         ["deregister from LB: i-00000000000000001"]
     );
     // A mistake keeps what is there too.
-    let wrong = world(present(spec("web", &[80], &[("healthcheck-interval", "4")])), 3);
+    let wrong = world(present(spec("web", &[80], &[("healthcheck-protocol", "UDP")])), 3);
     assert_eq!(short(cloud.converge(&wrong)), ["register with LB: i-00000000000000002"]);
     assert!(matches!(report(&cloud.plan(&wrong)).verdict, Verdict::Refused(_)));
 }
@@ -338,4 +341,35 @@ fn a_group_without_its_load_balancer_goes_too() {
     let plan = cloud.plan(&world(absent("web"), 0));
     assert_eq!(report(&plan).holds, Holds::Something);
     assert_eq!(short(cloud.converge(&world(absent("web"), 0))), ["delete its group"]);
+}
+
+#[test]
+fn an_instance_that_is_not_taken_is_left_out_and_told() {
+    let mut cloud = made(&[]);
+    let refusal = Refusal { why: "it is gone".to_owned(), pause: Duration::from_mins(2) };
+    cloud.balancer_mut().refused = [(instance_id(2), refusal)].into();
+    let wish = world(present(spec("web", &[80, 443], &[])), 4);
+    assert_eq!(short(lines(&cloud.plan(&wish))), [format!("register with LB: {}", instance_id(3))]);
+    cloud.balancer_mut().it.instances.insert(instance_id(3));
+    let plan = cloud.plan(&wish);
+    assert_eq!(report(&plan).verdict, Verdict::Done);
+    assert_eq!(report(&plan).notes[0].reason, "TargetRefused");
+    assert!(report(&plan).notes[0].message.contains("it is gone"), "{:?}", report(&plan).notes);
+    assert_eq!(plan.later[0].look_again, Duration::from_mins(2));
+    // It is no target of theirs any more.
+    assert!(cloud.plan(&world(keep("web"), 2)).later.is_empty());
+}
+
+#[test]
+fn a_port_without_a_node_port_is_left_out() {
+    let cloud = made(&[]);
+    let mut wish = spec("web", &[80, 443, 8080], &[]);
+    wish.ports[2].node_port = None;
+    let plan = cloud.plan(&world(present(wish), 2));
+    assert!(plan.is_done(), "{:?}", lines(&plan));
+    assert_eq!(report(&plan).verdict, Verdict::Done);
+    assert_eq!(report(&plan).notes[0].reason, "PortIgnored");
+    assert!(
+        report(&plan).notes[0].message.starts_with("no nodePort for port 8080 (spec.ports[2])")
+    );
 }

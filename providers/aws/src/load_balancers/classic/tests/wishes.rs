@@ -153,7 +153,7 @@ const EXTRA: &str = "extra-security-groups";
 #[rstest]
 #[case(None, &[], vec![own()])]
 #[case(None, &[(GROUPS, "")], vec![own()])]
-#[case(None, &[(GROUPS, "sg-1, sg-2")], vec![id("sg-1"), id("sg-2")])]
+#[case(None, &[(GROUPS, "sg-1, sg-2,")], vec![id("sg-1"), id("sg-2")])]
 #[case(None, &[(EXTRA, "sg-3")], vec![own(), id("sg-3")])]
 #[case(None, &[(GROUPS, "sg-1"), (EXTRA, "sg-3")], vec![id("sg-1"), id("sg-3")])]
 #[case(Some("sg-all"), &[], vec![id("sg-all")])]
@@ -232,12 +232,17 @@ fn log(prefix: &str, interval: u32) -> AccessLog {
 }
 
 #[rstest]
-#[case(&[("target-group-attributes", "")], &["target-group-attributes", "has no target groups"])]
+#[case(
+    &[("target-group-attributes", "a=b")],
+    &["target-group-attributes=\"a=b\": a Classic Load Balancer has no target groups"]
+)]
 #[case(&[CERTIFICATE, (BACKEND, "grpc")], &["backend-protocol=\"grpc\"", "http, https, ssl or tcp"])]
 #[case(&[("ssl-negotiation-policy", "")], &["ssl-negotiation-policy=\"\"", "must be the name"])]
 #[case(&[(PROTOCOL, "UDP")], &["healthcheck-protocol=\"UDP\"", "TCP, SSL, HTTP or HTTPS"])]
 #[case(&[(PROTOCOL, "HTTP"), (PATH, "a")], &["healthcheck-path=\"a\"", "must begin with /"])]
-#[case(&[("healthcheck-interval", "4")], &["healthcheck-interval=\"4\"", "5 to 300", "less than"])]
+#[case(&[("healthcheck-interval", "5")], &["healthcheck-timeout (5) must be less than", "(5)"])]
+#[case(&[("healthcheck-timeout", "1")], &["healthcheck-timeout=\"1\"", "2 to 60"])]
+#[case(&[("healthcheck-timeout", "-3")], &["healthcheck-timeout=\"-3\"", "2 to 60"])]
 #[case(&[("healthcheck-timeout", "61")], &["healthcheck-timeout=\"61\"", "2 to 60"])]
 #[case(&[("healthcheck-timeout", "10")], &["healthcheck-timeout (10) must be less than", "(10)"])]
 #[case(&[("access-log-enabled", "true")], &["access-log-s3-bucket-name must name the bucket"])]
@@ -252,8 +257,8 @@ fn log(prefix: &str, interval: u32) -> AccessLog {
 #[case(&[("subnets", "subnet-9")], &["subnets: there is no subnet \"subnet-9\""])]
 #[case(&[("subnets", "subnet-b,subnet-b2")], &["subnet-b and subnet-b2 are both in b"])]
 #[case::all_at_once(
-    &[("healthcheck-interval", "4"), ("access-log-enabled", "true"), ("subnets", "subnet-9")],
-    &["healthcheck-interval", "bucket", "subnet-9"]
+    &[("healthcheck-timeout", "61"), ("access-log-enabled", "true"), ("subnets", "subnet-9")],
+    &["healthcheck-timeout", "bucket", "subnet-9"]
 )]
 fn refusals(#[case] annotations: &[(&str, &str)], #[case] parts: &[&str]) {
     let err = read(&spec("web", &[80], annotations)).unwrap_err();
@@ -274,15 +279,19 @@ fn udp_takes_another_kind() {
 
 #[test]
 fn ranges_of_ipv6_alone_let_nobody_in() {
-    let err = read(&from(spec("web", &[80], &[]), &["fd00::/8"])).unwrap_err();
+    let mut six = from(spec("web", &[80], &[]), &["fd00::/8", "fe80::/10"]);
+    let err = read(&six).unwrap_err();
     assert!(err.message().contains("name a range of IPv4"), "{err}");
+    six.source_ranges.iter_mut().for_each(|it| it.field = "the annotation".to_owned());
+    let err = read(&six).unwrap_err();
+    assert!(err.message().starts_with("the annotation (fd00::/8,fe80::/10): "), "{err}");
     // Where groups are named, ranges say nothing.
     assert!(read(&from(spec("web", &[80], &[(GROUPS, "sg-1")]), &["fd00::/8"])).is_ok());
 }
 
 #[rstest]
-#[case(&[("eip-allocations", "eipalloc-1")], "eip-allocations")]
-#[case(&[("private-ipv4-addresses", "10.0.0.1")], "private-ipv4-addresses")]
+#[case(&[("eip-allocations", "eipalloc-1")], "eip-allocations=\"eipalloc-1\"")]
+#[case(&[("private-ipv4-addresses", "here")], "private-ipv4-addresses=\"here\"")]
 #[case(&[(BACKEND, "grpc")], "backend-protocol=\"grpc\"")]
 fn what_is_ignored_is_said(#[case] annotations: &[(&str, &str)], #[case] part: &str) {
     let notes = read(&spec("web", &[80], annotations)).unwrap().notes;

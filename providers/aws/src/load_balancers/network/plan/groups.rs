@@ -6,6 +6,7 @@ use ccm_core::cloud::{CloudError, Kind};
 
 use super::super::super::draft::Draft;
 use super::super::super::members::Members;
+use super::super::super::refusals::Refused;
 use super::super::super::site::Site;
 use super::super::attributes;
 use super::super::change::NetworkChange;
@@ -43,6 +44,19 @@ pub(super) fn assign<'a>(
         let ear = found.balancer.as_ref().and_then(|it| it.listeners.get(port));
         let before = ear.and_then(|ear| found.groups_of(&ear.it).next());
         let seat = match before {
+            // Its targets are that cluster's: the Go program would take them away.
+            Some(group) if site.home.cluster.is_anothers(&group.tags) => {
+                let name = group.it.name.clone();
+                draft.note(
+                    "TargetGroupLeft",
+                    format!(
+                        "port {port} forwards to target group {name}, which bears another cluster's tag: \
+                         both are left as they are. Let the listener forward elsewhere, or take the tag \
+                         away to hand it over"
+                    ),
+                );
+                Seat { group: name, found: Some(group), replaces: None, waits: true }
+            }
             Some(group) if front.fits(vpc, group) => {
                 let name = group.it.name.clone();
                 Seat { group: name, found: Some(group), replaces: None, waits: false }
@@ -78,10 +92,10 @@ fn judge(vpc: &str, front: &Front, there: &Group) -> Result<(), CloudError> {
     let name = &there.it.name;
     match there.claim {
         Claim::Ours if front.fits(vpc, there) => Ok(()),
-        // It passes when that load balancer goes, or lets go of it.
+        // It passes when that one's load balancer goes, or lets go of it.
         Claim::Elsewhere => {
             let message = format!(
-                "target group {name}, which port {} needs, is on another load balancer",
+                "target group {name}, which port {} needs, is another Service's",
                 front.port
             );
             Err(CloudError::new(Kind::Conflict, message))
@@ -151,6 +165,8 @@ impl Steps {
         let name = &seat.group;
         let none = BTreeSet::new();
         let nothing = Attributes::new();
+        let nobody = Refused::new();
+        let refused = seat.found.map_or(&nobody, |group| &group.refused);
         let (have, attributes) = match seat.found {
             None => {
                 self.makes.push(NetworkChange::CreateGroup {
@@ -158,7 +174,7 @@ impl Steps {
                     protocol: front.protocol.clone(),
                     node_port: front.node_port,
                     health: wish.health.whole(),
-                    tags: wish.base.tags.clone(),
+                    tags: wish.base.marked(),
                 });
                 (Some(&none), &nothing)
             }
@@ -178,7 +194,7 @@ impl Steps {
         };
         // Nobody asked for the targets of a group that was in no use when it was looked at.
         if let Some(have) = have {
-            let (goes, comes) = targets(members, name, front.node_port, have);
+            let (goes, comes) = targets(members, name, front.node_port, (have, refused));
             self.goes.extend(goes);
             self.comes.extend(comes);
         }
@@ -197,7 +213,7 @@ pub(super) fn targets(
     members: &Members,
     group: &str,
     port: u16,
-    have: &BTreeSet<Target>,
+    (have, refused): (&BTreeSet<Target>, &Refused),
 ) -> (Vec<NetworkChange>, Vec<NetworkChange>) {
     let at_port: BTreeSet<_> =
         have.iter().filter(|it| it.port == port).map(|it| it.id.clone()).collect();
@@ -205,7 +221,8 @@ pub(super) fn targets(
     let target = |id: String| Target { id, port };
     let elsewhere = have.iter().filter(|it| it.port != port).cloned();
     let goes: Vec<_> = remove.into_iter().map(target).chain(elsewhere).collect();
-    let comes: Vec<_> = add.into_iter().map(target).collect();
+    let add = add.into_iter().filter(|id| !refused.contains_key(id));
+    let comes: Vec<_> = add.map(target).collect();
     let group = || group.to_owned();
     let goes = portions(&goes).map(|targets| NetworkChange::Deregister { group: group(), targets });
     let comes = portions(&comes).map(|targets| NetworkChange::Register { group: group(), targets });

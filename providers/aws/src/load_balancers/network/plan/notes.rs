@@ -1,23 +1,14 @@
 //! What a Service says that stops nothing, and has no effect.
 
-use super::super::super::annotations::PREFIX;
+use super::super::super::annotations::{CLASSIC_ALONE, PREFIX};
 use super::super::super::draft::Draft;
 use super::super::wish::NetworkWish;
-
-/// Annotations that mean something to Classic Load Balancers alone.
-const CLASSIC: [&str; 5] = [
-    "access-log-emit-interval",
-    "connection-draining-enabled",
-    "connection-draining-timeout",
-    "connection-idle-timeout",
-    "proxy-protocol",
-];
 
 /// Names the annotations that have no effect.
 pub(super) fn ignored(wish: &NetworkWish<'_>, manages_groups: bool, draft: &mut Draft) {
     let said = &wish.base.spec.identity.annotations;
     let is_said = |key: &&str| said.contains_key(&format!("{PREFIX}{key}"));
-    let classic: Vec<_> = CLASSIC.iter().filter(|key| is_said(key)).collect();
+    let classic: Vec<_> = CLASSIC_ALONE.iter().filter(|key| is_said(key)).collect();
     if !classic.is_empty() {
         let keys: Vec<_> = classic.into_iter().map(|key| format!("{PREFIX}{key}")).collect();
         let message = format!(
@@ -25,6 +16,9 @@ pub(super) fn ignored(wish: &NetworkWish<'_>, manages_groups: bool, draft: &mut 
             keys.join(", ")
         );
         draft.note("AnnotationIgnored", message);
+    }
+    if let Some(why) = &wish.health.ignored {
+        draft.note("AnnotationIgnored", why.clone());
     }
     if !manages_groups && wish.base.said.security_groups.as_ref().is_some_and(|it| !it.is_empty()) {
         let message = format!(

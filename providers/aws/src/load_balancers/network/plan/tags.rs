@@ -7,10 +7,10 @@ use super::super::change::{NetworkChange, Piece};
 use super::super::found::{Claim, Found};
 use super::super::wish::NetworkWish;
 use super::groups::Seat;
-use crate::marks::Tags;
+use crate::marks::{MANAGED_KEY, Tags};
 
 /// The most pieces that one request tags.
-const MOST_PIECES: usize = 20;
+pub(super) const MOST_PIECES: usize = 20;
 
 /// Adds what is missing, and changes what the annotation says otherwise; nothing is taken away.
 pub(super) fn tidy(
@@ -20,6 +20,7 @@ pub(super) fn tidy(
     draft: &mut Draft,
 ) {
     let Some(balancer) = &found.balancer else { return };
+    let is_managed = balancer.tags.contains_key(MANAGED_KEY);
     let name = || wish.base.name.clone();
     let mut pieces = vec![(Piece::Balancer(name()), &balancer.tags)];
     for seat in seats.values() {
@@ -34,7 +35,11 @@ pub(super) fn tidy(
     }
     let mut alike: BTreeMap<Tags, BTreeSet<Piece>> = BTreeMap::new();
     for (piece, have) in pieces {
-        let missing = missing(wish, have);
+        let mut missing = missing(wish, have);
+        // What is ours says so: a later Service of this name must not be taken for the same one.
+        if is_managed && matches!(piece, Piece::Group(_)) && !have.contains_key(MANAGED_KEY) {
+            missing.insert(MANAGED_KEY.to_owned(), wish.base.id.uid.to_string());
+        }
         if !missing.is_empty() {
             alike.entry(missing).or_default().insert(piece);
         }

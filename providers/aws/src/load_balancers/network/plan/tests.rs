@@ -3,6 +3,7 @@
 mod adoption;
 mod changes;
 mod model;
+mod namesakes;
 mod properties;
 mod refusals;
 

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use ccm_core::cloud::{ExternalTrafficPolicy, LoadBalancerSpec, Protocol as Transport, Verdict};
+use ccm_core::cloud::{
+    Detail, ExternalTrafficPolicy, LoadBalancerSpec, Protocol as Transport, Verdict,
+};
 use rstest::rstest;
 
+use super::super::super::super::annotations::ServiceAnnotations;
 use super::super::super::super::names::{self, TargetGroupTraits};
 use super::model::{
-    Cloud, NAME, balancer_arn, group, id, instance, listener_arn, new_balancer_attributes,
+    Cloud, NAME, UID, balancer_arn, group, id, instance, listener_arn, new_balancer_attributes,
     new_group_attributes, present, provider, spec, world,
 };
 use super::{lines, notes, report, steps};
@@ -15,7 +18,7 @@ use crate::client::elbv2::{
     HealthCheck, Listener, ListenerSettings, LoadBalancer, Protocol, State, Target,
 };
 use crate::client::groups::{Peer, Rule, SecurityGroup, Traffic};
-use crate::marks::Tags;
+use crate::marks::{MANAGED_KEY, Tags};
 
 const NODES: usize = 3;
 
@@ -302,10 +305,12 @@ fn left_as_it_is_for_now(
     at.first_seen.change_of(&present(super::model::spec(&[9999], &[])));
     let steps = steps(&cloud, &at, &joined);
     assert_eq!(steps.len(), 2, "{steps:#?}");
+    let group = cloud.listeners[&80].target_groups[0].rsplit('/').next().unwrap();
     assert_eq!(
         steps[0],
         format!(
-            "tag Network Load Balancer {NAME}: ccm.rs/managed-for=0a1b2c3d-1111-2222-3333-444455556666"
+            "tag Network Load Balancer {NAME}, target group {group}: \
+             ccm.rs/managed-for=0a1b2c3d-1111-2222-3333-444455556666"
         )
     );
     for word in words {
@@ -339,6 +344,60 @@ fn what_has_no_effect_is_noted_once() {
     assert_eq!(notes(&plan), ["NeedsNewLoadBalancer"]);
 }
 
+/// What the Go program reads and never sends.
+#[rstest]
+#[case::longer_than_the_interval(spec(&[80], &[("healthcheck-timeout", "31")]), "\"31\": must be from 2 to 30")]
+#[case::of_local(local(&[("healthcheck-timeout", "15")]), "\"15\": must be from 2 to 10")]
+#[case::too_long(
+    spec(&[80], &[("healthcheck-timeout", "150"), ("healthcheck-interval", "300")]),
+    "\"150\": must be from 2 to 120"
+)]
+#[case::too_short(spec(&[80], &[("healthcheck-timeout", "1")]), "\"1\": must be")]
+#[case::no_time_at_all(spec(&[80], &[("healthcheck-timeout", "-5")]), "\"-5\": must be")]
+fn a_timeout_that_aws_refuses_is_ignored(#[case] spec: LoadBalancerSpec, #[case] words: &str) {
+    let at = provider("");
+    let mut cloud = Cloud::default();
+    let mut plain = spec.annotations.get::<ServiceAnnotations>().unwrap().clone();
+    plain.health_timeout = None;
+    let mut without = super::model::spec(&[80], &[]);
+    without.annotations = Detail::new(plain);
+    without.external_traffic_policy = spec.external_traffic_policy;
+    without.health_check_node_port = spec.health_check_node_port;
+    cloud.converge(&at, &world(present(without), NODES));
+    let plan = cloud.plan(&at, &world(present(spec), NODES));
+    assert!(plan.is_done(), "{:#?}", lines(&plan));
+    assert_eq!((notes(&plan), &report(&plan).verdict), (vec!["AnnotationIgnored"], &Verdict::Done));
+    let message = &report(&plan).notes[0].message;
+    assert!(message.contains(words) && message.ends_with("it is ignored"), "{message}");
+}
+
+/// The Go program serves these, whatever they are meant to say.
+#[rstest]
+#[case::of_another_kind(
+    spec(&[80], &[("proxy-protocol", "true"), ("connection-idle-timeout", "7200")]), "AnnotationIgnored"
+)]
+#[case::addresses_of_before(spec(&[80], &[("private-ipv4-addresses", "here")]), "NeedsNewLoadBalancer")]
+#[case::a_port_that_nodes_lack({
+    let mut spec = spec(&[80, 443], &[]);
+    spec.ports[1].node_port = None;
+    spec
+}, "PortIgnored")]
+fn what_means_nothing_is_noted(#[case] spec: LoadBalancerSpec, #[case] reason: &str) {
+    let plan = left(&[80]).plan(&provider(""), &world(present(spec), NODES));
+    assert!(plan.is_done(), "{:#?}", lines(&plan));
+    assert_eq!((notes(&plan), &report(&plan).verdict), (vec![reason], &Verdict::Done));
+}
+
+/// A path that is not asked for by the probe that all share.
+#[test]
+fn a_path_that_has_no_effect_is_not_judged() {
+    let pairs = [("healthcheck-protocol", "HTTP"), ("healthcheck-path", "up")];
+    let mut cloud = left(&[80]);
+    asks(&mut cloud, &Protocol::Http, "10256", "/healthz", [30, 6, 3, 3]);
+    let plan = cloud.plan(&provider(SHARED), &world(present(spec(&[80], &pairs)), NODES));
+    assert!(plan.is_done() && report(&plan).verdict == Verdict::Done, "{:?}", report(&plan));
+}
+
 #[test]
 fn groups_without_tags_are_taken_down_too() {
     let at = provider("");
@@ -369,4 +428,44 @@ fn changed_after_the_takeover(#[case] annotation: (&str, &str), #[case] words: &
     let plan = cloud.plan(&provider(""), &changed);
     assert!(plan.is_done(), "{:#?}", lines(&plan));
     assert_eq!(notes(&plan), ["LeftAsFound"]);
+}
+
+/// A load balancer of more ports than one request marks.
+#[test]
+fn every_group_is_marked_in_the_end() {
+    let at = provider("");
+    let ports: Vec<u16> = (80..105).collect();
+    let mut cloud = left(&ports);
+    let joined = world(present(spec(&ports, &[])), NODES + 1);
+    let first = steps(&cloud, &at, &joined);
+    assert_eq!(first[0].matches("target group").count(), 19, "{first:#?}");
+    cloud.converge(&at, &joined);
+    let is_marked = |arn: &String| cloud.tags[arn].get(MANAGED_KEY).is_some_and(|uid| uid == UID);
+    assert!(cloud.groups.values().all(|group| is_marked(&group.arn)));
+    assert!(is_marked(&balancer_arn()));
+}
+
+/// Somebody lets a listener forward to a group of another cluster.
+#[rstest]
+#[case::tagged("kubernetes.io/cluster/other", "owned")]
+#[case::tagged_of_old("KubernetesCluster", "other")]
+fn another_clusters_group_is_left_with_its_targets(#[case] key: &str, #[case] value: &str) {
+    let at = provider("");
+    let mut cloud = left(&[80, 443]);
+    let arn = cloud.listeners[&80].target_groups[0].clone();
+    cloud.tags.insert(arn.clone(), [(key.to_owned(), value.to_owned())].into());
+    let theirs = Target { id: "i-theirs".into(), port: 30_080 };
+    cloud.targets.insert(arn.clone(), [theirs].into());
+    let want = present(spec(&[80, 443], &[("healthcheck-interval", "20")]));
+    let joined = world(want, NODES + 1);
+    let plan = cloud.plan(&at, &joined);
+    assert_eq!(notes(&plan), ["TargetGroupLeft"]);
+    let name = arn.rsplit('/').next().unwrap();
+    assert!(report(&plan).notes[0].message.contains(name), "{:?}", report(&plan).notes);
+    let steps = lines(&plan).concat();
+    assert!(steps.iter().all(|line| !line.contains(name)), "{steps:#?}");
+    assert!(steps.iter().any(|line| line.contains("register in target group")), "{steps:#?}");
+    cloud.converge(&at, &joined);
+    cloud.converge(&at, &world(super::model::absent(), 0));
+    assert_eq!(cloud.groups.keys().collect::<Vec<_>>(), [name]);
 }

@@ -1,10 +1,16 @@
 //! What it takes to get somewhere, step by step.
 
+use std::time::Duration;
+
 use ccm_core::cloud::{Effect, Holds, Ingress, Protocol as Transport, Verdict};
 use rstest::rstest;
 
-use super::model::{Cloud, NAME, absent, group_arn, keep, port, present, provider, spec, world};
+use super::super::super::super::refusals::Refusal;
+use super::model::{
+    Cloud, NAME, absent, group_arn, instance, keep, port, present, provider, spec, world,
+};
 use super::{lines, report, steps};
+use crate::client::elbv2::Target;
 
 /// Lines without the ends of names, which are hashes.
 fn plain(steps: Vec<String>) -> Vec<String> {
@@ -261,12 +267,38 @@ fn nodes_come_and_go_in_portions() {
 }
 
 #[test]
+fn an_instance_that_is_not_taken_is_left_out_and_told() {
+    let at = provider("");
+    let mut cloud = Cloud::default();
+    let web = present(spec(&[80, 443], &[]));
+    cloud.converge(&at, &world(web.clone(), 2));
+    let refusal = Refusal { why: "it is gone".to_owned(), pause: Duration::from_mins(2) };
+    cloud.refused = [(instance(2), refusal)].into();
+    let more = world(web, 4);
+    let line = "register in target group TG: i-00000000000000003";
+    assert_eq!(plain(steps(&cloud, &at, &more)), [line; 2]);
+    for (arn, targets) in &mut cloud.targets {
+        let port = cloud.groups.values().find(|it| it.arn == *arn).unwrap().port;
+        targets.insert(Target { id: instance(3), port });
+    }
+    for want in [more, world(keep(), 4)] {
+        let plan = cloud.plan(&at, &want);
+        assert_eq!(report(&plan).verdict, Verdict::Done);
+        let notes = &report(&plan).notes;
+        assert_eq!((notes.len(), notes[0].reason), (1, "TargetRefused"));
+        assert!(notes[0].message.contains("1 of 4 instances"), "{notes:?}");
+        assert!(notes[0].message.contains("it is gone"), "{notes:?}");
+        assert_eq!(plan.later[0].look_again, Duration::from_mins(2));
+    }
+}
+
+#[test]
 fn targets_at_another_port_go() {
     let at = provider("");
     let mut cloud = Cloud::default();
     let web = world(present(spec(&[80], &[])), 1);
     cloud.converge(&at, &web);
-    let odd = crate::client::elbv2::Target { id: super::model::instance(0), port: 1 };
+    let odd = Target { id: instance(0), port: 1 };
     cloud.targets.values_mut().for_each(|it| _ = it.insert(odd.clone()));
     let steps = plain(steps(&cloud, &at, &web));
     assert_eq!(steps, ["deregister from target group TG: i-00000000000000000"]);

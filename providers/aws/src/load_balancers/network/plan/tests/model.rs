@@ -15,12 +15,13 @@ use super::super::super::super::annotations::{Kind, PREFIX, ServiceAnnotations};
 use super::super::super::super::change::{AwsChange, OwnChange};
 use super::super::super::super::groups::GroupChange;
 use super::super::super::super::observe::Own;
+use super::super::super::super::refusals::Refused;
 use super::super::super::super::site::Surroundings;
 use super::super::super::super::wish::Wish;
 use super::super::super::super::{AwsLoadBalancers, plan};
 use super::super::super::change::{NetworkChange, Piece, Shield};
 use super::super::super::found::{Balancer, Ear, Found};
-use super::super::super::sight::Sight;
+use super::super::super::sight::{Looker, Sight};
 use crate::client::Client;
 use crate::client::elbv2::{
     Address, Attributes, HealthCheck, HealthSettings, Listener, LoadBalancer, Protocol, State,
@@ -78,7 +79,7 @@ pub(crate) fn spec(ports: &[u16], pairs: &[(&str, &str)]) -> LoadBalancerSpec {
     let mut annotations: BTreeMap<_, _> =
         pairs.iter().map(|(it, value)| (key(it), (*value).to_owned())).collect();
     annotations.entry(key("type")).or_insert_with(|| "nlb".to_owned());
-    let read = (ServiceAnnotations::ANNOTATIONS.read)(&annotations).unwrap().value;
+    let read = (ServiceAnnotations::BY_KIND.read)(&annotations).unwrap().value;
     let (finalizers, ingress) = (BTreeSet::new(), Vec::new());
     let identity = Identity { id: id(), annotations, finalizers, ingress };
     let mut spec = LoadBalancerSpec::new(identity);
@@ -154,6 +155,8 @@ pub(crate) struct Cloud {
     pub(crate) attributes: BTreeMap<String, Attributes>,
     pub(crate) tags: TagsByArn,
     pub(crate) security: Vec<SecurityGroup>,
+    /// Instances that were tried and are not taken.
+    pub(crate) refused: Refused,
 }
 
 pub(crate) fn balancer_arn() -> String {
@@ -195,8 +198,9 @@ impl Cloud {
             Want::Absent(_) | Want::Keep(_) => None,
         };
         let wish = wish.filter(|wish| wish.said.kind == Kind::Network);
-        let service = id();
-        let sight = Sight::new(home, &at.ground.config.health_probe, &service, wish.as_ref());
+        let yields = at.namesakes.see(want);
+        let looker = Looker { id: want.id(), wish: wish.as_ref(), yields };
+        let sight = Sight::new(home, &at.ground.config.health_probe, &looker);
         let mut found = Found::default();
         match sight.own(&self.balancers) {
             Ok(None) => {}
@@ -222,6 +226,7 @@ impl Cloud {
         for (name, arn) in used.groups {
             let group = found.groups.get_mut(&name).unwrap();
             group.targets = Some(self.targets.get(&arn).cloned().unwrap_or_default());
+            group.refused.clone_from(&self.refused);
             if used.wants_attributes {
                 group.attributes = self.attributes.get(&arn).cloned().unwrap_or_default();
             }

@@ -18,21 +18,26 @@ fn refused(spec: LoadBalancerSpec) -> (Kind, String) {
 }
 
 #[rstest]
-#[case(&[("extra-security-groups", "sg-1")], "extra-security-groups")]
+#[case(&[("extra-security-groups", "sg-1,,sg-2")], "extra-security-groups=\"sg-1,sg-2\": a Network")]
 #[case(&[("healthcheck-protocol", "SSL")], "healthcheck-protocol=\"SSL\": must be TCP, HTTP or HTTPS")]
-#[case(&[("healthcheck-interval", "4")], "healthcheck-interval=\"4\": must be from 5 to 300")]
-#[case(&[("healthcheck-timeout", "121"), ("healthcheck-interval", "300")], "from 2 to 120")]
-#[case(&[("healthcheck-timeout", "31")], "no longer than the interval of 30 seconds")]
 #[case(&[("healthcheck-protocol", "http"), ("healthcheck-path", "up")], "must begin with /")]
 #[case(&[("access-log-enabled", "true")], "access-log-s3-bucket-name must name the bucket")]
-#[case(&[("eip-allocations", "eipalloc-1")], "eip-allocations has 1 addresses, and the load balancer 2 subnets")]
-#[case(&[("private-ipv4-addresses", "10.0.0.9")], "private-ipv4-addresses has 1 addresses")]
-#[case(&[("private-ipv4-addresses", "10.0.0.9,10.0.0.8")], "none is of subnet subnet-b (10.0.1.0/24)")]
+#[case(
+    &[("eip-allocations", "eipalloc-1,")],
+    "eip-allocations=\"eipalloc-1\" has 1 addresses, and the load balancer 2 subnets"
+)]
+#[case(&[("private-ipv4-addresses", "10.0.0.9")], "private-ipv4-addresses=\"10.0.0.9\" has 1 addresses")]
+#[case(
+    &[("private-ipv4-addresses", "10.0.0.9,10.0.0.8")],
+    "private-ipv4-addresses=\"10.0.0.9,10.0.0.8\": none is of subnet subnet-b (10.0.1.0/24)"
+)]
+#[case(&[("private-ipv4-addresses", "10.0.0.9,here")], "private-ipv4-addresses: \"here\" must be an IPv4")]
 #[case(
     &[("private-ipv4-addresses", "10.0.0.9,10.0.1.9"), ("eip-allocations", "eipalloc-1,eipalloc-2")],
-    "only one of them"
+    "eip-allocations=\"eipalloc-1,eipalloc-2\" and service.beta.kubernetes.io/aws-load-balancer-private"
 )]
 #[case(&[("subnets", "subnet-z")], "there is no subnet \"subnet-z\"")]
+#[case(&[("subnets", "subnet-a,subnet-b,subnet-a")], "subnet subnet-a is named twice")]
 fn by_annotation(#[case] pairs: &[(&str, &str)], #[case] why: &str) {
     let (kind, message) = refused(spec(&[80], pairs));
     assert_eq!(kind, Kind::InvalidConfiguration);
@@ -41,7 +46,7 @@ fn by_annotation(#[case] pairs: &[(&str, &str)], #[case] why: &str) {
 
 #[test]
 fn all_that_is_wrong_is_said_at_once() {
-    let pairs = [("healthcheck-interval", "4"), ("access-log-enabled", "true")];
+    let pairs = [("healthcheck-protocol", "SSL"), ("access-log-enabled", "true")];
     let (_, message) = refused(spec(&[80], &pairs));
     assert_eq!(message.matches("annotation service.beta").count(), 2, "{message}");
 }
@@ -55,6 +60,19 @@ fn by_other_fields() {
     let mut udp = spec(&[53], &[("target-group-attributes", "preserve_client_ip.enabled=false")]);
     udp.ports[0].protocol = Transport::Udp;
     assert!(refused(udp).1.contains("UDP"));
+
+    let mut mixed = spec(&[53, 54], &[]);
+    mixed.ports[0].protocol = Transport::Udp;
+    mixed.ports[0].node_port = None;
+    assert!(refused(mixed).1.contains("ports of one protocol"));
+
+    let mut bare = spec(&[80, 81], &[]);
+    bare.ports.iter_mut().for_each(|port| port.node_port = None);
+    let (_, message) = refused(bare);
+    assert!(
+        message.contains("no nodePort for port 80 (spec.ports[0]), 81 (spec.ports[1]): "),
+        "{message}"
+    );
 }
 
 #[test]
@@ -62,7 +80,7 @@ fn what_is_refused_keeps_its_targets_right() {
     let at = provider("");
     let mut cloud = Cloud::default();
     cloud.converge(&at, &world(present(spec(&[80], &[])), 2));
-    let wrong = spec(&[81], &[("healthcheck-interval", "4")]);
+    let wrong = spec(&[81], &[("healthcheck-protocol", "SSL")]);
     let plan = cloud.plan(&at, &world(present(wrong), 3));
     assert_eq!(lines(&plan).concat().len(), 1);
     assert!(lines(&plan)[0][0].starts_with("register in target group "));
