@@ -4,6 +4,7 @@
 mod classic;
 mod deletions;
 mod groups;
+mod kinds;
 mod listeners;
 mod names;
 mod network;

@@ -1,10 +1,11 @@
 //! Services that go when one program takes over from the other, and what deletions have left.
 
+use ccm_awscloud::Settings;
 use ccm_e2e::{Aws, Go, World, run};
 use serde_json::{Value, json};
 
 use super::rules::of_nodes;
-use super::{Case, LONG, Takeover, balancer, changes, lines_with, quiet};
+use super::{Case, LONG, Takeover, adopt, balancer, changes, lines_with, quiet};
 
 /// Deletes a load balancer, and nothing beside it.
 async fn delete_alone(world: &World<Aws>, case: &Case) -> String {
@@ -67,6 +68,22 @@ fn under_way() {
             assert!(names.iter().all(|name| !call.contains(name)), "{call}");
         }
         whole.comes_back(&[]).await;
+    });
+}
+
+/// Interfaces of deleted load balancers go on using their security groups for a while.
+#[test]
+fn whose_security_groups_are_still_used() {
+    run(async {
+        let world = World::aws(&["NLBSecurityGroupMode = Managed"]).await;
+        let settings = Settings { lingering_s: Some(3.0), ..Settings::default() };
+        world.cloud.set(&settings).await.unwrap();
+        world.go_nodes(2, &[]).await;
+        let go = Go { manages_groups: true, ..Go::default() };
+        let cases = [Case::named("classic", &[]), Case::network("network", &[])];
+        adopt(&world, &go, &cases).await;
+        let calls = world.cloud.calls(0).await;
+        assert!(calls.iter().any(|call| call.code == "DependencyViolation"));
     });
 }
 

@@ -6,6 +6,8 @@ use serde_json::json;
 
 use super::{Case, Takeover, lines_with};
 
+const SHUTDOWN: &str = "node.cloudprovider.kubernetes.io/shutdown";
+
 /// A machine that was switched off stays a target: nobody takes it away.
 #[test]
 fn one_that_is_switched_off() {
@@ -13,7 +15,11 @@ fn one_that_is_switched_off() {
         let world = World::aws(&[]).await;
         let instances = world.go_nodes(2, &[]).await;
         let takeover = Takeover::of(&world, &Go::default()).await;
-        let cases = [Case::named("classic", &[]), Case::network("network", &[])];
+        let zones = "cross-zone-load-balancing-enabled";
+        let cases = [
+            Case::named("classic", &[]).then("connection-idle-timeout", "120", "IdleTimeout=120"),
+            Case::network("network", &[]).then(zones, "true", "cross_zone.enabled=true"),
+        ];
         takeover.lay_out(&cases).await;
         let (off, name) = (&instances[0].id, &instances[0].private_dns);
         world.cloud.stop(&[off]).await.unwrap();
@@ -21,18 +27,17 @@ fn one_that_is_switched_off() {
         // The Go program says so, too.
         let mut taints = world.nodes().get(name).await.unwrap().spec.unwrap().taints.unwrap();
         taints.push(k8s_openapi::api::core::v1::Taint {
-            key: "node.cloudprovider.kubernetes.io/shutdown".to_owned(),
+            key: SHUTDOWN.to_owned(),
             effect: "NoSchedule".to_owned(),
             ..Default::default()
         });
         world.patch(name, &json!({"spec": {"taints": taints}})).await;
         let _ccm = takeover.take_over().await;
+        takeover.changed(&cases).await;
         let classic = lines_with(&world, ": instance node-1").await;
         let network = lines_with(&world, ": target node-1:").await;
         assert_eq!((classic.len(), network.len()), (1, 1), "{classic:?} {network:?}");
-        // The group of a new port gets the one that runs, and the other one once it does.
         world.cloud.start_again(&[off]).await.unwrap();
-        takeover.changed(&cases).await;
         takeover.comes_back(&cases).await;
     });
 }
