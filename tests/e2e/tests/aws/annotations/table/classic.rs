@@ -39,6 +39,14 @@ fn places(pieces: &Pieces) -> Vec<Row> {
     ]
 }
 
+/// AWS' own policy of listeners that speak TLS.
+const OWN_POLICY: &str = "ELBSecurityPolicy-2016-08";
+
+/// The line about a listener that speaks TLS, up to its policies.
+fn front(certificate: &str) -> String {
+    format!("listener 80 SSL to NODE-PORT-0 TCP, certificate {certificate}")
+}
+
 /// The line about a policy that stays though nothing has it any more.
 fn defined(policy: &str) -> String {
     format!("classic load balancer LB: policy {policy} SSLNegotiationPolicyType")
@@ -50,8 +58,10 @@ fn listeners(pieces: &Pieces) -> Vec<Row> {
     let chosen = policies.map(|policy| format!("k8s-SSLNegotiationPolicy-{policy}"));
     vec![
         Row::of("ssl-cert")
-            .then(one, &[&format!("listener 80 SSL to NODE-PORT-0 TCP, certificate {one}")])
-            .then(two, &[&format!("listener 80 SSL to NODE-PORT-0 TCP, certificate {two}")]),
+            .then(one, &[&front(one), OWN_POLICY])
+            .then(two, &[&front(two), OWN_POLICY])
+            // The load balancer has it with its first listener that speaks TLS, and keeps it.
+            .stays("", defined(OWN_POLICY)),
         Row::of("ssl-ports")
             .ports(&[80, 443])
             .beside("ssl-cert", one)
@@ -61,8 +71,7 @@ fn listeners(pieces: &Pieces) -> Vec<Row> {
             .beside("ssl-cert", one)
             .then(policies[0], &[&chosen[0]])
             .then(policies[1], &[&chosen[1], &chosen[0]])
-            // The fake's listeners have no policy of AWS' own that could be set again.
-            .stays("policies []", format!("policies ['{}']", chosen[1]))
+            // AWS' own comes back to the listener, and these stay though nothing has them.
             .stays("", defined(&chosen[0]))
             .stays("", defined(&chosen[1])),
         Row::of("backend-protocol")
