@@ -18,6 +18,7 @@ use crate::client::elbv2::{
 };
 use crate::client::groups::SecurityGroup;
 use crate::ground::Ground;
+use crate::marks::Tags;
 
 /// Sends a change. What is then there, where the answer says so.
 pub(crate) async fn apply(
@@ -70,11 +71,7 @@ async fn send(
             let (vpc, port) = (&home.vpc, *node_port);
             let new = NewTargetGroup { name, vpc, protocol, port, health, tags };
             let it = client.create_target_group(cx, &new).await?;
-            let targets = Some(BTreeSet::new());
-            let (claim, tags, attributes) = (Claim::Ours, tags.clone(), Attributes::new());
-            let refused = Refused::new();
-            let group = Group { it, claim, tags, targets, refused, attributes };
-            now.groups.insert(name.clone(), group);
+            now.groups.insert(name.clone(), new_group(it, tags.clone()));
         }
         NetworkChange::SetHealth { group: name, health } => {
             let arn = &group(found, name)?.it.arn;
@@ -91,16 +88,8 @@ async fn send(
                 .and_modify(|it| it.attributes.extend(attributes.clone()));
         }
         NetworkChange::Register { group: name, targets } => {
-            let arn = &group(found, name)?.it.arn;
-            let register = |some: BTreeSet<Target>| {
-                async move { client.register_targets(cx, arn, &some).await }.boxed()
-            };
-            let refused = sift(targets, register).await?;
-            let taken = targets.iter().filter(|it| !refused.contains_key(it));
-            with_targets(&mut now, name, |have| have.extend(taken.cloned()));
-            let refused = refused.iter().map(|(target, why)| (&target.id, why.clone())).collect();
-            let refused = room.refusals.note(arn, targets.iter().map(|it| &it.id), refused);
-            now.groups.entry(name.clone()).and_modify(|it| it.refused = refused);
+            register(client, room, cx, (&group(found, name)?.it.arn, name, targets), &mut now)
+                .await?;
         }
         NetworkChange::Deregister { group: name, targets } => {
             client.deregister_targets(cx, &group(found, name)?.it.arn, targets).await?;
@@ -145,6 +134,32 @@ async fn send(
     }
     // The last piece that we know of: a look says whether there are others.
     Ok((!now.is_empty()).then_some(now))
+}
+
+/// Adds targets, without those that AWS does not take.
+async fn register(
+    client: &Client,
+    room: &NetworkRoom,
+    cx: &Write,
+    (arn, name, targets): (&String, &String, &BTreeSet<Target>),
+    now: &mut Found,
+) -> Result<(), CloudError> {
+    let register = |some: BTreeSet<Target>| {
+        async move { client.register_targets(cx, arn, &some).await }.boxed()
+    };
+    let refused = sift(targets, register).await?;
+    let taken = targets.iter().filter(|it| !refused.contains_key(it));
+    with_targets(now, name, |have| have.extend(taken.cloned()));
+    let refused = refused.iter().map(|(target, why)| (&target.id, why.clone())).collect();
+    let refused = room.refusals.note(arn, targets.iter().map(|it| &it.id), refused);
+    now.groups.entry(name.clone()).and_modify(|it| it.refused = refused);
+    Ok(())
+}
+
+/// A target group that has just been made.
+fn new_group(it: TargetGroup, tags: Tags) -> Group {
+    let (targets, refused, attributes) = (Some(BTreeSet::new()), Refused::new(), Attributes::new());
+    Group { it, claim: Claim::Ours, tags, targets, refused, attributes }
 }
 
 /// Says it where a load balancer is protected, which AWS calls an operation that is not permitted.
