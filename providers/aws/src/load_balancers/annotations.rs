@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn keys_of_one_kind_are_declared() {
         let declared = |key: &&str| ServiceAnnotations::BY_KIND.has(&format!("{PREFIX}{key}"));
-        assert!(CLASSIC_ALONE.iter().chain(&NETWORK_ALONE).all(|key| declared(key)));
+        assert!(CLASSIC_ALONE.iter().chain(&NETWORK_ALONE).all(declared));
     }
 
     #[rstest]

@@ -49,6 +49,8 @@ pub(crate) fn plan(
                 Ok(wish) => wish,
                 Err(err) => return keep(&site, &members, own, Verdict::Refused(err)),
             };
+            let is_found = standing(kind == Kind::Network, own).is_as_found();
+            let wish = if is_found { wish.taken_over() } else { wish };
             match present(&site, &wish, kind, &members, own) {
                 Ok(plan) => plan,
                 Err(err) => keep(&site, &members, own, Verdict::Refused(err)),

@@ -50,6 +50,11 @@ impl Standing {
         self.here.is_none() && self.other == Some(false) && !self.change.kind
     }
 
+    /// Whether it is as the Go program left it, and its owner has asked for nothing since.
+    pub(crate) fn is_as_found(self) -> bool {
+        self.here == Some(false) && !self.change.any
+    }
+
     /// In which order, and what of it now.
     ///
     /// Both kinds have one name. Where the kind changes, the one of before goes first: it would take the

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use ccm_core::cloud::{CloudError, Kind, LoadBalancerSpec, Note, ObjectId, Protocol};
 use ipnet::{IpNet, Ipv4Net};
 
-use super::annotations::{Ports, ServiceAnnotations};
+use super::annotations::{PREFIX, Ports, ServiceAnnotations};
 use super::names;
 use crate::ground::Cluster;
 use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags};
@@ -44,6 +44,8 @@ pub(crate) struct Port {
     pub(crate) node_port: u16,
     /// Whether there is a certificate, and the annotation names this port.
     pub(crate) is_tls: bool,
+    /// Whether the Go program reads it so.
+    is_tls_to_go: bool,
 }
 
 /// The annotations of a spec. One that was made without any has the defaults.
@@ -87,6 +89,25 @@ impl<'a> Wish<'a> {
         Ok(Self { id, spec, said, name, ports, ranges, extra_tags, tags, group_tags, notes })
     }
 
+    /// Reads as the Go program does what would end how clients are served now: a port behind a blank in
+    /// `ssl-ports` does not speak TLS.
+    pub(crate) fn taken_over(mut self) -> Self {
+        let mut left = Vec::new();
+        for port in self.ports.iter_mut().filter(|port| port.is_tls && !port.is_tls_to_go) {
+            port.is_tls = false;
+            left.push(port.port.to_string());
+        }
+        if !left.is_empty() {
+            let message = format!(
+                "annotation {PREFIX}ssl-ports: taken over as it is, without TLS on port {}, which stands \
+                 beside a blank; with the next change of the Service it speaks TLS",
+                left.join(", ")
+            );
+            self.notes.push(Note { reason: "LeftAsFound", message });
+        }
+        self
+    }
+
     /// The tags of what is made with the Service's UID.
     pub(crate) fn marked(&self) -> Tags {
         let mut tags = self.tags.clone();
@@ -123,9 +144,13 @@ fn ports(
             continue;
         };
         let number = port.port.to_string();
-        let is_named = match &said.tls_ports {
-            Ports::All => true,
-            Ports::These(words) => words.iter().any(|word| *word == number || *word == port.name),
+        let is_it = |word: &str| word == number || word == port.name;
+        let (is_named, is_named_to_go) = match &said.tls_ports {
+            Ports::All => (true, true),
+            Ports::These(words) => (
+                words.iter().any(|word| is_it(word.trim())),
+                words.iter().any(|word| is_it(word)),
+            ),
         };
         let has_certificate = said.certificate.as_ref().is_some_and(|arn| !arn.is_empty());
         ports.push(Port {
@@ -134,6 +159,7 @@ fn ports(
             port: port.port.get(),
             node_port: node_port.get(),
             is_tls: has_certificate && is_named,
+            is_tls_to_go: has_certificate && is_named_to_go,
         });
     }
     if spec.ports.is_empty() {

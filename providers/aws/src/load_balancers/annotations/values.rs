@@ -74,7 +74,8 @@ impl Deref for Names {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ports {
     All,
-    /// Numbers and names.
+    /// Numbers and names, with the blanks around them: the Go program takes those for a part of the
+    /// name.
     These(Vec<String>),
 }
 
@@ -82,11 +83,11 @@ impl AnnotationValue for Ports {
     const ACCEPTED: &'static str = "* or numbers and names of ports, separated by commas";
 
     fn read(text: &str) -> Option<Self> {
-        let text = text.trim();
-        if text.is_empty() || text == "*" {
+        if matches!(text.trim(), "" | "*") {
             return Some(Self::All);
         }
-        Names::read(text).map(|words| Self::These(words.0))
+        let words = text.split(',').filter(|word| !word.trim().is_empty());
+        Some(Self::These(words.map(str::to_owned).collect()))
     }
 }
 
@@ -266,7 +267,7 @@ mod tests {
     #[rstest]
     #[case("*", Some(Ports::All))]
     #[case(" ", Some(Ports::All))]
-    #[case("80, https", Some(Ports::These(vec!["80".into(), "https".into()])))]
+    #[case("80, https", Some(Ports::These(vec!["80".into(), " https".into()])))]
     fn ports(#[case] text: &str, #[case] want: Option<Ports>) {
         assert_eq!(Ports::read(text), want);
     }

@@ -43,6 +43,7 @@ const BACKEND: &str = "backend-protocol";
 #[case(&[CERTIFICATE], "ssl/80 to tcp/30080, ssl/443 to tcp/30443")]
 #[case(&[CERTIFICATE, ("ssl-ports", "*")], "ssl/80 to tcp/30080, ssl/443 to tcp/30443")]
 #[case(&[CERTIFICATE, ("ssl-ports", "443")], "tcp/80 to tcp/30080, ssl/443 to tcp/30443")]
+#[case(&[CERTIFICATE, ("ssl-ports", "80, 443")], "ssl/80 to tcp/30080, ssl/443 to tcp/30443")]
 #[case(&[CERTIFICATE, ("ssl-ports", "port-80")], "ssl/80 to tcp/30080, tcp/443 to tcp/30443")]
 #[case(
     &[CERTIFICATE, ("ssl-ports", "443"), (BACKEND, "http")],
