@@ -125,17 +125,17 @@ impl Draft {
             let mine: Vec<_> = mine.collect();
             let goes = |rule: &&&Rule| match &claim.stance {
                 Stance::Keeps { .. } | Stance::Foreign => false,
+                // That those in a group reach each other is nothing of a Service's alone.
+                _ if rule.peer == Peer::Group(group.id.clone()) => false,
                 // What several let through stays while one of them needs it.
                 _ if claim.is_reference(rule) && wanted.contains(&bare(rule)) => false,
                 // In a group that is not the cluster's only what stands in the way of a deletion
                 // goes: another may have made the rule.
                 _ if claim.is_reference(rule) && !is_marked && !claim.is_in_the_way(rule) => false,
                 Stance::Goes => true,
-                Stance::Wants { rules, has_doubts, .. } => {
-                    let wanted = rules.get(&group.id);
-                    let is_in_doubt = *has_doubts && wanted.is_none();
+                Stance::Wants { rules, .. } => {
                     let is_left = claim.leaves(rule) && !strict.contains(claim.balancer.as_str());
-                    !is_wanted(wanted, rule) && !is_in_doubt && !is_left
+                    !is_wanted(rules.get(&group.id), rule) && !is_left
                 }
             };
             let goes: BTreeSet<Rule> =
