@@ -23,7 +23,7 @@ pub(crate) const MOST_VALUES: usize = 200;
 /// Records in a page, where EC2 lets us say so. More is refused.
 const PAGE: i32 = 1000;
 
-fn filters(conditions: &[Condition<'_>]) -> Vec<Filter> {
+pub(super) fn filters(conditions: &[Condition<'_>]) -> Vec<Filter> {
     let filter = |(name, values): &Condition<'_>| {
         Filter::builder().name(*name).set_values(Some(values.to_vec())).build()
     };
