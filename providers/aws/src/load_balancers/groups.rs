@@ -3,17 +3,19 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use ccm_core::cloud::{CloudError, Effect, Kind, Write};
+use ccm_core::cloud::{CloudError, Effect, Kind, ObjectId, Write};
 
 use super::draft::Draft;
 use crate::client::Client;
 use crate::client::groups::{Rule, SecurityGroup};
 use crate::ground::{Cluster, Home};
-use crate::marks::{CLUSTER_PREFIX, Tags};
+use crate::marks::{CLUSTER_PREFIX, MANAGED_KEY, SERVICE_KEY, Tags};
 
-/// A group as it is to be. Its rules are exactly these.
+/// A group as it is to be. Its rules are exactly these, but for those that nobody judges: see [`want`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WantedGroup {
+    /// For whom it is.
+    pub(crate) service: ObjectId,
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) tags: Tags,
@@ -98,11 +100,13 @@ pub(crate) fn want(
     wanted: &WantedGroup,
     draft: &mut Draft,
 ) -> Result<(), CloudError> {
-    let WantedGroup { name, description, tags, rules } = wanted;
-    let (name, pairs) = (name.clone(), pairs(tags));
+    let WantedGroup { service, name, description, tags, rules } = wanted;
+    let name = name.clone();
     let Some(group) = find(groups, &name) else {
         let description = description.clone();
-        draft.build([GroupChange::Create { name: name.clone(), description, tags: pairs }]);
+        let mut tags = tags.clone();
+        tags.extend(service_tags(service));
+        draft.build([GroupChange::Create { name: name.clone(), description, tags: pairs(&tags) }]);
         draft.build([GroupChange::Authorize { name, rules: rules.clone() }]);
         return Ok(());
     };
@@ -201,6 +205,14 @@ pub(crate) async fn apply(
             None => Ok(()),
         },
     }
+}
+
+/// By which a group is known to be a Service's, whatever its name. Those of the Go program's groups lack
+/// them.
+pub(crate) fn service_tags(service: &ObjectId) -> Tags {
+    [(SERVICE_KEY, service.to_string()), (MANAGED_KEY, service.uid.to_string())]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into()
 }
 
 /// Tags as a change has them.

@@ -234,6 +234,7 @@ fn own_group(wish: &Wish<'_>, wrong: &mut Vec<String>, notes: &mut Vec<Note>) ->
         });
     }
     WantedGroup {
+        service: wish.id.clone(),
         name: names::classic_group(&wish.name),
         description: format!("Classic Load Balancer {} of Service {}", wish.name, wish.id),
         tags: wish.group_tags.clone(),

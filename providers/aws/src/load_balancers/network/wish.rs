@@ -149,6 +149,7 @@ impl<'a> NetworkWish<'a> {
             }
         }
         WantedGroup {
+            service: self.base.id.clone(),
             name: names::network_group(site.cluster_name, site.id),
             description: format!(
                 "Security group for Kubernetes NLB {} ({})",

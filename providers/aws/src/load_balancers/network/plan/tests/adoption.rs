@@ -7,7 +7,7 @@ use rstest::rstest;
 
 use super::super::super::super::names::{self, TargetGroupTraits};
 use super::model::{
-    Cloud, NAME, balancer_arn, group, id, instance, listener_arn, new_balancer_attributes,
+    Cloud, MANAGED, NAME, balancer_arn, group, id, instance, listener_arn, new_balancer_attributes,
     new_group_attributes, present, provider, spec, world,
 };
 use super::{lines, notes, report, steps};
@@ -119,7 +119,6 @@ fn udp() -> LoadBalancerSpec {
     spec
 }
 
-const MANAGED: &str = "NLBSecurityGroupMode = Managed";
 const SHARED: &str = "ClusterServiceLoadBalancerHealthProbeMode = Shared";
 const OWN_GROUP: &str = "k8s-shop-web-d2e0b4e1c4";
 
