@@ -136,8 +136,8 @@ pub(crate) fn want(
     let want: BTreeSet<_> = rules.iter().map(Rule::bare).collect();
     let missing: BTreeSet<_> =
         rules.iter().filter(|rule| !have.contains(&rule.bare())).cloned().collect();
-    // Ranges of IPv6 and prefix lists that somebody added are not ours to judge: the Go program never
-    // did.
+    // Ranges of IPv6 and prefix lists are somebody's who added them: neither the Go program nor this one
+    // ever does.
     let is_surplus = |rule: &&Rule| !want.contains(&rule.bare()) && is_judged(rule);
     let surplus: BTreeSet<_> = group.ingress.iter().filter(is_surplus).cloned().collect();
     if !missing.is_empty() {

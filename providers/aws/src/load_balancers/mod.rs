@@ -19,6 +19,7 @@ mod network;
 mod node_rules;
 mod observe;
 mod plan;
+mod ranges;
 #[cfg(test)]
 mod samples;
 mod site;

@@ -69,6 +69,7 @@ pub(crate) fn build(
         return Err(CloudError::new(Kind::InvalidConfiguration, message));
     }
     let seats = groups::assign(site, &wish, members, found, draft)?;
+    draft.notes.extend(wish.notes.iter().cloned());
     notes::ignored(&wish, site.config.manages_nlb_groups, draft);
     match &found.balancer {
         None => create(site, &wish, draft)?,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ccm_core::cloud::{Identity, LoadBalancerSpec, Member, ObjectId, Protocol, Want};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::Ipv4Net;
 
 use super::super::annotations::{Kind, PREFIX, ServiceAnnotations};
 use super::super::members::{Members, Roll};
@@ -112,6 +112,8 @@ impl<'a> Claim<'a> {
         let kind = wish.said.kind;
         let (each, skips_health) = match kind {
             Kind::Elsewhere => return Some(Stance::Goes),
+            // It is refused.
+            Kind::Network if wish.v4_ranges().next().is_none() => return None,
             Kind::Network => {
                 let subnets = seen.networks.get(&self.balancer)?;
                 let health = network::health_ports(place.config, &wish)?;
@@ -237,14 +239,14 @@ fn network_rules(
     let client = Some(format!("{CLIENT}{balancer}"));
     let mut rules = BTreeSet::new();
     for port in &ports {
-        rules.extend(wish.ranges.iter().map(|range| Rule {
+        rules.extend(wish.v4_ranges().map(|range| Rule {
             what: Traffic::port(protocol, *port),
-            peer: peer(*range),
+            peer: Peer::V4(range),
             description: client.clone(),
         }));
     }
-    let everybody = BTreeSet::from([IpNet::V4(Ipv4Net::default())]);
-    let skips_health = wish.ranges == everybody && !is_udp && *health == ports;
+    let is_everybody = wish.v4_ranges().eq([Ipv4Net::default()]);
+    let skips_health = is_everybody && !is_udp && *health == ports;
     if !skips_health {
         rules.extend(health_rules(balancer, subnets, health));
     }
@@ -265,13 +267,6 @@ fn health_rules(
             description: description.clone(),
         })
     })
-}
-
-pub(crate) fn peer(range: IpNet) -> Peer {
-    match range {
-        IpNet::V4(range) => Peer::V4(range),
-        IpNet::V6(range) => Peer::V6(range),
-    }
 }
 
 /// What lets through whoever is in a security group.

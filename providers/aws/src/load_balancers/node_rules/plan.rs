@@ -230,8 +230,10 @@ fn path_mtu<'c, 'w>(
     revoked: &mut [(&'c Claim<'w>, BTreeSet<Rule>)],
     authorized: &mut Vec<(&'c Claim<'w>, BTreeSet<Rule>)>,
 ) {
-    let is_client =
-        |rule: &&&Rule| rule.description.as_deref().is_some_and(|text| text.starts_with(CLIENT));
+    let is_clients =
+        |rule: &Rule| rule.description.as_deref().is_some_and(|text| text.starts_with(CLIENT));
+    // ICMP is of IPv4 alone, and so are load balancers.
+    let is_client = |rule: &&&Rule| is_clients(rule) && !matches!(rule.peer, Peer::V6(_));
     let clients: BTreeSet<&Peer> =
         there.values().filter(is_client).map(|rule| &rule.peer).collect();
     let shared = |peer: &Peer| Rule {
@@ -269,9 +271,7 @@ fn path_mtu<'c, 'w>(
             && rule.what == Traffic::path_mtu()
             && !clients.contains(&rule.peer)
     };
-    if let Some((_, rules)) =
-        revoked.iter_mut().find(|(_, rules)| rules.iter().any(|it| is_client(&&it)))
-    {
+    if let Some((_, rules)) = revoked.iter_mut().find(|(_, rules)| rules.iter().any(is_clients)) {
         rules.extend(there.values().copied().filter(is_surplus).cloned());
     }
 }

@@ -152,11 +152,9 @@ fn health_checks_come_from_the_subnets() {
         rules,
         [
             "icmp fragmentation needed from 192.0.2.0/24 (mtu)".to_owned(),
-            "icmp fragmentation needed from 2001:db8::/32 (mtu)".to_owned(),
             format!("tcp 30080 from 10.0.1.0/24 (health={})", name("web")),
             format!("tcp 30080 from 10.0.2.0/24 (health={})", name("web")),
             format!("tcp 30080 from 192.0.2.0/24 (client={})", name("web")),
-            format!("tcp 30080 from 2001:db8::/32 (client={})", name("web")),
         ]
     );
 }
@@ -197,6 +195,29 @@ fn one_rule_lets_the_health_checks_of_several_through() {
         let gone = cloud.plan(&world(vec![absent("one"), two()]));
         assert_eq!(report(&gone).holds, Holds::Nothing);
     }
+}
+
+/// Rules that were made for ranges of IPv6, which have no effect.
+#[test]
+fn rules_for_ipv6_go_with_the_rule_for_path_mtu() {
+    let mut cloud = Cloud::new().with_network("web").managed("web");
+    let rule = |what, description: &str| Rule {
+        what,
+        peer: Peer::V6("2001:db8::/32".parse().unwrap()),
+        description: Some(description.to_owned()),
+    };
+    let client = format!("kubernetes.io/rule/nlb/client={}", name("web"));
+    let old = [
+        rule(Traffic::port("tcp", 30_080), &client),
+        rule(Traffic::path_mtu(), "kubernetes.io/rule/nlb/mtu"),
+    ];
+    cloud.seen.groups[0].ingress.extend(old);
+    let ranges = ["192.0.2.0/24", "2001:db8::/32"];
+    let alone = from(spec("web", &[80], &[NLB]), &ranges[1..]);
+    assert!(cloud.plan(&world(vec![present(alone)])).is_done(), "refused: it keeps what it has");
+    cloud.converge(&world(vec![present(from(spec("web", &[80], &[NLB]), &ranges))]));
+    assert!(!cloud.rules("sg-nodes").iter().any(|rule| rule.contains("2001")));
+    assert_eq!(cloud.rules("sg-nodes").len(), 4);
 }
 
 /// So it is where Services name one port for their health checks.

@@ -7,7 +7,7 @@ use super::model::{
     Cloud, MANAGED, NAME, absent, group_arn, keep, port, present, provider, provider_of, spec,
     world,
 };
-use super::{lines, report, steps};
+use super::{lines, notes, report, steps};
 
 /// Lines without the ends of names, which are hashes.
 fn plain(steps: Vec<String>) -> Vec<String> {
@@ -60,12 +60,13 @@ fn a_managed_group_is_made_first_and_opened_for_tls_by_tcp() {
     }
     let at = provider(MANAGED);
     let plan = Cloud::default().plan(&at, &world(present(web), 1));
+    assert_eq!(notes(&plan), ["SourceRangeIgnored"]);
     assert_eq!(
         plain(lines(&plan).concat())[..3],
         [
             "create security group TG",
             "allow in security group TG: icmp fragmentation needed from 192.0.2.0/24, tcp 443 from \
-             192.0.2.0/24, tcp 443 from 2001:db8::/32",
+             192.0.2.0/24",
             "create internet-facing Network Load Balancer LB in subnet-a, subnet-b with security group TG",
         ]
     );
