@@ -9,7 +9,7 @@ use super::draft::Draft;
 use crate::client::Client;
 use crate::client::groups::{Rule, SecurityGroup};
 use crate::ground::{Cluster, Home};
-use crate::marks::{CLUSTER_PREFIX, MANAGED_KEY, SERVICE_KEY, Tags};
+use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags};
 
 /// A group as it is to be. Its rules are exactly these, but for those that nobody judges: see [`want`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ pub(crate) fn want(
         return Ok(());
     };
     if !cluster.has(&group.tags) {
-        if let Some(other) = group.tags.keys().find(|key| key.starts_with(CLUSTER_PREFIX)) {
+        if let Some(other) = cluster.foreign_mark(&group.tags) {
             let message = format!(
                 "security group {} has the name {name} and bears another cluster's tag {other}: delete it, \
                  or take the tag away to hand it over",
@@ -201,10 +201,27 @@ pub(crate) async fn apply(
         GroupChange::Authorize { name, rules } => client.authorize(cx, id(name)?, rules).await,
         GroupChange::Revoke { name, rules } => client.revoke(cx, id(name)?, rules).await,
         GroupChange::Delete { name } => match find(groups, name) {
-            Some(group) => client.delete_security_group(cx, &group.id).await,
+            Some(group) => delete(client, cx, &group.id).await,
             None => Ok(()),
         },
     }
+}
+
+/// Says which groups' rules keep it, where some do: those go with nothing of ours.
+async fn delete(client: &Client, cx: &Write, id: &str) -> Result<(), CloudError> {
+    let Err(err) = client.delete_security_group(cx, id).await else { return Ok(()) };
+    if err.kind() != Kind::Conflict {
+        return Err(err);
+    }
+    let filter = [("ip-permission.group-id", vec![id.to_owned()])];
+    let naming = client.security_groups(cx, &filter).await.unwrap_or_default();
+    let naming: Vec<_> = naming.into_iter().map(|it| it.id).filter(|it| it != id).collect();
+    let message = if naming.is_empty() {
+        format!("{id}: {}", err.message())
+    } else {
+        format!("{id} is named by rules of {}: take those away", naming.join(", "))
+    };
+    Err(CloudError::new(Kind::Conflict, message).with_source(err))
 }
 
 /// By which a group is known to be a Service's, whatever its name. Those of the Go program's groups lack

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::names;
 use crate::client::elbv2::{Attributes, Listener, LoadBalancer, State, Target, TargetGroup};
 use crate::ground::Cluster;
-use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags, is_any_clusters};
+use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags};
 use ccm_core::cloud::ObjectId;
 
 /// What AWS has for one Service.
@@ -68,7 +68,7 @@ impl Claim {
         if cluster.has(tags) && service.is_some_and(|text| *text == id.to_string()) {
             return Self::Ours;
         }
-        let is_nobodys = service.is_none() && !is_any_clusters(tags);
+        let is_nobodys = service.is_none() && !cluster.has(tags) && !cluster.is_anothers(tags);
         match mounted {
             Some(name) if is_nobodys && name.starts_with(&names::short_prefix(id)) => Self::Ours,
             Some(_) | None => Self::Others,
