@@ -57,6 +57,15 @@ const EAGER: Duration = Duration::from_secs(1);
 /// However soon a plan wants to look again: a slip of a provider's must not become a hot loop.
 const SHORTEST_WAIT: Duration = Duration::from_millis(50);
 
+/// What has been waited for in vain so often as this says is looked at more and more rarely: each so many
+/// looks make the pause longer by what the plan asks for. What comes is seen soon compared with how long it took.
+const PATIENCE: u32 = 4;
+
+/// And this rarely at last, where the plan does not ask for less.
+///
+/// A guess: nobody waits for what has not come for an hour.
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
+
 /// A unit that wants to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wake {
@@ -137,6 +146,9 @@ struct Seat {
     made: BTreeSet<u64>,
     /// Passes in a row that made a change again: what is made fails as often as it is made.
     remakes: u32,
+    /// What the last pass waited for, by its digest, and how many in a row before it did that in vain.
+    waits: Option<u64>,
+    rewaits: u32,
     /// The last pass found nothing to do, or did all of it: no clearing away goes on.
     is_at_rest: bool,
 }
@@ -484,10 +496,14 @@ impl<S: Spec> Book<S> {
                 seat.failures = 0;
                 seat.made = BTreeSet::new();
                 seat.remakes = 0;
+                seat.waits = None;
             }
-            End::Later { again, .. } => {
+            End::Later { again, waits_for } => {
                 seat.failures = 0;
-                let mut pause = (*again).max(SHORTEST_WAIT);
+                let pause = (*again).max(SHORTEST_WAIT);
+                let in_vain = seat.waits_in_vain(waits_for, &passed.changes);
+                let longer = pause.saturating_mul(1 + in_vain / PATIENCE).min(LONGEST_WAIT);
+                let mut pause = pause.max(longer);
                 if seat.makes_again(&passed.changes) {
                     pause = pause.max(self.timing.backoff(seat.remakes));
                 }
@@ -584,7 +600,31 @@ impl Seat {
         let (made, remakes, is_at_rest) = (BTreeSet::new(), 0, false);
         let (unit, failures) = (unit.clone(), 0);
         let (cause, began) = (None, None);
-        Self { unit, users, cause, began, failures, held, made, remakes, is_at_rest }
+        let (waits, rewaits) = (None, 0);
+        Self {
+            unit,
+            users,
+            cause,
+            began,
+            failures,
+            held,
+            made,
+            remakes,
+            waits,
+            rewaits,
+            is_at_rest,
+        }
+    }
+
+    /// How many passes in a row before this one have waited for the same and changed nothing.
+    fn waits_in_vain(&mut self, waits_for: &[String], changes: &[Changed]) -> u32 {
+        let mut hasher = DefaultHasher::new();
+        waits_for.hash(&mut hasher);
+        let waits = Some(hasher.finish());
+        let is_same = changes.is_empty() && self.waits == waits;
+        self.rewaits = if is_same { self.rewaits.saturating_add(1) } else { 0 };
+        self.waits = waits;
+        self.rewaits
     }
 
     /// Whether a pass made something that was made before and has not lasted.

@@ -230,8 +230,8 @@ impl<S: Spec> Attempt<'_, S> {
                         }
                     }
                     Err(err) if is_tolerated(&step, &err) => {
-                        let note = step.tolerate.map(|tolerate| tolerate.note);
-                        self.notes.push((step.wanted_by, note.unwrap_or_default()));
+                        let note = step.tolerate.map(|tolerate| tolerate.note).unwrap_or_default();
+                        self.notes.push((step.wanted_by, format!("{note}: {}", err.message())));
                         tolerated.insert(step.change);
                     }
                     Err(err) if err.kind() == Kind::Conflict && conflicts < MOST_CONFLICTS => {

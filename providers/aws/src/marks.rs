@@ -38,7 +38,16 @@ impl Cluster {
 
     /// Whether it is marked as another cluster's alone.
     pub(crate) fn is_anothers(&self, tags: &Tags) -> bool {
-        !self.has(tags) && (is_any_clusters(tags) || tags.contains_key(LEGACY_KEY))
+        self.foreign_mark(tags).is_some()
+    }
+
+    /// The tag by which it is another cluster's alone, for people.
+    pub(crate) fn foreign_mark(&self, tags: &Tags) -> Option<String> {
+        if self.has(tags) {
+            return None;
+        }
+        let legacy = tags.get(LEGACY_KEY).map(|id| format!("{LEGACY_KEY}={id}"));
+        legacy.or_else(|| tags.keys().find(|key| key.starts_with(CLUSTER_PREFIX)).cloned())
     }
 
     /// What everything that is made bears.
@@ -54,4 +63,29 @@ impl Cluster {
 /// Whether a resource is marked as some cluster's.
 pub(crate) fn is_any_clusters(tags: &Tags) -> bool {
     tags.keys().any(|key| key.starts_with(CLUSTER_PREFIX))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::nobodys(&[("Name", "web")], None)]
+    #[case::ours(&[("kubernetes.io/cluster/blue", "owned")], None)]
+    #[case::ours_of_old(&[(LEGACY_KEY, "blue")], None)]
+    #[case::shared(&[("kubernetes.io/cluster/blue", "shared"), ("kubernetes.io/cluster/red", "owned")], None)]
+    #[case::anothers(&[("kubernetes.io/cluster/red", "shared")], Some("kubernetes.io/cluster/red"))]
+    #[case::anothers_of_old(&[(LEGACY_KEY, "red")], Some("KubernetesCluster=red"))]
+    fn another_cluster_is_known_by_its_mark(
+        #[case] tags: &[(&str, &str)],
+        #[case] want: Option<&str>,
+    ) {
+        let blue = Cluster { id: "blue".to_owned(), legacy: false };
+        let pair = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let tags: Tags = tags.iter().map(pair).collect();
+        assert_eq!(blue.foreign_mark(&tags).as_deref(), want);
+        assert_eq!(blue.is_anothers(&tags), want.is_some());
+    }
 }

@@ -408,6 +408,23 @@ async fn pauses_after_failures(
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_waited_for_in_vain_is_looked_at_more_rarely() {
+    let (mut book, mut now) = (book(), Instant::now());
+    book.want(present("a", &[80]), 1, units());
+    let mut look = |end: End| {
+        now += 3600 * SECOND;
+        book.wake(&name("group"), Cause::Waited, None);
+        pass(&mut book, "group", now, Vec::new(), &ending(end, &[])).after.as_secs()
+    };
+    let pauses: Vec<_> = (0..9).map(|_| look(later(5))).collect();
+    assert_eq!(pauses, [5, 5, 5, 5, 10, 10, 10, 10, 15]);
+    let other = End::Later { again: 5 * SECOND, waits_for: vec!["another".to_owned()] };
+    assert_eq!(look(other), 5);
+    assert_eq!((0..999).map(|_| look(later(5))).last(), Some(300));
+    assert_eq!(look(later(400)), 400, "never sooner than the plan says");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pass_that_gets_through_ends_the_row_of_failures() {
     let (mut book, now) = (book(), Instant::now());
     book.want(present("a", &[80]), 1, vec![shared("own")]);

@@ -1,15 +1,16 @@
 //! Security groups.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use aws_sdk_ec2::types::{
-    Filter, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, Tag, TagSpecification,
+    IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, Tag, TagSpecification,
     UserIdGroupPair,
 };
 use ccm_core::cloud::{CloudError, Kind, Read, Write};
 use ipnet::{Ipv4Net, Ipv6Net};
 
+use super::ec2::{self, Condition, MOST_VALUES};
 use super::{Client, read, write};
 use crate::actions::{
     AUTHORIZE_SECURITY_GROUP_INGRESS, CREATE_SECURITY_GROUP, CREATE_TAGS, DELETE_SECURITY_GROUP,
@@ -101,30 +102,30 @@ impl fmt::Display for Rule {
 }
 
 impl Client {
-    /// The groups that pass all filters; a filter passes what has one of its values.
+    /// The groups that pass all filters, each once; a filter passes what has one of its values, however
+    /// many it has.
     pub(crate) async fn security_groups(
         &self,
         cx: &Read,
         filters: &[(&str, Vec<String>)],
     ) -> Result<Vec<SecurityGroup>, CloudError> {
-        let filters: Vec<_> = filters
-            .iter()
-            .map(|(name, values)| {
-                Filter::builder().name(*name).set_values(Some(values.clone())).build()
-            })
-            .collect();
-        let mut groups = Vec::new();
-        let mut token = None;
-        loop {
-            let request = self.sdk()?.ec2.describe_security_groups();
-            let request = request.set_filters(Some(filters.clone())).set_next_token(token);
-            let page = read(cx, &DESCRIBE_SECURITY_GROUPS, request.send()).await?;
-            groups.extend(page.security_groups.unwrap_or_default().into_iter().map(group));
-            token = page.next_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                return Ok(groups);
+        let mut groups = BTreeMap::new();
+        for filters in portions(filters) {
+            let mut token = None;
+            loop {
+                let request = self.sdk()?.ec2.describe_security_groups();
+                let request = request.set_filters(Some(ec2::filters(&filters)));
+                let request = request.set_next_token(token);
+                let page = read(cx, &DESCRIBE_SECURITY_GROUPS, request.send()).await?;
+                let found = page.security_groups.unwrap_or_default().into_iter().map(group);
+                groups.extend(found.map(|group| (group.id.clone(), group)));
+                token = page.next_token.filter(|token| !token.is_empty());
+                if token.is_none() {
+                    break;
+                }
             }
         }
+        Ok(groups.into_values().collect())
     }
 
     /// Makes a group without rules and gives its ID.
@@ -201,6 +202,19 @@ impl Client {
         let request = self.sdk()?.ec2.create_tags().resources(id).set_tags(Some(tag_list(tags)));
         write(cx, &CREATE_TAGS, request.send()).await.map(drop)
     }
+}
+
+/// The same question in as many as EC2 takes the values of.
+fn portions<'a>(filters: &'a [(&'a str, Vec<String>)]) -> Vec<Vec<Condition<'a>>> {
+    let mut questions = vec![Vec::new()];
+    for (name, values) in filters {
+        let with = |question: &Vec<Condition<'a>>| -> Vec<_> {
+            let some = values.chunks(MOST_VALUES);
+            some.map(|some| [&question[..], &[(*name, some)]].concat()).collect()
+        };
+        questions = questions.iter().flat_map(with).collect();
+    }
+    questions
 }
 
 /// What was to go and is not there is as it should be.
@@ -286,7 +300,33 @@ fn permission(rule: &Rule) -> IpPermission {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
+
+    #[rstest]
+    #[case::no_condition(&[], vec![vec![]])]
+    #[case::few_values(&[("vpc-id", 1), ("tag-key", 2)], vec![vec![1, 2]])]
+    #[case::as_many_as_it_takes(&[("group-id", 200)], vec![vec![200]])]
+    #[case::more(&[("ip-permission.group-id", 401)], vec![vec![200], vec![200], vec![1]])]
+    #[case::beside_another(&[("vpc-id", 1), ("group-id", 201)], vec![vec![1, 200], vec![1, 1]])]
+    #[case::no_value_passes_nothing(&[("vpc-id", 1), ("group-id", 0)], vec![])]
+    fn a_question_has_as_many_values_as_ec2_takes(
+        #[case] filters: &[(&str, usize)],
+        #[case] want: Vec<Vec<usize>>,
+    ) {
+        let values = |count: usize| (0..count).map(|it| format!("sg-{it}")).collect();
+        let filters: Vec<_> = filters.iter().map(|(name, it)| (*name, values(*it))).collect();
+        let asked = portions(&filters);
+        let sizes: Vec<Vec<_>> =
+            asked.iter().map(|it| it.iter().map(|(_, values)| values.len()).collect()).collect();
+        assert_eq!(sizes, want);
+        for (at, (name, all)) in filters.iter().enumerate() {
+            let of: BTreeSet<_> = asked.iter().flat_map(|it| it[at].1).collect();
+            assert!(asked.iter().all(|it| it[at].0 == *name));
+            assert_eq!(of.len(), if asked.is_empty() { 0 } else { all.len() });
+        }
+    }
 
     #[test]
     fn grouped_rules_are_taken_apart_and_put_together_alike() {

@@ -3,17 +3,19 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use ccm_core::cloud::{CloudError, Effect, Kind, Write};
+use ccm_core::cloud::{CloudError, Effect, Kind, ObjectId, Write};
 
 use super::draft::Draft;
 use crate::client::Client;
 use crate::client::groups::{Rule, SecurityGroup};
 use crate::ground::{Cluster, Home};
-use crate::marks::{CLUSTER_PREFIX, Tags};
+use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags};
 
-/// A group as it is to be. Its rules are exactly these.
+/// A group as it is to be. Its rules are exactly these, but for those that nobody judges: see [`want`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WantedGroup {
+    /// For whom it is.
+    pub(crate) service: ObjectId,
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) tags: Tags,
@@ -98,16 +100,18 @@ pub(crate) fn want(
     wanted: &WantedGroup,
     draft: &mut Draft,
 ) -> Result<(), CloudError> {
-    let WantedGroup { name, description, tags, rules } = wanted;
-    let (name, pairs) = (name.clone(), pairs(tags));
+    let WantedGroup { service, name, description, tags, rules } = wanted;
+    let name = name.clone();
     let Some(group) = find(groups, &name) else {
         let description = description.clone();
-        draft.build([GroupChange::Create { name: name.clone(), description, tags: pairs }]);
+        let mut tags = tags.clone();
+        tags.extend(service_tags(service));
+        draft.build([GroupChange::Create { name: name.clone(), description, tags: pairs(&tags) }]);
         draft.build([GroupChange::Authorize { name, rules: rules.clone() }]);
         return Ok(());
     };
     if !cluster.has(&group.tags) {
-        if let Some(other) = group.tags.keys().find(|key| key.starts_with(CLUSTER_PREFIX)) {
+        if let Some(other) = cluster.foreign_mark(&group.tags) {
             let message = format!(
                 "security group {} has the name {name} and bears another cluster's tag {other}: delete it, \
                  or take the tag away to hand it over",
@@ -132,8 +136,8 @@ pub(crate) fn want(
     let want: BTreeSet<_> = rules.iter().map(Rule::bare).collect();
     let missing: BTreeSet<_> =
         rules.iter().filter(|rule| !have.contains(&rule.bare())).cloned().collect();
-    // Ranges of IPv6 and prefix lists that somebody added are not ours to judge: the Go program never
-    // did.
+    // Ranges of IPv6 and prefix lists are somebody's who added them: neither the Go program nor this one
+    // ever does.
     let is_surplus = |rule: &&Rule| !want.contains(&rule.bare()) && is_judged(rule);
     let surplus: BTreeSet<_> = group.ingress.iter().filter(is_surplus).cloned().collect();
     if !missing.is_empty() {
@@ -197,10 +201,35 @@ pub(crate) async fn apply(
         GroupChange::Authorize { name, rules } => client.authorize(cx, id(name)?, rules).await,
         GroupChange::Revoke { name, rules } => client.revoke(cx, id(name)?, rules).await,
         GroupChange::Delete { name } => match find(groups, name) {
-            Some(group) => client.delete_security_group(cx, &group.id).await,
+            Some(group) => delete(client, cx, &group.id).await,
             None => Ok(()),
         },
     }
+}
+
+/// Says which groups' rules keep it, where some do: those go with nothing of ours.
+async fn delete(client: &Client, cx: &Write, id: &str) -> Result<(), CloudError> {
+    let Err(err) = client.delete_security_group(cx, id).await else { return Ok(()) };
+    if err.kind() != Kind::Conflict {
+        return Err(err);
+    }
+    let filter = [("ip-permission.group-id", vec![id.to_owned()])];
+    let naming = client.security_groups(cx, &filter).await.unwrap_or_default();
+    let naming: Vec<_> = naming.into_iter().map(|it| it.id).filter(|it| it != id).collect();
+    let message = if naming.is_empty() {
+        format!("{id}: {}", err.message())
+    } else {
+        format!("{id} is named by rules of {}: take those away", naming.join(", "))
+    };
+    Err(CloudError::new(Kind::Conflict, message).with_source(err))
+}
+
+/// By which a group is known to be a Service's, whatever its name. Those of the Go program's groups lack
+/// them.
+pub(crate) fn service_tags(service: &ObjectId) -> Tags {
+    [(SERVICE_KEY, service.to_string()), (MANAGED_KEY, service.uid.to_string())]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into()
 }
 
 /// Tags as a change has them.

@@ -20,6 +20,7 @@ mod network;
 mod node_rules;
 mod observe;
 mod plan;
+mod ranges;
 mod reach;
 mod refusals;
 #[cfg(test)]

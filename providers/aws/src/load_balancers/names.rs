@@ -8,6 +8,10 @@ use sha2::{Digest, Sha256};
 
 /// Characters of a load balancer's name.
 const LONGEST: usize = 32;
+/// Characters of a namespace, and of a Service's name, in a name.
+const PART: usize = 8;
+/// Bytes of a hash in a name.
+const HASH: usize = 5;
 
 /// The load balancer of a Service, of either kind.
 pub(crate) fn load_balancer(uid: &Uid) -> String {
@@ -17,9 +21,12 @@ pub(crate) fn load_balancer(uid: &Uid) -> String {
     name
 }
 
+/// What the names of security groups of Classic Load Balancers begin with.
+pub(crate) const CLASSIC_GROUP: &str = "k8s-elb-";
+
 /// The security group of a Classic Load Balancer.
 pub(crate) fn classic_group(load_balancer: &str) -> String {
-    format!("k8s-elb-{load_balancer}")
+    format!("{CLASSIC_GROUP}{load_balancer}")
 }
 
 /// The security group of a Network Load Balancer, where those are managed.
@@ -74,7 +81,7 @@ impl TargetGroupTraits<'_> {
 /// `k8s-<namespace>-<name>-<hash>`, cut to fit.
 fn short(service: &ObjectId, hash: &[u8]) -> String {
     let mut name = short_prefix(service);
-    for byte in hash.iter().take(5) {
+    for byte in hash.iter().take(HASH) {
         // Writing to a string cannot fail.
         let _ = write!(name, "{byte:02x}");
     }
@@ -83,10 +90,27 @@ fn short(service: &ObjectId, hash: &[u8]) -> String {
 
 /// What the names of a Service's target groups begin with. Other Services' may too.
 pub(crate) fn short_prefix(service: &ObjectId) -> String {
+    prefix_of((&service.namespace, &service.name))
+}
+
+/// The same for the Service of this namespace and name.
+pub(crate) fn prefix_of((namespace, name): (&str, &str)) -> String {
     let part = |text: &str| -> String {
-        text.chars().filter(char::is_ascii_alphanumeric).take(8).collect()
+        text.chars().filter(char::is_ascii_alphanumeric).take(PART).collect()
     };
-    format!("k8s-{}-{}-", part(&service.namespace), part(&service.name))
+    format!("k8s-{}-{}-", part(namespace), part(name))
+}
+
+/// What a name begins with that has such a form.
+pub(crate) fn group_prefix(name: &str) -> Option<&str> {
+    let (prefix, hash) = name.split_at_checked(name.rfind('-')? + 1)?;
+    let parts: Vec<_> = prefix.split('-').collect();
+    let is_part =
+        |part: &str| part.len() <= PART && part.bytes().all(|it| it.is_ascii_alphanumeric());
+    let is_hash = hash.len() == 2 * HASH && hash.bytes().all(|it| it.is_ascii_hexdigit());
+    let is_prefix =
+        matches!(parts[..], ["k8s", namespace, name, ""] if is_part(namespace) && is_part(name));
+    (is_prefix && is_hash).then_some(prefix)
 }
 
 #[cfg(test)]

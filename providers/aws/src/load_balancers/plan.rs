@@ -34,6 +34,7 @@ pub(crate) fn plan(
         config: &at.ground.config,
         cluster_name: &at.ground.cluster_name,
         surroundings: &own.surroundings,
+        annotations: &want.identity().annotations,
     };
     let labels = ServiceAnnotations::node_labels(&want.identity().annotations);
     let members = at.roll.of(&world.nodes, &labels);
@@ -239,12 +240,12 @@ fn step(site: &Site<'_>, change: OwnChange) -> Step<AwsChange> {
 }
 
 fn holds(site: &Site<'_>, own: &Own) -> Holds {
-    let name = names::load_balancer(&site.id.uid);
-    let groups = [names::classic_group(&name), names::network_group(site.cluster_name, site.id)];
+    let classic = names::classic_group(&names::load_balancer(&site.id.uid));
     let is_ours = |group: &crate::client::groups::SecurityGroup| {
-        groups.contains(&group.name) && site.home.cluster.owns(&group.tags)
+        group.name == classic && site.home.cluster.owns(&group.tags)
     };
-    let has_group = own.surroundings.groups.iter().any(is_ours);
+    let has_group = own.surroundings.groups.iter().any(is_ours)
+        || network::has_security_group(site, &own.network);
     if own.classic.is_empty() && own.network.is_empty() && !has_group {
         Holds::Nothing
     } else {

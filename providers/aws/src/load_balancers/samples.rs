@@ -37,11 +37,16 @@ fn identity(name: &str, annotations: BTreeMap<String, String>) -> Identity {
     Identity { id: id(name), annotations, finalizers: BTreeSet::new(), ingress: Vec::new() }
 }
 
+/// Annotations by what is behind the prefix.
+fn said(annotations: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let pair = |(key, value): &(&str, &str)| (format!("{PREFIX}{key}"), (*value).to_owned());
+    annotations.iter().map(pair).collect()
+}
+
 /// A Service with these TCP ports, each with a node port 30000 above it, and annotations by what is
 /// behind the prefix.
 pub(crate) fn spec(name: &str, ports: &[u16], annotations: &[(&str, &str)]) -> LoadBalancerSpec {
-    let pair = |(key, value): &(&str, &str)| (format!("{PREFIX}{key}"), (*value).to_owned());
-    let annotations: BTreeMap<_, _> = annotations.iter().map(pair).collect();
+    let annotations = said(annotations);
     let read = (ServiceAnnotations::BY_KIND.read)(&annotations).unwrap();
     let mut spec = LoadBalancerSpec::new(identity(name, annotations));
     spec.annotations = read.value;
@@ -82,11 +87,21 @@ pub(crate) fn present(spec: LoadBalancerSpec) -> Want<LoadBalancerSpec> {
 }
 
 pub(crate) fn absent(name: &str) -> Want<LoadBalancerSpec> {
-    Want::Absent(Arc::new(identity(name, BTreeMap::new())))
+    absent_with(name, &[])
+}
+
+/// With the annotations that it had at last.
+pub(crate) fn absent_with(name: &str, annotations: &[(&str, &str)]) -> Want<LoadBalancerSpec> {
+    Want::Absent(Arc::new(identity(name, said(annotations))))
 }
 
 pub(crate) fn keep(name: &str) -> Want<LoadBalancerSpec> {
-    Want::Keep(Arc::new(identity(name, BTreeMap::new())))
+    keep_with(name, &[])
+}
+
+/// With the annotations that it has, readable or not.
+pub(crate) fn keep_with(name: &str, annotations: &[(&str, &str)]) -> Want<LoadBalancerSpec> {
+    Want::Keep(Arc::new(identity(name, said(annotations))))
 }
 
 /// The ID of an instance.

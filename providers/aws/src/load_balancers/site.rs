@@ -1,5 +1,6 @@
 //! What a plan for one Service is made beside: the place, the settings, and the network.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ccm_core::cloud::{ClusterName, ObjectId};
@@ -18,6 +19,8 @@ pub(crate) struct Site<'a> {
     pub(crate) config: &'a Config,
     pub(crate) cluster_name: &'a ClusterName,
     pub(crate) surroundings: &'a Surroundings,
+    /// As the Service has them, or had them at last.
+    pub(crate) annotations: &'a BTreeMap<String, String>,
 }
 
 /// What was seen of the network around a load balancer.

@@ -147,10 +147,9 @@ fn ports(
         let is_it = |word: &str| word == number || word == port.name;
         let (is_named, is_named_to_go) = match &said.tls_ports {
             Ports::All => (true, true),
-            Ports::These(words) => (
-                words.iter().any(|word| is_it(word.trim())),
-                words.iter().any(|word| is_it(word)),
-            ),
+            Ports::These(words) => {
+                (words.iter().any(|word| is_it(word.trim())), words.iter().any(|word| is_it(word)))
+            }
         };
         let has_certificate = said.certificate.as_ref().is_some_and(|arn| !arn.is_empty());
         ports.push(Port {

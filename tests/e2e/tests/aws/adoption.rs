@@ -176,8 +176,9 @@ async fn annotate(world: &World<Aws>, name: &str, annotation: &str, value: Value
 fn of_port(lines: &[String], balancer: &str, port: i32, node_port: i32) -> Vec<String> {
     let listener = format!("load balancer {balancer}: listener {port} ");
     let forwards = lines.iter().filter(|line| line.starts_with(&listener));
-    let group = forwards.filter_map(|line| line.split_once("forward to ")).map(|(_, name)| name);
-    let group = group.last().unwrap_or("no target group");
+    let mut groups =
+        forwards.filter_map(|line| line.split_once("forward to ")).map(|(_, name)| name);
+    let group = groups.next_back().unwrap_or("no target group");
     let (service, range) = (format!("listener {port} "), format!(" {port}-{port} "));
     let node_port = node_port.to_string();
     // Those of the first port alone.
@@ -336,16 +337,13 @@ impl<'a> Takeover<'a> {
     /// The Services say what was left, and no others do.
     async fn said(&self, cases: &[Case]) {
         for case in cases {
-            match &case.left {
-                Some(left) => {
-                    let said = self.world.service_event(case.name(), "LeftAsFound").await;
-                    assert!(said.contains(left), "{}: {said}", case.name());
-                }
-                None => {
-                    let events = self.world.service_events(case.name()).await;
-                    let is_left = events.iter().any(|(reason, ..)| reason == "LeftAsFound");
-                    assert!(!is_left, "{}: {events:?}", case.name());
-                }
+            if let Some(left) = &case.left {
+                let said = self.world.service_event(case.name(), "LeftAsFound").await;
+                assert!(said.contains(left), "{}: {said}", case.name());
+            } else {
+                let events = self.world.service_events(case.name()).await;
+                let is_left = events.iter().any(|(reason, ..)| reason == "LeftAsFound");
+                assert!(!is_left, "{}: {events:?}", case.name());
             }
         }
     }

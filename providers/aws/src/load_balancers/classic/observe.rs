@@ -8,12 +8,12 @@ use ccm_core::cloud::{CloudError, Gather, Kind as Failure, ObjectId, Read};
 
 use crate::client::Client;
 use crate::client::elb::{Attributes, LoadBalancer, TAGS_AT_ONCE};
-use crate::ground::{Cluster, Ground};
+use crate::ground::Ground;
 use crate::load_balancers::annotations::Kind;
 use crate::load_balancers::names;
 use crate::load_balancers::refusals::{Refusals, Refused};
 use crate::load_balancers::wish::Wish;
-use crate::marks::{LEGACY_KEY, MANAGED_KEY, Tags, is_any_clusters};
+use crate::marks::{MANAGED_KEY, Tags};
 
 /// Load balancers by name.
 pub(crate) type ByName = BTreeMap<String, LoadBalancer>;
@@ -128,14 +128,10 @@ pub(crate) async fn observe(
         Err(err) if err.kind() == Failure::NotFound => return Ok(Found::default()),
         Err(err) => return Err(err),
     };
-    let is_anothers = is_anothers(&home.cluster, &tags);
+    // Without any cluster's tag it is ours: the Service's UID is in its name, and the Go program looks at
+    // nothing else.
+    let is_anothers = home.cluster.is_anothers(&tags);
     let refused = room.refusals.there(&name);
     let balancer = Balancer { it, tags, attributes, refused, is_anothers };
     Ok(Found { balancer: Some(Box::new(balancer)) })
-}
-
-/// Whether what bears these tags is another cluster's. Without any cluster's tag it is ours: the
-/// Service's UID is in its name, and the Go program looks at nothing else.
-pub(crate) fn is_anothers(cluster: &Cluster, tags: &Tags) -> bool {
-    !cluster.has(tags) && (is_any_clusters(tags) || tags.contains_key(LEGACY_KEY))
 }

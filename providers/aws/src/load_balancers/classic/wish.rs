@@ -13,7 +13,7 @@ use crate::load_balancers::annotations::{NETWORK_ALONE, PREFIX};
 use crate::load_balancers::groups::{self, WantedGroup};
 use crate::load_balancers::site::Site;
 use crate::load_balancers::wish::{Port, Wish};
-use crate::load_balancers::{names, subnets};
+use crate::load_balancers::{names, ranges, subnets};
 
 /// Backend protocols, and what a TLS listener speaks to clients with each of them.
 const BACKENDS: [(&str, &str); 4] =
@@ -216,25 +216,9 @@ fn own_group(wish: &Wish<'_>, wrong: &mut Vec<String>, notes: &mut Vec<Note>) ->
         rules.extend(wish.ports.iter().map(|port| rule(Traffic::port("tcp", port.port))));
         rules.insert(rule(Traffic::path_mtu()));
     }
-    if rules.is_empty() && !wish.ports.is_empty() {
-        let ranges = &wish.spec.source_ranges;
-        let field = ranges.first().map_or("spec.loadBalancerSourceRanges", |it| it.field.as_str());
-        let ranges: Vec<_> = ranges.iter().map(|it| it.text.as_str()).collect();
-        wrong.push(format!(
-            "{field} ({}): all ranges are of IPv6, and a Classic Load Balancer has addresses of IPv4 \
-             alone; name a range of IPv4",
-            ranges.join(",")
-        ));
-    } else if wish.v4_ranges().count() < wish.ranges.len() {
-        notes.push(Note {
-            reason: "SourceRangeIgnored",
-            message:
-                "ranges of IPv6 have no effect: a Classic Load Balancer has addresses of IPv4 \
-                      alone"
-                    .to_owned(),
-        });
-    }
+    ranges::check(wish, "Classic", wrong, notes);
     WantedGroup {
+        service: wish.id.clone(),
         name: names::classic_group(&wish.name),
         description: format!("Classic Load Balancer {} of Service {}", wish.name, wish.id),
         tags: wish.group_tags.clone(),

@@ -6,7 +6,7 @@ use super::super::names;
 use super::super::refusals::Refused;
 use crate::client::elbv2::{Attributes, Listener, LoadBalancer, State, Target, TargetGroup};
 use crate::ground::Cluster;
-use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags, is_any_clusters};
+use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags};
 use ccm_core::cloud::ObjectId;
 
 /// What AWS has for one Service.
@@ -89,7 +89,7 @@ impl Claimant<'_> {
                 return if yields && mounted.is_none() { Claim::Elsewhere } else { Claim::Ours };
             }
         }
-        let is_nobodys = service.is_none() && !is_any_clusters(tags) && !cluster.is_anothers(tags);
+        let is_nobodys = service.is_none() && !cluster.has(tags) && !cluster.is_anothers(tags);
         match mounted {
             Some(name) if is_nobodys && name.starts_with(&names::short_prefix(id)) => Claim::Ours,
             Some(_) | None => Claim::Others,

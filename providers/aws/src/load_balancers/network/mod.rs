@@ -25,6 +25,7 @@
 //! | attributes of target groups, as annotated | sets what differs | at once |
 //! | security groups, `Managed` | sets them, makes its own right | at once |
 //! | its own security group, off the load balancer | tries once to delete it | with the clearing |
+//! | its own security group, by another `--cluster-name` | makes another, tries once to delete it | at once; the old one with the clearing |
 //! | target groups that nothing uses | leaves them | with the clearing |
 //! | tags | leaves them | with other changes, and none is taken away |
 //! | subnets, scheme, fixed addresses | leaves them | never: a note says so |
@@ -47,5 +48,5 @@ pub(crate) use self::change::NetworkChange;
 pub(crate) use self::found::Found;
 pub(crate) use self::neighbours::{health_ports, subnets, tags as tags_of, tags_of_all};
 pub(crate) use self::observe::{NetworkRoom, observe};
-pub(crate) use self::plan::{build, down, keep, mark};
+pub(crate) use self::plan::{build, down, has_security_group, keep, mark};
 pub(crate) use self::sight::Looker;

@@ -12,9 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ccm_core::cloud::{CloudError, Kind, ObjectId};
 
 use super::super::draft::Draft;
-use super::super::groups::unwant;
 use super::super::members::Members;
-use super::super::names;
 use super::super::refusals;
 use super::super::site::Site;
 use super::super::wish::Wish;
@@ -73,11 +71,12 @@ pub(crate) fn build(
     }
     draft.notes.extend(wish.base.notes.iter().cloned());
     let seats = groups::assign(site, &wish, members, found, draft)?;
+    draft.notes.extend(wish.notes.iter().cloned());
     notes::ignored(&wish, site.config.manages_nlb_groups, draft);
     match &found.balancer {
         None => create(site, &wish, draft)?,
         Some(balancer) => {
-            shield::set(site, &wish, &balancer.it, draft)?;
+            shield::set(site, &wish, found, &balancer.it, draft)?;
             places::differences(site, wish.base, &balancer.it, draft);
         }
     }
@@ -181,6 +180,7 @@ pub(crate) fn keep(members: &Members, found: &Found, draft: &mut Draft) {
 /// The load balancer goes first, and its listeners with it. What is left after a crash is found by its
 /// tags, so what lacks them gets them before.
 pub(crate) fn down(site: &Site<'_>, found: &Found, draft: &mut Draft) {
+    let own = shield::own_groups(site, found);
     if let Some(balancer) = &found.balancer {
         let bare = found
             .groups
@@ -193,11 +193,18 @@ pub(crate) fn down(site: &Site<'_>, found: &Found, draft: &mut Draft) {
         for pieces in tags::portions(&pieces) {
             draft.clear([NetworkChange::Tag { pieces, tags: tags.clone() }]);
         }
+        for change in shield::marks(site, &own) {
+            draft.clear([change]);
+        }
         draft.clear([NetworkChange::Delete { name: balancer.it.name.clone() }]);
     }
     clear_groups(found.groups.values(), draft);
-    let name = names::network_group(site.cluster_name, site.id);
-    unwant(&site.home.cluster, &site.surroundings.groups, &name, draft);
+    shield::leave(site, &own, draft);
+}
+
+/// Whether a security group is there that was made for it.
+pub(crate) fn has_security_group(site: &Site<'_>, found: &Found) -> bool {
+    shield::own_groups(site, found).iter().any(|group| site.home.cluster.owns(&group.tags))
 }
 
 /// Marks what is there as [`MANAGED`](crate::marks::MANAGED_KEY): the load balancer, with as many

@@ -14,7 +14,6 @@ use super::wish::{Front, fronts};
 use crate::client::elbv2::{Attributes, LoadBalancer, TagsByArn, TargetGroup};
 use crate::config::HealthProbe;
 use crate::ground::Home;
-use crate::marks::{CLUSTER_PREFIX, LEGACY_KEY, Tags};
 
 /// For whom it is looked.
 #[derive(Clone, Copy, Debug)]
@@ -157,7 +156,7 @@ impl<'a> Sight<'a> {
             for ear in balancer.listeners.values_mut() {
                 ear.tags = tags.remove(&ear.it.arn);
             }
-            if let Some(tag) = self.other_cluster(&balancer.tags) {
+            if let Some(tag) = self.claimant.cluster.foreign_mark(&balancer.tags) {
                 found.taken = Some(format!(
                     "Network Load Balancer {} has the name {} and bears another cluster's tag {tag}: delete \
                      it, or take the tag away to hand it over",
@@ -182,15 +181,6 @@ impl<'a> Sight<'a> {
                 found.groups.insert(group.name.clone(), one);
             }
         }
-    }
-
-    /// The tag that says that a load balancer is another cluster's.
-    fn other_cluster(&self, tags: &Tags) -> Option<String> {
-        if self.home.cluster.has(tags) {
-            return None;
-        }
-        let legacy = tags.get(LEGACY_KEY).map(|id| format!("{LEGACY_KEY}={id}"));
-        legacy.or_else(|| tags.keys().find(|key| key.starts_with(CLUSTER_PREFIX)).cloned())
     }
 
     /// The groups that traffic goes to, or will.

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ccm_core::cloud::{CloudError, Kind, Protocol as Transport};
-use ipnet::IpNet;
+use ccm_core::cloud::{CloudError, Kind, Note, Protocol as Transport};
 
 use super::super::annotations::{PREFIX, PRESERVE_CLIENT_IP, ServiceAnnotations};
 use super::super::groups::WantedGroup;
 use super::super::names::{self, TargetGroupTraits};
+use super::super::ranges;
 use super::super::site::Site;
 use super::super::wish::{Port, Wish};
 use super::attributes;
@@ -27,6 +27,7 @@ pub(super) struct NetworkWish<'a> {
     pub(super) attributes: Attributes,
     /// Of target groups, as far as they are named.
     pub(super) group_attributes: BTreeMap<&'static str, bool>,
+    pub(super) notes: Vec<Note>,
 }
 
 /// One port.
@@ -115,13 +116,15 @@ impl<'a> NetworkWish<'a> {
                  ports always see the client's address"
             ));
         }
+        let mut notes = Vec::new();
+        ranges::check(base, "Network", &mut wrong, &mut notes);
         let health = HealthWish::read(base.spec, said, &site.config.health_probe, &mut wrong);
         let attributes = attributes::of_balancer(said, &mut wrong);
         if !wrong.is_empty() {
             return Err(CloudError::new(Kind::InvalidConfiguration, wrong.join("; ")));
         }
         let fronts = fronts(base, &site.home.cluster.id, &health);
-        Ok(Self { base, fronts, health, attributes, group_attributes })
+        Ok(Self { base, fronts, health, attributes, group_attributes, notes })
     }
 
     /// The security groups that the annotation names. `None`: it names none, or does not count.
@@ -133,24 +136,19 @@ impl<'a> NetworkWish<'a> {
     /// The security group that is made for the load balancer.
     pub(super) fn own_group(&self, site: &Site<'_>) -> WantedGroup {
         let mut rules = BTreeSet::new();
-        for range in &self.base.ranges {
-            let (peer, is_v4) = match range {
-                IpNet::V4(range) => (Peer::V4(*range), true),
-                IpNet::V6(range) => (Peer::V6(*range), false),
-            };
+        for range in self.base.v4_ranges() {
             let mut allow = |what| {
-                rules.insert(Rule { what, peer: peer.clone(), description: None });
+                rules.insert(Rule { what, peer: Peer::V4(range), description: None });
             };
             for front in self.fronts.values() {
                 // A listener of TLS is reached by TCP.
                 let protocol = if front.settings.protocol == Protocol::Udp { "udp" } else { "tcp" };
                 allow(Traffic::port(protocol, front.port));
             }
-            if is_v4 {
-                allow(Traffic::path_mtu());
-            }
+            allow(Traffic::path_mtu());
         }
         WantedGroup {
+            service: self.base.id.clone(),
             name: names::network_group(site.cluster_name, site.id),
             description: format!(
                 "Security group for Kubernetes NLB {} ({})",

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ccm_core::cloud::{LoadBalancerSpec, Member, ObjectId, Protocol, Want};
-use ipnet::{IpNet, Ipv4Net};
+use ccm_core::cloud::{Identity, LoadBalancerSpec, Member, ObjectId, Protocol, Want};
+use ipnet::Ipv4Net;
 
-use super::super::annotations::{Kind, ServiceAnnotations};
+use super::super::annotations::{Kind, PREFIX, ServiceAnnotations};
 use super::super::members::{Members, Roll};
 use super::super::wish::Wish;
 use super::super::{names, network};
@@ -26,8 +26,8 @@ pub(crate) struct Claim<'a> {
     /// The load balancer's name.
     pub(crate) balancer: String,
     pub(crate) stance: Stance,
-    /// Security groups from which the Service's traffic comes or came: rules that name one of them
-    /// are this Service's.
+    /// Security groups from which the Service's traffic comes or came: rules that let all through
+    /// that comes from one of them are this Service's.
     pub(crate) sources: BTreeSet<String>,
     /// The Classic Load Balancer's own group, by ID, where it is not used any more: it cannot go
     /// while a rule names it.
@@ -40,14 +40,12 @@ pub(crate) enum Stance {
     /// These are to be there, and none of its own besides.
     Wants {
         rules: Rules,
-        /// Whether nothing is known of some node: then its groups keep their rules.
-        has_doubts: bool,
         /// Whether there is nothing to ask for health checks beside the clients' rules. The Go
         /// program does not look at health rules then, and leaves those of before.
         skips_health: bool,
         kind: Kind,
     },
-    /// What it has stays. These of others, too, are to be there after all.
+    /// What it has stays, and so do these, whoever made them.
     Keeps { rules: Rules },
     /// Nothing is to be left.
     Goes,
@@ -66,64 +64,130 @@ pub(crate) struct Place<'a> {
 
 impl<'a> Claim<'a> {
     pub(crate) fn of(place: &Place<'_>, want: &'a Want<LoadBalancerSpec>, seen: &Seen) -> Self {
-        let id = want.id();
+        let Identity { id, annotations, .. } = &**want.identity();
         let balancer = names::load_balancer(&id.uid);
-        let attached = seen.classics.get(&balancer).cloned().unwrap_or_default();
+        let none = Vec::new();
+        let attached = seen.classics.get(&balancer).unwrap_or(&none);
         let own_name = names::classic_group(&balancer);
         let own = seen.groups.iter().find(|it| it.name == own_name).map(|it| it.id.clone());
         let is_leaving = |id: &String| matches!(want, Want::Absent(_)) || !attached.contains(id);
         let leaving = own.clone().filter(is_leaving);
-        let sources = attached.iter().cloned().chain(own).collect();
-        let stance = match want {
-            // Another cluster's are not ours to close.
-            Want::Absent(_) if seen.foreign.contains(&balancer) => Stance::Foreign,
-            Want::Absent(_) => Stance::Goes,
-            Want::Keep(_) => Stance::Keeps { rules: Rules::new() },
-            Want::Present(spec) => Self::present(place, spec, seen, &balancer),
+        let source = || source(place.cluster, annotations, attached, &seen.groups);
+        let mut sources: BTreeSet<String> = match want {
+            // Which of them its traffic comes from depends on what it said before.
+            Want::Keep(_) => attached.iter().cloned().collect(),
+            Want::Present(_) => source().into_iter().collect(),
+            // The operator's own group, which many may share, is nobody's.
+            Want::Absent(_) => source()
+                .filter(|id| place.config.elb_security_group.as_ref() != Some(id))
+                .into_iter()
+                .collect(),
         };
-        let mut claim = Self { id, balancer, stance, sources, leaving };
-        // The operator's own group, which many may share, is nobody's.
-        if let Some(shared) = &place.config.elb_security_group
-            && !matches!(claim.stance, Stance::Wants { .. })
-        {
-            claim.sources.remove(shared);
-        }
-        if let Stance::Keeps { rules } = &mut claim.stance {
-            *rules = needed_by_kept(place, seen, &claim.balancer);
-        }
+        sources.extend(own);
+        let mut claim = Self { id, balancer, stance: Stance::Foreign, sources, leaving };
+        claim.stance = match want {
+            // Another cluster's are not ours to close.
+            Want::Absent(_) if seen.foreign.contains(&claim.balancer) => Stance::Foreign,
+            Want::Absent(_) => Stance::Goes,
+            Want::Keep(_) => claim.kept(place, annotations, seen),
+            Want::Present(spec) => {
+                let wanted = claim.wants(place, spec, seen, source());
+                wanted.unwrap_or_else(|| claim.kept(place, annotations, seen))
+            }
+        };
         claim
     }
 
-    fn present(place: &Place<'_>, spec: &LoadBalancerSpec, seen: &Seen, balancer: &str) -> Stance {
-        let keeps = || Stance::Keeps { rules: Rules::new() };
-        let Ok(wish) = Wish::read(spec, place.cluster) else { return keeps() };
+    /// What a Service wants. `None`: that cannot be said.
+    fn wants(
+        &self,
+        place: &Place<'_>,
+        spec: &LoadBalancerSpec,
+        seen: &Seen,
+        source: Option<String>,
+    ) -> Option<Stance> {
+        let wish = Wish::read(spec, place.cluster).ok()?;
         let labels = ServiceAnnotations::node_labels(&spec.identity.annotations);
         let members = place.roll.of(place.nodes, &labels);
-        let groups = groups_of(place.cluster, &members, &seen.groups);
         let kind = wish.said.kind;
-        let (rules, skips_health) = match kind {
+        let (each, skips_health) = match kind {
             // One that the Go program has made may serve on.
-            Kind::Elsewhere if seen.has(balancer) => return keeps(),
-            Kind::Elsewhere => return Stance::Goes,
+            Kind::Elsewhere if seen.has(&self.balancer) => return None,
+            Kind::Elsewhere => return Some(Stance::Goes),
+            // It is refused.
+            Kind::Network if wish.v4_ranges().next().is_none() => return None,
             Kind::Network => {
-                let Some(subnets) = seen.networks.get(balancer) else { return keeps() };
-                let Some(health) = network::health_ports(place.config, &wish) else {
-                    return keeps();
-                };
-                network_rules(&wish, balancer, subnets, &health)
+                let subnets = seen.networks.get(&self.balancer)?;
+                let health = network::health_ports(place.config, &wish)?;
+                network_rules(&wish, &self.balancer, subnets, &health)
             }
-            Kind::Classic | Kind::Unheard => {
-                let Some(attached) = seen.classics.get(balancer) else { return keeps() };
-                let Some(source) = source(place.cluster, &wish, attached, &seen.groups) else {
-                    return keeps();
-                };
-                let rule =
-                    Rule { what: Traffic::all(), peer: Peer::Group(source), description: None };
-                (BTreeSet::from([rule]), true)
-            }
+            Kind::Classic | Kind::Unheard => (BTreeSet::from([reference(source?)]), true),
         };
-        let rules = groups.into_iter().map(|group| (group, rules.clone())).collect();
-        Stance::Wants { rules, has_doubts: members.has_doubts, skips_health, kind }
+        let groups = groups_of(place.cluster, &members, &seen.groups);
+        let mut rules: Rules = groups.into_iter().map(|group| (group, each.clone())).collect();
+        if members.has_doubts {
+            for group in &seen.groups {
+                rules.entry(group.id.clone()).or_insert_with(|| self.in_doubt(group, &each));
+            }
+        }
+        Some(Stance::Wants { rules, skips_health, kind })
+    }
+
+    /// What stays in a group that a node may be in of which nothing is known: what the Service has
+    /// there, and what others have made and it would have.
+    fn in_doubt(&self, group: &SecurityGroup, each: &BTreeSet<Rule>) -> BTreeSet<Rule> {
+        let is_there = |rule: &&Rule| group.ingress.iter().any(|it| it.bare() == rule.bare());
+        let own = group.ingress.iter().filter(|rule| self.has(rule));
+        own.chain(each.iter().filter(is_there)).cloned().collect()
+    }
+
+    /// What a Service needs that keeps what it has, though others made it: whoever goes must not cut off
+    /// somebody who cannot be read.
+    fn kept(
+        &self,
+        place: &Place<'_>,
+        annotations: &BTreeMap<String, String>,
+        seen: &Seen,
+    ) -> Stance {
+        let mut rules = self.needed_health(place, annotations, seen);
+        for group in &seen.groups {
+            let references: BTreeSet<_> =
+                group.ingress.iter().filter(|rule| self.is_reference(rule)).cloned().collect();
+            if !references.is_empty() {
+                rules.entry(group.id.clone()).or_default().extend(references);
+            }
+        }
+        Stance::Keeps { rules }
+    }
+
+    /// Where kube-proxy is asked for all Services, or several Services name one port, one load balancer's rule
+    /// may be what lets another's health checks through.
+    fn needed_health(
+        &self,
+        place: &Place<'_>,
+        annotations: &BTreeMap<String, String>,
+        seen: &Seen,
+    ) -> Rules {
+        let named = || annotations.get(&format!("{PREFIX}healthcheck-port"))?.parse().ok();
+        let port = match &place.config.health_probe {
+            HealthProbe::Shared { port, .. } => Some(port.get()),
+            HealthProbe::ServiceNodePort => named(),
+        };
+        let Some((port, subnets)) = port.zip(seen.networks.get(&self.balancer)) else {
+            return Rules::new();
+        };
+        let rules: BTreeSet<_> =
+            health_rules(&self.balancer, subnets, &BTreeSet::from([port])).collect();
+        // Not where they go to a port of its own, as with `externalTrafficPolicy: Local`.
+        let has_own = |rule: &Rule| self.is_health(rule) && rule.what != Traffic::port("tcp", port);
+        if seen.groups.iter().any(|group| group.ingress.iter().any(has_own)) {
+            return Rules::new();
+        }
+        // Where its clients are let through, its health checks have to be.
+        let has_clients =
+            |group: &&SecurityGroup| group.ingress.iter().any(|rule| self.is_client(rule));
+        let groups = seen.groups.iter().filter(has_clients);
+        groups.map(|group| (group.id.clone(), rules.clone())).collect()
     }
 
     /// Whether a rule is this Service's.
@@ -177,14 +241,14 @@ fn network_rules(
     let client = Some(format!("{CLIENT}{balancer}"));
     let mut rules = BTreeSet::new();
     for port in &ports {
-        rules.extend(wish.ranges.iter().map(|range| Rule {
+        rules.extend(wish.v4_ranges().map(|range| Rule {
             what: Traffic::port(protocol, *port),
-            peer: peer(*range),
+            peer: Peer::V4(range),
             description: client.clone(),
         }));
     }
-    let everybody = BTreeSet::from([IpNet::V4(Ipv4Net::default())]);
-    let skips_health = wish.ranges == everybody && !is_udp && *health == ports;
+    let is_everybody = wish.v4_ranges().eq([Ipv4Net::default()]);
+    let skips_health = is_everybody && !is_udp && *health == ports;
     if !skips_health {
         rules.extend(health_rules(balancer, subnets, health));
     }
@@ -207,47 +271,26 @@ fn health_rules(
     })
 }
 
-pub(crate) fn peer(range: IpNet) -> Peer {
-    match range {
-        IpNet::V4(range) => Peer::V4(range),
-        IpNet::V6(range) => Peer::V6(range),
-    }
-}
-
-/// Where kube-proxy is asked for all Services, one load balancer's rule may be what lets another's
-/// health checks through: whoever goes must not cut off somebody who cannot be read.
-fn needed_by_kept(place: &Place<'_>, seen: &Seen, balancer: &str) -> Rules {
-    let HealthProbe::Shared { port, .. } = &place.config.health_probe else { return Rules::new() };
-    let Some(subnets) = seen.networks.get(balancer) else { return Rules::new() };
-    let rules: BTreeSet<_> =
-        health_rules(balancer, subnets, &BTreeSet::from([port.get()])).collect();
-    // Where its clients are let through, its health checks have to be.
-    let has_clients =
-        |group: &&SecurityGroup| group.ingress.iter().any(|rule| bears(rule, CLIENT, balancer));
-    // Not where they go to a port of its own, as with `externalTrafficPolicy: Local`.
-    let has_own = |rule: &Rule| {
-        bears(rule, HEALTH, balancer) && rule.what != Traffic::port("tcp", port.get())
-    };
-    if seen.groups.iter().any(|group| group.ingress.iter().any(has_own)) {
-        return Rules::new();
-    }
-    let groups = seen.groups.iter().filter(has_clients);
-    groups.map(|group| (group.id.clone(), rules.clone())).collect()
+/// What lets through whoever is in a security group.
+fn reference(group: String) -> Rule {
+    Rule { what: Traffic::all(), peer: Peer::Group(group), description: None }
 }
 
 /// The security group of a Classic Load Balancer that nodes let through: the first of those attached,
 /// in the order of the annotation, then its own, then the extra ones; one that bears the cluster's
 /// tag goes before others.
+///
+/// The Go program looks at rules that name this one alone: those that name others are people's own.
 fn source(
     cluster: &Cluster,
-    wish: &Wish<'_>,
+    annotations: &BTreeMap<String, String>,
     attached: &[String],
     seen: &[SecurityGroup],
 ) -> Option<String> {
-    let (first, last) = (&wish.said.security_groups, &wish.said.extra_security_groups);
-    let place_in = |list: &Option<super::super::annotations::Names>, id: &String| {
-        list.as_ref().and_then(|list| list.iter().position(|it| it == id))
-    };
+    // As they stand: of what goes, the other annotations may not be readable.
+    let said = |key: &str| annotations.get(&format!("{PREFIX}{key}")).map_or("", String::as_str);
+    let (first, last) = (said("security-groups"), said("extra-security-groups"));
+    let place_in = |list: &str, id: &String| list.split(',').position(|it| it.trim() == id);
     let is_marked = |id: &str| seen.iter().any(|it| it.id == id && cluster.has(&it.tags));
     let rank = |id: &&String| {
         let place = match (place_in(first, id), place_in(last, id)) {

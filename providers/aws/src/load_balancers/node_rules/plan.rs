@@ -125,17 +125,17 @@ impl Draft {
             let mine: Vec<_> = mine.collect();
             let goes = |rule: &&&Rule| match &claim.stance {
                 Stance::Keeps { .. } | Stance::Foreign => false,
+                // That those in a group reach each other is nothing of a Service's alone.
+                _ if rule.peer == Peer::Group(group.id.clone()) => false,
                 // What several let through stays while one of them needs it.
                 _ if claim.is_reference(rule) && wanted.contains(&bare(rule)) => false,
                 // In a group that is not the cluster's only what stands in the way of a deletion
                 // goes: another may have made the rule.
                 _ if claim.is_reference(rule) && !is_marked && !claim.is_in_the_way(rule) => false,
                 Stance::Goes => true,
-                Stance::Wants { rules, has_doubts, .. } => {
-                    let wanted = rules.get(&group.id);
-                    let is_in_doubt = *has_doubts && wanted.is_none();
+                Stance::Wants { rules, .. } => {
                     let is_left = claim.leaves(rule) && !strict.contains(claim.balancer.as_str());
-                    !is_wanted(wanted, rule) && !is_in_doubt && !is_left
+                    !is_wanted(rules.get(&group.id), rule) && !is_left
                 }
             };
             let goes: BTreeSet<Rule> =
@@ -230,8 +230,10 @@ fn path_mtu<'c, 'w>(
     revoked: &mut [(&'c Claim<'w>, BTreeSet<Rule>)],
     authorized: &mut Vec<(&'c Claim<'w>, BTreeSet<Rule>)>,
 ) {
-    let is_client =
-        |rule: &&&Rule| rule.description.as_deref().is_some_and(|text| text.starts_with(CLIENT));
+    let is_clients =
+        |rule: &Rule| rule.description.as_deref().is_some_and(|text| text.starts_with(CLIENT));
+    // ICMP is of IPv4 alone, and so are load balancers.
+    let is_client = |rule: &&&Rule| is_clients(rule) && !matches!(rule.peer, Peer::V6(_));
     let clients: BTreeSet<&Peer> =
         there.values().filter(is_client).map(|rule| &rule.peer).collect();
     let shared = |peer: &Peer| Rule {
@@ -269,9 +271,7 @@ fn path_mtu<'c, 'w>(
             && rule.what == Traffic::path_mtu()
             && !clients.contains(&rule.peer)
     };
-    if let Some((_, rules)) =
-        revoked.iter_mut().find(|(_, rules)| rules.iter().any(|it| is_client(&&it)))
-    {
+    if let Some((_, rules)) = revoked.iter_mut().find(|(_, rules)| rules.iter().any(is_clients)) {
         rules.extend(there.values().copied().filter(is_surplus).cloned());
     }
 }

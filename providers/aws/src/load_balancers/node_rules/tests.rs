@@ -1,5 +1,7 @@
 //! Plans of rules, on groups that are values.
 
+mod references;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ccm_core::cloud::{Holds, LoadBalancerSpec, Plan, Report, Verdict, Want, World};
@@ -9,7 +11,7 @@ use super::super::change::AwsChange;
 use super::super::members::Roll;
 use super::super::names::{classic_group, load_balancer};
 use super::super::samples::{
-    absent, cluster, doubtful, from, id, keep, local, member, present, spec,
+    absent, cluster, doubtful, from, id, keep, keep_with, local, member, present, spec,
 };
 use super::claim::Place;
 use super::{RuleChange, Seen, Verb, plan};
@@ -150,11 +152,9 @@ fn health_checks_come_from_the_subnets() {
         rules,
         [
             "icmp fragmentation needed from 192.0.2.0/24 (mtu)".to_owned(),
-            "icmp fragmentation needed from 2001:db8::/32 (mtu)".to_owned(),
             format!("tcp 30080 from 10.0.1.0/24 (health={})", name("web")),
             format!("tcp 30080 from 10.0.2.0/24 (health={})", name("web")),
             format!("tcp 30080 from 192.0.2.0/24 (client={})", name("web")),
-            format!("tcp 30080 from 2001:db8::/32 (client={})", name("web")),
         ]
     );
 }
@@ -197,6 +197,44 @@ fn one_rule_lets_the_health_checks_of_several_through() {
     }
 }
 
+/// Rules that were made for ranges of IPv6, which have no effect.
+#[test]
+fn rules_for_ipv6_go_with_the_rule_for_path_mtu() {
+    let mut cloud = Cloud::new().with_network("web").managed("web");
+    let rule = |what, description: &str| Rule {
+        what,
+        peer: Peer::V6("2001:db8::/32".parse().unwrap()),
+        description: Some(description.to_owned()),
+    };
+    let client = format!("kubernetes.io/rule/nlb/client={}", name("web"));
+    let old = [
+        rule(Traffic::port("tcp", 30_080), &client),
+        rule(Traffic::path_mtu(), "kubernetes.io/rule/nlb/mtu"),
+    ];
+    cloud.seen.groups[0].ingress.extend(old);
+    let ranges = ["192.0.2.0/24", "2001:db8::/32"];
+    let alone = from(spec("web", &[80], &[NLB]), &ranges[1..]);
+    assert!(cloud.plan(&world(vec![present(alone)])).is_done(), "refused: it keeps what it has");
+    cloud.converge(&world(vec![present(from(spec("web", &[80], &[NLB]), &ranges))]));
+    assert!(!cloud.rules("sg-nodes").iter().any(|rule| rule.contains("2001")));
+    assert_eq!(cloud.rules("sg-nodes").len(), 4);
+}
+
+/// So it is where Services name one port for their health checks.
+#[test]
+fn a_port_that_several_name_stays_open_for_the_health_checks_of_who_is_kept() {
+    const ONE_PORT: &[(&str, &str)] = &[NLB, ("healthcheck-port", "10256")];
+    let mut cloud = Cloud::new().with_network("one").with_network("two");
+    let of = |service, port| present(spec(service, &[port], ONE_PORT));
+    cloud.converge(&world(vec![of("one", 80), of("two", 81)]));
+    cloud.converge(&world(vec![absent("one"), keep_with("two", ONE_PORT)]));
+    let rules = cloud.rules("sg-nodes");
+    for subnet in ["10.0.1.0/24", "10.0.2.0/24"] {
+        let rule = format!("tcp 10256 from {subnet} (health={})", name("two"));
+        assert!(rules.contains(&rule), "{rules:?}");
+    }
+}
+
 #[test]
 fn what_all_share_goes_with_the_last() {
     let mut cloud = Cloud::new().with_network("one").with_network("two");
@@ -206,55 +244,6 @@ fn what_all_share_goes_with_the_last() {
     let rules = cloud.rules("sg-nodes");
     assert!(rules.contains(&"icmp fragmentation needed from 10.0.0.0/8 (mtu)".to_owned()));
     assert!(!rules.contains(&"icmp fragmentation needed from 0.0.0.0/0 (mtu)".to_owned()));
-    cloud.converge(&world(vec![absent("one"), absent("two")]));
-    assert_eq!(cloud.rules("sg-nodes"), Vec::<String>::new());
-}
-
-#[test]
-fn a_classic_load_balancer_comes_from_its_group() {
-    let mut cloud = Cloud::new().with_classic("web");
-    let wish = world(vec![present(spec("web", &[80], &[]))]);
-    cloud.converge(&wish);
-    assert_eq!(cloud.rules("sg-nodes"), ["everything from sg-web"]);
-    let gone = world(vec![absent("web")]);
-    assert_eq!(report(&cloud.plan(&gone)).holds, Holds::Something);
-    cloud.converge(&gone);
-    assert_eq!(cloud.rules("sg-nodes"), Vec::<String>::new());
-    assert_eq!(report(&cloud.plan(&gone)).holds, Holds::Nothing);
-}
-
-#[test]
-fn groups_of_others_are_closed_only_where_a_deletion_needs_it() {
-    let mut cloud = Cloud::new().with_classic("web");
-    cloud.seen.groups.push(group("sg-other", "other", false));
-    let rule = |from: &str| Rule {
-        what: Traffic::all(),
-        peer: Peer::Group(from.to_owned()),
-        description: None,
-    };
-    cloud.seen.classics.get_mut(&name("web")).unwrap().push("sg-users".to_owned());
-    for from in ["sg-web", "sg-users"] {
-        cloud.seen.groups.last_mut().unwrap().ingress.insert(rule(from));
-    }
-    let wish = world(vec![present(spec("web", &[80], &[]))]);
-    cloud.converge(&wish);
-    assert_eq!(cloud.rules("sg-other").len(), 2, "in use");
-    cloud.converge(&world(vec![absent("web")]));
-    assert_eq!(cloud.rules("sg-other"), ["everything from sg-users"]);
-}
-
-#[test]
-fn a_group_that_several_come_from_stays_open_for_the_last() {
-    let mut cloud = Cloud::new();
-    cloud.seen.groups.push(group("sg-users", "users", true));
-    for service in ["one", "two"] {
-        cloud.seen.classics.insert(name(service), vec!["sg-users".to_owned()]);
-    }
-    let of = |service: &str| present(spec(service, &[80], &[("security-groups", "sg-users")]));
-    cloud.converge(&world(vec![of("one"), of("two")]));
-    let wish = world(vec![absent("one"), of("two")]);
-    assert!(cloud.converge(&wish).is_empty());
-    assert_eq!(report(&cloud.plan(&wish)).holds, Holds::Nothing, "it is the other's now");
     cloud.converge(&world(vec![absent("one"), absent("two")]));
     assert_eq!(cloud.rules("sg-nodes"), Vec::<String>::new());
 }

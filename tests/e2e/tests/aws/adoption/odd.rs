@@ -61,7 +61,7 @@ fn both_kinds_of_one_name() {
         }
         let _ccm = takeover.take_over().await;
         takeover.changed(&cases[..2]).await;
-        let [network, classic] = [&cases[0], &cases[1]].map(|case| case.name());
+        let [network, classic] = [&cases[0], &cases[1]].map(Case::name);
         let network = balancer(&world.service(network).await);
         assert_eq!(lines_with(&world, &format!("classic load balancer {network}")).await, [""; 0]);
         let classic = balancer(&world.service(classic).await);

@@ -114,8 +114,8 @@ fn a_table_with_others_routes() {
             world.remove(&node.private_dns).await;
         }
         wait_until("that others' routes alone are there", LONG, async || {
-            let routes = routes(&world).await;
-            if routes == others { Ok(()) } else { Err(routes) }
+            let left = routes(&world).await;
+            if left == others { Ok(()) } else { Err(left) }
         })
         .await;
     });

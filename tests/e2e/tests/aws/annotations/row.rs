@@ -143,9 +143,9 @@ impl Step {
     }
 }
 
-/// These lines without those.
-fn beside(these: &[String], those: &[String]) -> Vec<String> {
-    these.iter().filter(|line| !those.contains(line)).cloned().collect()
+/// Lines without others.
+fn beside(lines: &[String], others: &[String]) -> Vec<String> {
+    lines.iter().filter(|line| !others.contains(line)).cloned().collect()
 }
 
 #[cfg(test)]

@@ -299,10 +299,8 @@ fn another_clusters_is_left_alone() {
         let mut cloud = made(&[]);
         let balancer = cloud.balancer_mut();
         balancer.tags = [(key.to_owned(), "red".to_owned())].into();
-        balancer.is_anothers = crate::load_balancers::classic::observe::is_anothers(
-            &crate::load_balancers::samples::cluster(),
-            &balancer.tags,
-        );
+        balancer.is_anothers =
+            crate::load_balancers::samples::cluster().is_anothers(&balancer.tags);
         cloud.own.surroundings.groups.retain(|group| !group.name.starts_with("k8s-elb"));
         let plan = cloud.plan(&world(present(spec("web", &[80], &[])), 5));
         assert!(plan.stages.is_empty(), "{plan:?}");

@@ -24,6 +24,7 @@ fn read_with(config: &Config, spec: &LoadBalancerSpec) -> Result<ClassicWish, Cl
         config,
         cluster_name: &cluster_name,
         surroundings: &cloud.own.surroundings,
+        annotations: &spec.identity.annotations,
     };
     ClassicWish::read(&site, &wish, None)
 }

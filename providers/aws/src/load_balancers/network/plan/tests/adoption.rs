@@ -10,8 +10,8 @@ use rstest::rstest;
 use super::super::super::super::annotations::ServiceAnnotations;
 use super::super::super::super::names::{self, TargetGroupTraits};
 use super::model::{
-    Cloud, NAME, UID, balancer_arn, group, id, instance, listener_arn, new_balancer_attributes,
-    new_group_attributes, present, provider, spec, world,
+    Cloud, MANAGED, NAME, UID, balancer_arn, group, id, instance, listener_arn,
+    new_balancer_attributes, new_group_attributes, present, provider, spec, world,
 };
 use super::{lines, notes, report, steps};
 use crate::client::elbv2::{
@@ -122,7 +122,6 @@ fn udp() -> LoadBalancerSpec {
     spec
 }
 
-const MANAGED: &str = "NLBSecurityGroupMode = Managed";
 const SHARED: &str = "ClusterServiceLoadBalancerHealthProbeMode = Shared";
 const OWN_GROUP: &str = "k8s-shop-web-d2e0b4e1c4";
 

@@ -7,9 +7,10 @@ use rstest::rstest;
 
 use super::super::super::super::refusals::Refusal;
 use super::model::{
-    Cloud, NAME, absent, group_arn, instance, keep, port, present, provider, spec, world,
+    Cloud, MANAGED, NAME, absent, group_arn, instance, keep, port, present, provider, provider_of,
+    spec, world,
 };
-use super::{lines, report, steps};
+use super::{lines, notes, report, steps};
 use crate::client::elbv2::Target;
 
 /// Lines without the ends of names, which are hashes.
@@ -61,14 +62,15 @@ fn a_managed_group_is_made_first_and_opened_for_tls_by_tcp() {
             network: text.parse().ok(),
         });
     }
-    let at = provider("NLBSecurityGroupMode = Managed");
+    let at = provider(MANAGED);
     let plan = Cloud::default().plan(&at, &world(present(web), 1));
+    assert_eq!(notes(&plan), ["SourceRangeIgnored"]);
     assert_eq!(
         plain(lines(&plan).concat())[..3],
         [
             "create security group TG",
             "allow in security group TG: icmp fragmentation needed from 192.0.2.0/24, tcp 443 from \
-             192.0.2.0/24, tcp 443 from 2001:db8::/32",
+             192.0.2.0/24",
             "create internet-facing Network Load Balancer LB in subnet-a, subnet-b with security group TG",
         ]
     );
@@ -306,7 +308,7 @@ fn targets_at_another_port_go() {
 
 #[test]
 fn security_groups_follow_where_there_are_some() {
-    let at = provider("NLBSecurityGroupMode = Managed");
+    let at = provider(MANAGED);
     let mut cloud = Cloud::default();
     cloud.converge(&at, &world(present(spec(&[80], &[])), 1));
     let named = world(present(spec(&[80], &[("security-groups", "sg-1")])), 1);
@@ -317,6 +319,50 @@ fn security_groups_follow_where_there_are_some() {
     cloud.converge(&at, &back);
     cloud.converge(&at, &world(absent(), 0));
     assert_eq!(cloud, Cloud::default());
+}
+
+/// The name of the security group that is made for it depends on `--cluster-name`.
+#[rstest]
+#[case::ours(true)]
+#[case::of_the_go_program(false)]
+fn its_security_group_goes_whatever_the_cluster_was_called(#[case] is_ours: bool) {
+    let mut made = Cloud::default();
+    made.converge(&provider(MANAGED), &world(present(spec(&[80], &[])), 1));
+    if !is_ours {
+        made.security[0].tags.retain(|key, _| key.starts_with("kubernetes.io/cluster/"));
+    }
+    let before = made.security[0].name.clone();
+    let at = provider_of("prod", MANAGED);
+    let (up, down) = (world(present(spec(&[80], &[])), 1), world(absent(), 0));
+    let steps = plain(steps(&made, &at, &up));
+    let tagged = usize::from(!is_ours);
+    assert_eq!(steps.len(), 4 + tagged, "{steps:#?}");
+    assert_eq!(
+        steps[2 + tagged..],
+        ["set security groups of LB: security group TG", "delete security group TG"]
+    );
+    assert_eq!(report(&made.plan(&at, &down)).holds, Holds::Something);
+    // Wherever it stops, nothing is left once the Service is gone.
+    for most in 0..=steps.len() {
+        let mut cloud = made.clone();
+        cloud.changes(&at, &up, most);
+        cloud.converge(&at, &down);
+        assert_eq!(cloud, Cloud::default(), "after {most}");
+    }
+    for most in 0..5 {
+        let mut cloud = made.clone();
+        cloud.changes(&at, &down, most);
+        let rest = report(&cloud.plan(&at, &down)).holds;
+        assert_eq!(rest == Holds::Nothing, cloud == Cloud::default(), "after {most}");
+        cloud.converge(&at, &down);
+        assert_eq!(cloud, Cloud::default(), "after {most}");
+    }
+    // One that the annotation names is somebody's.
+    let named = format!("sg-of-{before}");
+    if !is_ours {
+        let named = present(spec(&[80], &[("security-groups", &named)]));
+        assert!(made.plan(&at, &world(named, 1)).is_done());
+    }
 }
 
 #[test]
@@ -336,7 +382,7 @@ fn addresses_are_given_out() {
 
 #[test]
 fn it_is_taken_down_in_order() {
-    let at = provider("NLBSecurityGroupMode = Managed");
+    let at = provider(MANAGED);
     let mut cloud = Cloud::default();
     cloud.converge(&at, &world(present(spec(&[80], &[])), 1));
     let plan = cloud.plan(&at, &world(absent(), 0));

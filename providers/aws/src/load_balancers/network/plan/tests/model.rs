@@ -42,8 +42,16 @@ pub(crate) fn id() -> ObjectId {
     ObjectId { namespace: "shop".into(), name: "web".into(), uid: Uid::from(UID) }
 }
 
+/// What lets security groups be managed.
+pub(crate) const MANAGED: &str = "NLBSecurityGroupMode = Managed";
+
 /// A provider with this in `[Global]`.
 pub(crate) fn provider(config: &str) -> AwsLoadBalancers {
+    provider_of("kubernetes", config)
+}
+
+/// The same with this `--cluster-name`.
+pub(crate) fn provider_of(cluster_name: &str, config: &str) -> AwsLoadBalancers {
     let bytes = format!("[Global]\n{config}\n").into_bytes();
     let file = ConfigFile { path: "cloud.config".into(), bytes };
     let home = Home {
@@ -56,7 +64,7 @@ pub(crate) fn provider(config: &str) -> AwsLoadBalancers {
     AwsLoadBalancers::new(Arc::new(Ground {
         client: Client::default(),
         config: Config::read(Some(&file)).unwrap(),
-        cluster_name: ClusterName::from("kubernetes"),
+        cluster_name: ClusterName::from(cluster_name),
         cluster_cidrs: Vec::new(),
         user_agent: "test".into(),
         home: OnceLock::from(home),

@@ -1,0 +1,176 @@
+//! Rules that let a Classic Load Balancer's security group through.
+
+use ccm_core::cloud::{Holds, World};
+use rstest::rstest;
+
+use super::super::super::samples::{
+    absent, absent_with, doubtful, keep, keep_with, member, present, spec,
+};
+use super::{Cloud, group, name, report, world};
+use crate::client::groups::{Peer, Rule, Traffic};
+
+/// Everything from a group, without a description: as the Go program writes it, and as people do.
+fn everything(from: &str) -> Rule {
+    Rule { what: Traffic::all(), peer: Peer::Group(from.to_owned()), description: None }
+}
+
+#[test]
+fn a_classic_load_balancer_comes_from_its_group() {
+    let mut cloud = Cloud::new().with_classic("web");
+    let wish = world(vec![present(spec("web", &[80], &[]))]);
+    cloud.converge(&wish);
+    assert_eq!(cloud.rules("sg-nodes"), ["everything from sg-web"]);
+    let gone = world(vec![absent("web")]);
+    assert_eq!(report(&cloud.plan(&gone)).holds, Holds::Something);
+    cloud.converge(&gone);
+    assert_eq!(cloud.rules("sg-nodes"), Vec::<String>::new());
+    assert_eq!(report(&cloud.plan(&gone)).holds, Holds::Nothing);
+}
+
+#[test]
+fn groups_of_others_are_closed_only_where_a_deletion_needs_it() {
+    let mut cloud = Cloud::new().with_classic("web");
+    cloud.seen.groups.push(group("sg-other", "other", false));
+    let rule = |from: &str| Rule {
+        what: Traffic::all(),
+        peer: Peer::Group(from.to_owned()),
+        description: None,
+    };
+    cloud.seen.classics.get_mut(&name("web")).unwrap().push("sg-users".to_owned());
+    for from in ["sg-web", "sg-users"] {
+        cloud.seen.groups.last_mut().unwrap().ingress.insert(rule(from));
+    }
+    let wish = world(vec![present(spec("web", &[80], &[]))]);
+    cloud.converge(&wish);
+    assert_eq!(cloud.rules("sg-other").len(), 2, "in use");
+    cloud.converge(&world(vec![absent("web")]));
+    assert_eq!(cloud.rules("sg-other"), ["everything from sg-users"]);
+}
+
+#[test]
+fn a_group_that_several_come_from_stays_open_for_the_last() {
+    let mut cloud = Cloud::new();
+    cloud.seen.groups.push(group("sg-users", "users", true));
+    for service in ["one", "two"] {
+        cloud.seen.classics.insert(name(service), vec!["sg-users".to_owned()]);
+    }
+    let of = |service: &str| present(spec(service, &[80], &[("security-groups", "sg-users")]));
+    cloud.converge(&world(vec![of("one"), of("two")]));
+    let wish = world(vec![absent("one"), of("two")]);
+    assert!(cloud.converge(&wish).is_empty());
+    assert_eq!(report(&cloud.plan(&wish)).holds, Holds::Nothing, "it is the other's now");
+    cloud.converge(&world(vec![absent("one"), absent("two")]));
+    assert_eq!(cloud.rules("sg-nodes"), Vec::<String>::new());
+}
+
+type Said<'a> = &'a [(&'a str, &'a str)];
+
+/// What people have let through themselves stays, whatever groups a Service names: its own traffic comes
+/// from one of them.
+#[rstest]
+#[case::the_nodes_own_as_an_extra(
+    &[("extra-security-groups", "sg-nodes")], &["sg-nodes", "sg-web"],
+    &["everything from sg-nodes", "everything from sg-web"], &["everything from sg-nodes"]
+)]
+#[case::an_extra(
+    &[("extra-security-groups", "sg-users")], &["sg-users", "sg-web"],
+    &["everything from sg-users", "everything from sg-web"], &["everything from sg-users"]
+)]
+#[case::the_second_of_those_that_are_named(
+    &[("security-groups", "sg-first, sg-users")], &["sg-users", "sg-first"],
+    &["everything from sg-first", "everything from sg-users"], &["everything from sg-users"]
+)]
+#[case::the_nodes_own_instead_of_its_own(
+    &[("security-groups", "sg-nodes")], &["sg-nodes"],
+    &["everything from sg-nodes"], &["everything from sg-nodes"]
+)]
+fn rules_that_name_another_group_of_it_are_somebody_elses(
+    #[case] said: Said<'_>,
+    #[case] attached: &[&str],
+    #[case] with_it: &[&str],
+    #[case] after_it: &[&str],
+    #[values(false, true)] is_managed: bool,
+) {
+    let mut cloud = Cloud::new().with_classic("web");
+    if is_managed {
+        cloud = cloud.managed("web");
+    }
+    let attached: Vec<_> = attached.iter().map(|id| (*id).to_owned()).collect();
+    cloud.seen.classics.insert(name("web"), attached);
+    for it in ["sg-users", "sg-first"] {
+        cloud.seen.groups.push(group(it, it, true));
+    }
+    cloud.seen.groups[0].ingress.extend(
+        after_it.iter().map(|line| everything(line.strip_prefix("everything from ").unwrap())),
+    );
+    let wish = world(vec![present(spec("web", &[80], said))]);
+    cloud.converge(&wish);
+    assert_eq!(cloud.rules("sg-nodes"), with_it);
+    let gone = world(vec![absent_with("web", said)]);
+    cloud.converge(&gone);
+    assert_eq!(cloud.rules("sg-nodes"), after_it);
+    assert_eq!(report(&cloud.plan(&gone)).holds, Holds::Nothing);
+}
+
+/// Somebody who cannot be read, or whose turn it is not, may need what another one goes without.
+#[rstest]
+#[case::as_it_is_said(USERS)]
+#[case::as_it_was_said_before(&[])]
+#[case::with_another_order_than_before(&[("security-groups", "sg-more,sg-users")])]
+fn a_group_that_somebody_comes_from_who_is_kept_stays_open(#[case] said: Said<'_>) {
+    let mut cloud = Cloud::new();
+    cloud.seen.groups.push(group("sg-users", "users", true));
+    cloud.seen.classics.insert(name("one"), vec!["sg-users".to_owned()]);
+    cloud.seen.classics.insert(name("two"), vec!["sg-users".to_owned(), "sg-more".to_owned()]);
+    let of = |service: &str| present(spec(service, &[80], USERS));
+    cloud.converge(&world(vec![of("one"), of("two")]));
+    let (gone, kept) = (|| absent_with("one", USERS), || keep_with("two", said));
+    for wants in [vec![gone(), kept()], vec![kept(), gone()]] {
+        assert!(cloud.converge(&world(wants)).is_empty());
+    }
+    let plan = cloud.plan(&world(vec![gone(), kept()]));
+    assert_eq!(report(&plan).holds, Holds::Nothing, "it is the other's now");
+    cloud.converge(&world(vec![absent_with("two", USERS)]));
+    assert_eq!(cloud.rules("sg-nodes"), Vec::<String>::new());
+}
+
+/// So may somebody one of whose nodes may be in that group.
+#[test]
+fn a_group_of_a_node_in_doubt_stays_open_for_who_shares_the_source() {
+    let mut cloud = Cloud::new();
+    for it in ["sg-users", "sg-more"] {
+        cloud.seen.groups.push(group(it, it, true));
+    }
+    for service in ["one", "two"] {
+        cloud.seen.classics.insert(name(service), vec!["sg-users".to_owned()]);
+    }
+    let two = || present(spec("two", &[80], USERS));
+    let nodes = [member(1, &["sg-nodes"]), member(2, &["sg-more"])];
+    let one = present(spec("one", &[80], USERS));
+    cloud.converge(&World { wants: vec![one, two()], nodes: nodes.into_iter().collect() });
+    let gone = || vec![absent_with("one", USERS), two()];
+    let nodes = [member(1, &["sg-nodes"]), doubtful(2)];
+    assert!(cloud.plan(&World { wants: gone(), nodes: nodes.into_iter().collect() }).is_done());
+    let nodes = [member(1, &["sg-nodes"])];
+    cloud.converge(&World { wants: gone(), nodes: nodes.into_iter().collect() });
+    assert_eq!(cloud.rules("sg-more"), Vec::<String>::new());
+}
+
+/// The operator's group, from which all Services' traffic comes, is nobody's alone.
+#[test]
+fn the_shared_group_stays_open_for_who_is_kept() {
+    let mut cloud = Cloud::new();
+    cloud.config.elb_security_group = Some("sg-shared".to_owned());
+    cloud.seen.groups.push(group("sg-more", "more", true));
+    for service in ["one", "two"] {
+        cloud.seen.classics.insert(name(service), vec!["sg-shared".to_owned()]);
+    }
+    cloud.seen.groups.iter_mut().for_each(|it| _ = it.ingress.insert(everything("sg-shared")));
+    let wish = |two| world(vec![present(spec("one", &[80], &[])), two]);
+    assert!(cloud.plan(&wish(keep("two"))).is_done(), "its nodes may be in the other group");
+    assert!(cloud.plan(&world(vec![absent("one"), absent("two")])).is_done());
+    assert_eq!(cloud.converge(&wish(absent("two"))).len(), 1);
+    assert_eq!(cloud.rules("sg-more"), Vec::<String>::new());
+}
+
+const USERS: Said<'_> = &[("security-groups", "sg-users")];
