@@ -177,7 +177,7 @@ async fn many_ports_and_attributes_stay_within_the_budget() {
       kubernetes.io/service-name=shop/CLUSTER, team=a",
         "tags ccm.rs/managed-for=UID, kubernetes.io/cluster/CLUSTER=owned, \
       kubernetes.io/service-name=shop/CLUSTER, team=a",
-        "tags kubernetes.io/cluster/CLUSTER=owned, kubernetes.io/service-name=shop/CLUSTER, \
+        "tags ccm.rs/managed-for=UID, kubernetes.io/cluster/CLUSTER=owned, kubernetes.io/service-name=shop/CLUSTER, \
       team=a",
     ],
     &[
@@ -185,7 +185,7 @@ async fn many_ports_and_attributes_stay_within_the_budget() {
       kubernetes.io/service-name=shop/CLUSTER, team=b",
         "tags ccm.rs/managed-for=UID, kubernetes.io/cluster/CLUSTER=owned, \
       kubernetes.io/service-name=shop/CLUSTER, team=b",
-        "tags kubernetes.io/cluster/CLUSTER=owned, kubernetes.io/service-name=shop/CLUSTER, \
+        "tags ccm.rs/managed-for=UID, kubernetes.io/cluster/CLUSTER=owned, kubernetes.io/service-name=shop/CLUSTER, \
       team=b",
     ],
     &[
@@ -193,7 +193,7 @@ async fn many_ports_and_attributes_stay_within_the_budget() {
       kubernetes.io/service-name=shop/CLUSTER, team=b",
         "tags ccm.rs/managed-for=UID, kubernetes.io/cluster/CLUSTER=owned, \
       kubernetes.io/service-name=shop/CLUSTER, team=b",
-        "tags kubernetes.io/cluster/CLUSTER=owned, kubernetes.io/service-name=shop/CLUSTER, \
+        "tags ccm.rs/managed-for=UID, kubernetes.io/cluster/CLUSTER=owned, kubernetes.io/service-name=shop/CLUSTER, \
       team=b",
     ]
 )]

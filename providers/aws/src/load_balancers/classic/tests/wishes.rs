@@ -286,7 +286,7 @@ fn ranges_of_ipv6_alone_let_nobody_in() {
     assert!(err.message().contains("name a range of IPv4"), "{err}");
     six.source_ranges.iter_mut().for_each(|it| it.field = "the annotation".to_owned());
     let err = read(&six).unwrap_err();
-    assert!(err.message().starts_with("the annotation (fd00::/8,fe80::/10): "), "{err}");
+    assert!(err.message().starts_with("the annotation fd00::/8, fe80::/10: "), "{err}");
     // Where groups are named, ranges say nothing.
     assert!(read(&from(spec("web", &[80], &[(GROUPS, "sg-1")]), &["fd00::/8"])).is_ok());
 }

@@ -433,6 +433,7 @@ fn changed_after_the_takeover(#[case] annotation: (&str, &str), #[case] words: &
 #[test]
 fn every_group_is_marked_in_the_end() {
     let at = provider("");
+    at.first_seen.change_of(&present(spec(&[9999], &[])));
     let ports: Vec<u16> = (80..105).collect();
     let mut cloud = left(&ports);
     let joined = world(present(spec(&ports, &[])), NODES + 1);
