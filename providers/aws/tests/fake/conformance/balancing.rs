@@ -302,7 +302,9 @@ impl LoadBalancerHarness for AwsHarness {
             Mistake::new("SCTP", "spec.ports[1].protocol", |it| {
                 it.ports[1].protocol = Protocol::Sctp;
             }),
-            Mistake::new("no node port", "nodePort", |it| it.ports[0].node_port = None),
+            Mistake::new("no node ports", "nodePort", |it| {
+                it.ports.iter_mut().for_each(|port| port.node_port = None);
+            }),
             Mistake::new("clients that stay", "sessionAffinity", |it| {
                 it.client_ip_affinity = Some(Duration::from_hours(1));
             }),
