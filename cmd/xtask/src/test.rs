@@ -180,8 +180,9 @@ impl Steps {
     }
 
     async fn tests(&mut self, title: &str, what: &[&str], programs: PathBuf) -> Result<(), Error> {
-        let threads =
-            std::thread::available_parallelism().map_or(THREADS, |it| it.get().min(THREADS));
+        // One more than there are cores: they wait for most of their time.
+        let cores = std::thread::available_parallelism().map_or(THREADS, std::num::NonZero::get);
+        let threads = THREADS.min(cores + 1);
         let mut cargo = build::cargo();
         cargo
             .args(["test", "--workspace"])

@@ -25,8 +25,17 @@ impl Cloud {
         self.snapshot(&tags).await.unwrap().pieces
     }
 
-    /// The names of the targets of a Service, which all its target groups have alike.
+    /// The names of the targets of a Service, which all its target groups have alike once all is
+    /// done.
     pub async fn targets_of(&self, uid: &str) -> BTreeSet<String> {
+        let mut groups = self.targets_by_group(uid).await;
+        assert!(groups.len() <= 1, "groups of one Service differ: {groups:?}");
+        groups.pop().unwrap_or_default()
+    }
+
+    /// The same of each of its target groups, those that are alike once. They follow one after the
+    /// other.
+    async fn targets_by_group(&self, uid: &str) -> Vec<BTreeSet<String>> {
         let lines = self.lines_of(uid).await;
         let targets = |line: &String| {
             let (_, rest) = line.split_once(" targets [")?;
@@ -35,18 +44,20 @@ impl Cloud {
         };
         let mut groups: Vec<BTreeSet<String>> = lines.iter().filter_map(targets).collect();
         groups.dedup();
-        assert!(groups.len() <= 1, "groups of one Service differ: {groups:?}");
-        groups.pop().unwrap_or_default()
+        groups
     }
 
     /// Waits until a Service has just these targets.
     pub async fn targets_are(&self, uid: &str, names: &[String], bound: Duration) {
         let wanted: BTreeSet<String> = names.iter().cloned().collect();
         wait_until(&format!("{} targets", wanted.len()), bound, async || {
-            let found = self.targets_of(uid).await;
-            if found == wanted {
-                return Ok(());
+            let mut groups = self.targets_by_group(uid).await;
+            if groups.is_empty() {
+                groups.push(BTreeSet::new());
             }
+            let Some(found) = groups.into_iter().find(|found| *found != wanted) else {
+                return Ok(());
+            };
             let differs: Vec<_> = found.symmetric_difference(&wanted).take(5).cloned().collect();
             Err(format!("{} targets; differs in {differs:?}", found.len()))
         })

@@ -1,6 +1,6 @@
 //! Which instances take traffic. Pure, and linear in the nodes: both sides are sorted once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ccm_core::cloud::{Labels, Member, Observation, RunState};
@@ -43,8 +43,9 @@ pub(crate) struct Members {
     pub(crate) wanted: BTreeSet<String>,
     /// Targets stay, others are not added: nothing is known of them, or they do not run.
     pub(crate) left_alone: BTreeSet<String>,
-    /// Security groups of the wanted, by instance.
-    pub(crate) security_groups: BTreeMap<String, BTreeSet<String>>,
+    /// The security groups of instances that are or may be targets: each combination once, of which
+    /// a cluster has a few, however many its nodes.
+    pub(crate) security_groups: BTreeSet<BTreeSet<String>>,
     /// Whether nothing is known of some node.
     pub(crate) has_doubts: bool,
     /// Whether not even the instance of such a node is known: any target may be it.
@@ -72,18 +73,16 @@ impl Members {
                     if detail.is_fargate || !detail.has_cluster_tag {
                         continue;
                     }
-                    match found.state {
-                        RunState::Running => {
-                            members.wanted.insert(detail.id.clone());
-                            let groups = detail.security_groups.clone();
-                            members.security_groups.insert(detail.id.clone(), groups);
-                        }
-                        RunState::Starting | RunState::Stopping | RunState::Stopped => {
-                            members.left_alone.insert(detail.id.clone());
-                            let groups = detail.security_groups.clone();
-                            members.security_groups.insert(detail.id.clone(), groups);
-                        }
+                    if !members.security_groups.contains(&detail.security_groups) {
+                        members.security_groups.insert(detail.security_groups.clone());
                     }
+                    let ids = match found.state {
+                        RunState::Running => &mut members.wanted,
+                        RunState::Starting | RunState::Stopping | RunState::Stopped => {
+                            &mut members.left_alone
+                        }
+                    };
+                    ids.insert(detail.id.clone());
                 }
                 Observation::Unknown(_) => {
                     members.has_doubts = true;

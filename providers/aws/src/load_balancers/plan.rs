@@ -51,7 +51,8 @@ pub(crate) fn plan(
                 Err(err) => return keep(&site, &members, own, Verdict::Refused(err)),
             };
             let is_found = standing(kind == Kind::Network, own).is_as_found();
-            let wish = if is_found { wish.taken_over() } else { wish };
+            // The Go program cannot give a port of a Network Load Balancer another protocol.
+            let wish = if is_found { wish.taken_over(&own.network.plain_ports()) } else { wish };
             match present(&site, &wish, kind, &members, own) {
                 Ok(plan) => plan,
                 Err(err) => keep(&site, &members, own, Verdict::Refused(err)),

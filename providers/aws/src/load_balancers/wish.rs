@@ -89,18 +89,19 @@ impl<'a> Wish<'a> {
         Ok(Self { id, spec, said, name, ports, ranges, extra_tags, tags, group_tags, notes })
     }
 
-    /// Reads as the Go program does what would end how clients are served now: a port behind a blank in
-    /// `ssl-ports` does not speak TLS.
-    pub(crate) fn taken_over(mut self) -> Self {
+    /// Leaves without TLS what has been served without, which a change would cut off: a port behind a
+    /// blank in `ssl-ports`, as the Go program reads it, and these ports.
+    pub(crate) fn taken_over(mut self, plain: &BTreeSet<u16>) -> Self {
         let mut left = Vec::new();
-        for port in self.ports.iter_mut().filter(|port| port.is_tls && !port.is_tls_to_go) {
+        let is_plain = |port: &Port| !port.is_tls_to_go || plain.contains(&port.port);
+        for port in self.ports.iter_mut().filter(|port| port.is_tls && is_plain(port)) {
             port.is_tls = false;
             left.push(port.port.to_string());
         }
         if !left.is_empty() {
             let message = format!(
-                "annotation {PREFIX}ssl-ports: taken over as it is, without TLS on port {}, which stands \
-                 beside a blank; with the next change of the Service it speaks TLS",
+                "annotations {PREFIX}ssl-cert and -ssl-ports: taken over as it is, without TLS on port {}; \
+                 with the next change of the Service it speaks TLS",
                 left.join(", ")
             );
             self.notes.push(Note { reason: "LeftAsFound", message });

@@ -24,14 +24,6 @@ use serde_json::{Value, json};
 /// Bound for many Services on a machine that also compiles.
 const LONG: Duration = Duration::from_mins(2);
 
-/// How long nothing is asked of AWS when all passes are over. Longer than what is collected before a
-/// pass, and than the pauses of one.
-const QUIET: Duration = Duration::from_secs(2);
-
-/// The same where something must not happen: longer, too, than what is not believed at once, and than
-/// the SDK waits before it asks again.
-const STILL: Duration = Duration::from_secs(6);
-
 /// A Service that the Go program has made a load balancer for, and what its owner does next.
 struct Case {
     wanted: Wanted,
@@ -157,13 +149,8 @@ impl Case {
             text.chars().filter(char::is_ascii_alphanumeric).take(8).collect()
         };
         let prefix = format!("k8s-{}-{}-", short(world.namespace()), short(self.name()));
-        line.contains(&balancer(service)) || line.contains(&prefix)
+        line.contains(&service.balancer()) || line.contains(&prefix)
     }
-}
-
-/// The name of the Service's load balancer.
-fn balancer(service: &SeenService) -> String {
-    format!("a{}", service.uid.replace('-', "")).chars().take(32).collect()
 }
 
 /// Changes an annotation; `null` takes it away.
@@ -214,35 +201,6 @@ async fn everything(world: &World<Aws>) -> Vec<String> {
     }
     all.sort();
     all
-}
-
-/// Lines with this about what bears the cluster's mark.
-async fn lines_with(world: &World<Aws>, text: &str) -> Vec<String> {
-    let mut lines = world.cloud.lines().await;
-    lines.retain(|line| line.contains(text));
-    lines
-}
-
-/// Waits until nothing is asked of AWS any more: all passes are over.
-async fn quiet(world: &World<Aws>) {
-    quiet_for(world, QUIET).await;
-}
-
-async fn quiet_for(world: &World<Aws>, time: Duration) {
-    // Nodes that are not ready are asked about again and again.
-    let asked = async || {
-        let mut asked = world.cloud.asked(0).await;
-        asked.remove("DescribeInstances");
-        asked
-    };
-    let mut before = asked().await;
-    wait_until("that nothing is asked any more", LONG, async || {
-        tokio::time::sleep(time).await;
-        let now = asked().await;
-        let was = std::mem::replace(&mut before, now);
-        if was == before { Ok(()) } else { Err(before.clone()) }
-    })
-    .await;
 }
 
 /// What the programs under test have changed since the mark, with what they sent.
@@ -327,7 +285,7 @@ impl<'a> Takeover<'a> {
         let world = self.world;
         let before = world.cloud.lines().await;
         world.all_ready(LONG).await;
-        quiet_for(world, STILL).await;
+        world.cloud.quiet().await;
         assert_eq!(changes(world, 0).await, [""; 0]);
         assert_eq!(world.cloud.lines().await, before);
         let writes = world.traffic().await.node_writes();
@@ -371,7 +329,7 @@ impl<'a> Takeover<'a> {
             }
         }
         world.all_ready(LONG).await;
-        quiet(world).await;
+        world.cloud.quiet().await;
         // A security group waits until nothing uses it.
         wait_until("that nothing is left to do", LONG, async || {
             let left = self.planned().await;
@@ -381,14 +339,14 @@ impl<'a> Takeover<'a> {
         let lines = world.cloud.lines().await;
         for case in cases {
             let service = world.service(case.name()).await;
-            let tags = format!("load balancer {}: tags ", balancer(&service));
+            let tags = format!("load balancer {}: tags ", service.balancer());
             let mark = format!("ccm.rs/managed-for={}", service.uid);
             let is_marked = |line: &String| line.contains(&tags) && line.contains(&mark);
             assert!(lines.iter().any(is_marked), "{tags}{mark}: {lines:#?}");
             if matches!(case.then, Then::Port) {
                 let ports = [service.ports[0], *service.ports.last().unwrap()];
                 let [first, more] = ports
-                    .map(|(port, node_port)| of_port(&lines, &balancer(&service), port, node_port));
+                    .map(|(port, node_port)| of_port(&lines, &service.balancer(), port, node_port));
                 assert_eq!(more, first, "the new port of {}", case.name());
             }
         }
@@ -405,7 +363,7 @@ impl<'a> Takeover<'a> {
         for (name, uid) in ends {
             world.service_gone(name, &uid, LONG).await;
         }
-        quiet(world).await;
+        world.cloud.quiet().await;
         assert_eq!(world.cloud.lines().await, self.lines);
         assert_eq!(everything(world).await, self.all);
     }

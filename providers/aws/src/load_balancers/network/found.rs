@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::names;
 use super::super::refusals::Refused;
-use crate::client::elbv2::{Attributes, Listener, LoadBalancer, State, Target, TargetGroup};
+use crate::client::elbv2::{
+    Attributes, Listener, LoadBalancer, Protocol, State, Target, TargetGroup,
+};
 use crate::ground::Cluster;
 use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags};
 use ccm_core::cloud::ObjectId;
@@ -106,6 +108,13 @@ impl Found {
     /// Whether it is there and bears [`MANAGED_KEY`]. `None`: it is not there.
     pub(crate) fn is_managed(&self) -> Option<bool> {
         self.balancer.as_ref().map(|it| it.tags.contains_key(MANAGED_KEY))
+    }
+
+    /// Ports that are served without TLS.
+    pub(crate) fn plain_ports(&self) -> BTreeSet<u16> {
+        let listeners = self.balancer.iter().flat_map(|it| &it.listeners);
+        let plain = listeners.filter(|(_, ear)| ear.it.settings.protocol != Protocol::Tls);
+        plain.map(|(port, _)| *port).collect()
     }
 
     /// Its address. AWS gives it at once, and it can be resolved soon after.

@@ -225,7 +225,7 @@ fn groups_of(cluster: &Cluster, members: &Members, seen: &[SecurityGroup]) -> BT
     let of_instance = |groups: &BTreeSet<String>| {
         groups.iter().find(is_marked).or_else(|| groups.first()).cloned()
     };
-    members.security_groups.values().filter_map(of_instance).collect()
+    members.security_groups.iter().filter_map(of_instance).collect()
 }
 
 /// The rules of a Network Load Balancer, and whether its health checks need none of their own.

@@ -1,15 +1,9 @@
 //! Classic Load Balancers.
 
-use ccm_e2e::{Aws, Go, World, run};
+use ccm_e2e::{Go, World, run};
 use serde_json::json;
 
 use super::{Case, adopt};
-
-/// The ARN of a new certificate.
-pub(super) async fn certificate(world: &World<Aws>) -> String {
-    let made = world.cloud.boto("acm", "request_certificate", json!({"DomainName": "example.org"}));
-    made.await["CertificateArn"].as_str().unwrap().to_owned()
-}
 
 #[test]
 fn plain_ones() {
@@ -54,7 +48,8 @@ fn annotated_ones() {
     run(async {
         let world = World::aws(&[]).await;
         world.go_nodes(2, &[]).await;
-        let (certificate, other) = (certificate(&world).await, certificate(&world).await);
+        let (certificate, other) =
+            (world.cloud.certificate().await, world.cloud.certificate().await);
         let tls = ("ssl-cert", certificate.as_str());
         let (policy, newer) =
             ("ELBSecurityPolicy-TLS-1-1-2017-01", "ELBSecurityPolicy-TLS-1-2-2017-01");

@@ -5,11 +5,11 @@ use ccm_e2e::{Aws, Go, World, run};
 use serde_json::{Value, json};
 
 use super::rules::of_nodes;
-use super::{Case, LONG, Takeover, adopt, balancer, changes, lines_with, quiet};
+use super::{Case, LONG, Takeover, adopt, changes};
 
 /// Deletes a load balancer, and nothing beside it.
 async fn delete_alone(world: &World<Aws>, case: &Case) -> String {
-    let name = balancer(&world.service(case.name()).await);
+    let name = world.service(case.name()).await.balancer();
     if case.is_network() {
         let args = json!({"Names": [name]});
         let seen = world.cloud.boto("elbv2", "describe_load_balancers", args).await;
@@ -33,7 +33,7 @@ fn under_way() {
         Takeover::of(&world, &Go::default()).await.lay_out(&stay).await;
         let (lines, names) = (
             world.cloud.lines().await,
-            [balancer(&world.service("classic").await), balancer(&world.service("network").await)],
+            [world.service("classic").await.balancer(), world.service("network").await.balancer()],
         );
         let whole = Takeover::of(&world, &Go::default()).await;
         let go = [
@@ -62,7 +62,7 @@ fn under_way() {
             world.service_gone(name, &uid, LONG).await;
         }
         world.all_ready(LONG).await;
-        quiet(&world).await;
+        world.cloud.quiet().await;
         assert_eq!(world.cloud.lines().await, lines);
         for call in changes(&world, 0).await {
             assert!(names.iter().all(|name| !call.contains(name)), "{call}");
@@ -108,12 +108,12 @@ fn that_failed_before_one_of_the_same_name() {
         takeover.lay_out(&cases).await;
         let _ccm = takeover.take_over().await;
         takeover.said(&cases).await;
-        assert_eq!(lines_with(&world, "of no load balancer").await.len(), 2);
+        assert_eq!(world.cloud.lines_with("of no load balancer").await.len(), 2);
         takeover.changed(&cases[..1]).await;
-        assert_eq!(lines_with(&world, "of no load balancer").await.len(), 1);
+        assert_eq!(world.cloud.lines_with("of no load balancer").await.len(), 1);
         // Rules bear the names of load balancers, which are gone: nobody knows whose they were.
         for name in &lost {
-            assert_eq!(lines_with(&world, name).await.len(), 1);
+            assert_eq!(world.cloud.lines_with(name).await.len(), 1);
             let rules = of_nodes(&world).await;
             let is_lost = |rule: &&Value| rule["IpRanges"].to_string().contains(name.as_str());
             let rules: Vec<_> = rules.as_array().unwrap().iter().filter(is_lost).collect();
@@ -144,6 +144,6 @@ fn that_were_never_made() {
         }
         // Another Service comes and goes beside them.
         takeover.run(&[Case::named("classic", &[]), Case::network("network", &[])]).await;
-        quiet(&world).await;
+        world.cloud.quiet().await;
     });
 }

@@ -5,30 +5,19 @@ use std::collections::BTreeSet;
 use ccm_e2e::{Aws, Go, Wanted, World, run};
 use serde_json::json;
 
-use super::{Case, Takeover, adopt, balancer, changes, lines_with, quiet};
-use super::{LONG, classic};
+use super::{Case, LONG, Takeover, adopt, changes};
 
 const MANAGED: &str = "NLBSecurityGroupMode = Managed";
-
-/// The ID of a new security group, of nobody or with the cluster's mark.
-pub(super) async fn group(world: &World<Aws>, name: &str, is_marked: bool) -> String {
-    let mut args =
-        json!({"GroupName": name, "Description": name, "VpcId": world.cloud.network.vpc});
-    if is_marked {
-        let tags = json!([{"Key": "kubernetes.io/cluster/e2e", "Value": "owned"}]);
-        args["TagSpecifications"] = json!([{"ResourceType": "security-group", "Tags": tags}]);
-    }
-    let made = world.cloud.boto("ec2", "create_security_group", args).await;
-    made["GroupId"].as_str().unwrap().to_owned()
-}
 
 #[test]
 fn managed() {
     run(async {
         let world = World::aws(&[MANAGED]).await;
         world.go_nodes(2, &[]).await;
-        let (own, shared) =
-            (group(&world, "own", false).await, group(&world, "shared", false).await);
+        let (own, shared) = (
+            world.cloud.security_group("own", false).await,
+            world.cloud.security_group("shared", false).await,
+        );
         world.configure(&[MANAGED, &format!("ElbSecurityGroup = {shared}")]);
         let go = Go { manages_groups: true, elb_group: Some(shared), ..Go::default() };
         let cases = [
@@ -50,7 +39,7 @@ fn managed_since_it_was_made() {
     run(async {
         let world = World::aws(&[]).await;
         world.go_nodes(2, &[]).await;
-        let own = group(&world, "own", false).await;
+        let own = world.cloud.security_group("own", false).await;
         let cases = [
             Case::network("bare", &[]).ends("security groups "),
             Case::network("named", &[("security-groups", &own)]).ends("security groups "),
@@ -66,7 +55,7 @@ fn managed_no_more() {
     run(async {
         let world = World::aws(&[MANAGED]).await;
         world.go_nodes(2, &[]).await;
-        let own = group(&world, "own", false).await;
+        let own = world.cloud.security_group("own", false).await;
         let change = ("cross-zone-load-balancing-enabled", "true", "cross_zone.enabled=true");
         // Nobody opens its group for another port.
         let cases = [
@@ -88,7 +77,7 @@ fn managed_for_tls() {
     run(async {
         let world = World::aws(&[MANAGED]).await;
         world.go_nodes(2, &[]).await;
-        let certificate = classic::certificate(&world).await;
+        let certificate = world.cloud.certificate().await;
         let cases = [Case::network("tls", &[("ssl-cert", &certificate)]).ports(&[443])];
         let go = Go { manages_groups: true, ..Go::default() };
         let takeover = Takeover::of(&world, &go).await;
@@ -96,17 +85,17 @@ fn managed_for_tls() {
         let before = world.cloud.lines().await;
         let _ccm = world.ccm(&takeover.setup);
         world.all_ready(LONG).await;
-        quiet(&world).await;
+        world.cloud.quiet().await;
         let done = world.cloud.changed(0).await;
         let allow = "AuthorizeSecurityGroupIngress ";
         assert_eq!(done, ["AddTags ", allow, allow], "{:#?}", changes(&world, 0).await);
         let lines = world.cloud.lines().await;
         let is_there = |line: &String| lines.contains(line) || line.contains(": tags ");
         assert!(before.iter().all(is_there), "{before:#?} {lines:#?}");
-        let own = lines_with(&world, "k8s-default-tls-").await;
+        let own = world.cloud.lines_with("k8s-default-tls-").await;
         assert!(own.iter().any(|line| line.contains(": in tcp 443-443 0.0.0.0/0")), "{own:#?}");
-        let client = format!("nlb/client={}", balancer(&service));
-        assert_eq!(lines_with(&world, &client).await.len(), 1);
+        let client = format!("nlb/client={}", service.balancer());
+        assert_eq!(world.cloud.lines_with(&client).await.len(), 1);
         takeover.changed(&cases).await;
         takeover.comes_back(&cases).await;
     });
@@ -122,10 +111,10 @@ fn of_a_classic_load_balancer_that_was_never_made() {
         let before = Takeover::of(&world, &Go::default()).await;
         for name in ["lost", "refused"] {
             let service = world.go_fails(&Go::default(), &Wanted::named(name)).await;
-            let args = json!({"LoadBalancerName": balancer(&service)});
+            let args = json!({"LoadBalancerName": service.balancer()});
             world.cloud.boto("elb", "delete_load_balancer", args).await;
             // The nodes are opened last.
-            let id = of_service(&world, &balancer(&service)).await;
+            let id = of_service(&world, &service.balancer()).await;
             let rule = json!({"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": id}]});
             let node_group = &world.cloud.network.node_group;
             let args = json!({"GroupId": node_group, "IpPermissions": [rule]});
@@ -136,15 +125,15 @@ fn of_a_classic_load_balancer_that_was_never_made() {
         }
         let _ccm = world.ccm(&before.setup);
         world.all_ready(LONG).await;
-        quiet(&world).await;
+        world.cloud.quiet().await;
         let done = world.cloud.changed(0).await;
         assert!(!done.iter().any(|call| call.starts_with("CreateSecurityGroup")), "{done:?}");
         assert!(!done.iter().any(|call| call.starts_with("Delete")), "{done:?}");
         let cases = [Case::named("refused", &[])];
         before.changed(&cases).await;
         world.remove_service("refused").await;
-        quiet(&world).await;
-        let left = lines_with(&world, "security group k8s-elb-").await;
+        world.cloud.quiet().await;
+        let left = world.cloud.lines_with("security group k8s-elb-").await;
         assert!(!left.is_empty(), "the lost one's is nobody's to delete");
         let names: BTreeSet<_> = left.iter().map(|line| line.split(':').next().unwrap()).collect();
         assert_eq!(names.len(), 1, "{left:?}");
@@ -165,7 +154,10 @@ fn of_the_operator() {
     run(async {
         let world = World::aws(&[]).await;
         world.go_nodes(2, &[]).await;
-        let (extra, own) = (group(&world, "extra", true).await, group(&world, "own", false).await);
+        let (extra, own) = (
+            world.cloud.security_group("extra", true).await,
+            world.cloud.security_group("own", false).await,
+        );
         let cases = [
             Case::named("extra", &[("extra-security-groups", &extra)]),
             // That the groups change is in the table of annotations: the nodes' rule for one of before is

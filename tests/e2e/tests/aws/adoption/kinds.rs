@@ -4,9 +4,7 @@
 use ccm_e2e::{Aws, Ccm, Go, SeenService, World, run, wait_until};
 use serde_json::{Value, json};
 
-use super::{
-    Case, LONG, STILL, Takeover, annotate, balancer, changes, lines_with, quiet, quiet_for,
-};
+use super::{Case, LONG, Takeover, annotate, changes};
 
 /// The machine that joins.
 const THIRD: &str = "instance node-3: running, source/dest check on";
@@ -25,7 +23,7 @@ async fn taken_over(takeover: &Takeover<'_>, cases: &[Case], reason: &str) -> Cc
         })
         .await;
     }
-    quiet_for(world, STILL).await;
+    world.cloud.quiet().await;
     assert_eq!(changes(world, 0).await, [""; 0]);
     assert_eq!(world.cloud.lines().await, lines);
     let after = services(world, cases).await;
@@ -48,7 +46,7 @@ async fn follows_nodes(world: &World<Aws>, cases: &[Case]) {
     let before = world.cloud.mark().await.unwrap();
     world.join_instance().await;
     for service in services(world, cases).await {
-        let name = balancer(&service);
+        let name = service.balancer();
         world
             .cloud
             .lines_until(&format!("a third target of {name}"), LONG, |lines| {
@@ -63,7 +61,7 @@ async fn follows_nodes(world: &World<Aws>, cases: &[Case]) {
             })
             .await;
     }
-    quiet(world).await;
+    world.cloud.quiet().await;
     let mut done = world.cloud.changed(before).await;
     done.sort();
     assert_eq!(done, ["RegisterInstancesWithLoadBalancer ", "RegisterTargets "]);
@@ -96,7 +94,7 @@ fn that_serve_although_the_other_is_asked_for() {
         // Another change is none of the kind.
         let mark = world.cloud.mark().await.unwrap();
         world.change_ports("to-network", &[80, 443]).await;
-        quiet_for(&world, STILL).await;
+        world.cloud.quiet().await;
         assert_eq!(changes(&world, mark).await, [""; 0]);
 
         change_kind(&world, "to-network", Value::Null, json!("nlb")).await;
@@ -105,10 +103,11 @@ fn that_serve_although_the_other_is_asked_for() {
             let is_new = |it: &SeenService| it.is_ready() && it.ingress != before.ingress;
             world.service_until(case.name(), "served anew", LONG, is_new).await;
         }
-        quiet(&world).await;
+        world.cloud.quiet().await;
         for (kind, before) in [("load balancer", &before[0]), ("classic load balancer", &before[1])]
         {
-            let lines = lines_with(&world, &format!("balancer {}: tags", balancer(before))).await;
+            let lines =
+                world.cloud.lines_with(&format!("balancer {}: tags", before.balancer())).await;
             assert!(lines.len() == 1 && lines[0].starts_with(kind), "{lines:?}");
         }
         takeover.comes_back(&cases).await;
@@ -133,12 +132,12 @@ fn that_serve_until_the_end() {
         annotate(&world, "put-back", "type", Value::Null).await;
         world.service_until("put-back", "served again", LONG, SeenService::is_ready).await;
         world.change_ports("put-back", &[80, 443]).await;
-        let name = balancer(&before);
+        let name = before.balancer();
         let more = format!("load balancer {name}: listener 443 ");
         let is_more = |lines: &[String]| lines.iter().any(|line| line.contains(&more));
         world.cloud.lines_until("another port", LONG, is_more).await;
         assert_eq!(world.service("put-back").await.ingress, before.ingress);
-        let lines = lines_with(&world, &format!("balancer {name}: tags ")).await;
+        let lines = world.cloud.lines_with(&format!("balancer {name}: tags ")).await;
         assert!(lines.len() == 1 && lines[0].contains("ccm.rs/managed-for="), "{lines:?}");
         takeover.comes_back(&cases).await;
     });
@@ -160,7 +159,7 @@ fn that_serve_beside_the_other_controller() {
         follows_nodes(&world, &cases).await;
         // Asked for anew, it goes, while the Service stays.
         change_kind(&world, "network", json!("nlb"), json!("nlb-ip")).await;
-        let network = balancer(&world.service("network").await);
+        let network = world.service("network").await.balancer();
         world
             .cloud
             .lines_until("the end of what was there", LONG, |lines| {

@@ -3,7 +3,7 @@
 use ccm_e2e::{Go, Setup, World, run};
 use serde_json::json;
 
-use super::{Case, Takeover, lines_with};
+use super::{Case, Takeover};
 
 /// Target groups and security groups have the first letters of namespace and name in theirs, and the flag
 /// `--cluster-name` in the hash behind them.
@@ -27,7 +27,7 @@ fn of_another_namespace_and_cluster() {
         let takeover = Takeover::of(&world, &go).await.setup(setup);
         let spoil = async || {
             for name in ["target group k8s-team9pay-webfront-", "security group k8s-team9pay-a1-"] {
-                assert!(!lines_with(&world, name).await.is_empty(), "{name}");
+                assert!(!world.cloud.lines_with(name).await.is_empty(), "{name}");
             }
         };
         takeover.run_spoilt(&cases, spoil).await;

@@ -3,7 +3,6 @@
 use ccm_e2e::{Aws, Go, World, run};
 use serde_json::json;
 
-use super::classic::certificate;
 use super::{Case, adopt};
 
 #[test]
@@ -58,7 +57,8 @@ fn annotated_ones() {
     run(async {
         let world = World::aws(&[]).await;
         world.go_nodes(2, &[]).await;
-        let (certificate, other) = (certificate(&world).await, certificate(&world).await);
+        let (certificate, other) =
+            (world.cloud.certificate().await, world.cloud.certificate().await);
         let addresses = addresses(&world, 2).await;
         let tls = ("ssl-cert", certificate.as_str());
         let (policy, newer) =

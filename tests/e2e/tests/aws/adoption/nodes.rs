@@ -4,7 +4,7 @@ use ccm_awscloud::Launch;
 use ccm_e2e::{Go, World, run};
 use serde_json::json;
 
-use super::{Case, Takeover, lines_with};
+use super::{Case, Takeover};
 
 const SHUTDOWN: &str = "node.cloudprovider.kubernetes.io/shutdown";
 
@@ -34,8 +34,8 @@ fn one_that_is_switched_off() {
         world.patch(name, &json!({"spec": {"taints": taints}})).await;
         let _ccm = takeover.take_over().await;
         takeover.changed(&cases).await;
-        let classic = lines_with(&world, ": instance node-1").await;
-        let network = lines_with(&world, ": target node-1:").await;
+        let classic = world.cloud.lines_with(": instance node-1").await;
+        let network = world.cloud.lines_with(": target node-1:").await;
         assert_eq!((classic.len(), network.len()), (1, 1), "{classic:?} {network:?}");
         world.cloud.start_again(&[off]).await.unwrap();
         takeover.comes_back(&cases).await;
@@ -61,7 +61,7 @@ fn one_on_fargate() {
         takeover.lay_out(&cases).await;
         let _ccm = takeover.take_over().await;
         takeover.changed(&cases).await;
-        assert_eq!(lines_with(&world, "pod-1").await, [""; 0]);
+        assert_eq!(world.cloud.lines_with("pod-1").await, [""; 0]);
         assert_eq!(world.node(&name).await, node);
         takeover.comes_back(&cases).await;
     });

@@ -4,7 +4,7 @@ use ccm_e2e::{Go, SOON, World, run, wait_until};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{Case, Takeover, adopt, annotate, balancer, everything, lines_with, quiet};
+use super::{Case, Takeover, adopt, annotate, everything};
 
 /// The annotation came later, and the Go program has moved a public load balancer into private
 /// subnets.
@@ -17,7 +17,7 @@ fn a_public_load_balancer_in_private_subnets() {
         let cases = [Case::named("moved", &[])];
         takeover.lay_out(&cases).await;
         let service = world.service("moved").await;
-        let (name, network) = (balancer(&service), world.cloud.network.clone());
+        let (name, network) = (service.balancer(), world.cloud.network.clone());
         for (method, subnet) in [
             ("detach_load_balancer_from_subnets", network.public_a),
             ("attach_load_balancer_to_subnets", network.private_a),
@@ -32,7 +32,7 @@ fn a_public_load_balancer_in_private_subnets() {
         let said = world.service_event("moved", "SchemeKept").await;
         assert!(said.contains("internet-facing"), "{said}");
         takeover.changed(&cases).await;
-        let lines = lines_with(&world, &format!("{name}: subnets private-a")).await;
+        let lines = world.cloud.lines_with(&format!("{name}: subnets private-a")).await;
         assert_eq!(lines.len(), 1, "{lines:?}");
         takeover.comes_back(&cases).await;
     });
@@ -62,10 +62,13 @@ fn both_kinds_of_one_name() {
         let _ccm = takeover.take_over().await;
         takeover.changed(&cases[..2]).await;
         let [network, classic] = [&cases[0], &cases[1]].map(Case::name);
-        let network = balancer(&world.service(network).await);
-        assert_eq!(lines_with(&world, &format!("classic load balancer {network}")).await, [""; 0]);
-        let classic = balancer(&world.service(classic).await);
-        let lines = lines_with(&world, &classic).await;
+        let network = world.service(network).await.balancer();
+        assert_eq!(
+            world.cloud.lines_with(&format!("classic load balancer {network}")).await,
+            [""; 0]
+        );
+        let classic = world.service(classic).await.balancer();
+        let lines = world.cloud.lines_with(&classic).await;
         assert!(!lines.iter().any(|line| line.starts_with("load balancer")), "{lines:?}");
         takeover.comes_back(&cases).await;
     });
@@ -98,7 +101,7 @@ fn pieces_with_the_legacy_tag_alone() {
         ];
         let [classic, network] = &cases;
         let (cloud, key) = (&world.cloud, "kubernetes.io/cluster/e2e");
-        let name = balancer(&world.go_served(&go, &classic.wanted).await);
+        let name = world.go_served(&go, &classic.wanted).await.balancer();
         let args = json!({"LoadBalancerNames": [name], "Tags": [{"Key": key}]});
         cloud.boto("elb", "remove_tags", args).await;
         let args =
@@ -106,7 +109,7 @@ fn pieces_with_the_legacy_tag_alone() {
         let seen = cloud.boto("ec2", "describe_security_groups", args).await;
         let id = &seen["SecurityGroups"][0]["GroupId"];
         cloud.boto("ec2", "delete_tags", json!({"Resources": [id], "Tags": [{"Key": key}]})).await;
-        let name = balancer(&world.go_served(&go, &network.wanted).await);
+        let name = world.go_served(&go, &network.wanted).await.balancer();
         let seen = cloud.boto("elbv2", "describe_load_balancers", json!({"Names": [name]})).await;
         let args = json!({"LoadBalancerArn": seen["LoadBalancers"][0]["LoadBalancerArn"]});
         let groups = cloud.boto("elbv2", "describe_target_groups", args.clone()).await;
@@ -167,14 +170,14 @@ fn services_of_the_other_controller() {
             if asked.is_empty() { Err(asked) } else { Ok(()) }
         })
         .await;
-        quiet(&world).await;
+        world.cloud.quiet().await;
         let after = world.service("external").await;
         assert_eq!((after.ingress, after.finalizers), (before.ingress, before.finalizers));
         assert_eq!(after.ready, None, "it is not ours to judge");
         for kind in ["external", "nlb-ip"] {
             world.remove_service(kind).await;
         }
-        quiet(&world).await;
+        world.cloud.quiet().await;
         assert_eq!(world.cloud.changed(0).await, [""; 0]);
         assert_eq!(everything(&world).await, all);
     });

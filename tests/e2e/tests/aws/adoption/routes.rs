@@ -4,7 +4,7 @@ use ccm_awscloud::Launch;
 use ccm_e2e::{Account, Aws, Setup, World, in_the_cloud, run, wait_until};
 use serde_json::json;
 
-use super::{LONG, quiet};
+use super::LONG;
 
 /// The routes to nodes.
 async fn routes(world: &World<Aws>) -> Vec<String> {
@@ -43,7 +43,7 @@ fn a_table() {
         for instance in &instances {
             world.reachable(&instance.private_dns).await;
         }
-        quiet(&world).await;
+        world.cloud.quiet().await;
         assert_eq!(world.cloud.changed(mark).await, [""; 0]);
         assert_eq!(world.cloud.lines().await, laid);
 
@@ -103,7 +103,7 @@ fn a_table_with_others_routes() {
             if done.is_empty() { Err(()) } else { Ok(()) }
         })
         .await;
-        quiet(&world).await;
+        world.cloud.quiet().await;
         assert_eq!(world.cloud.changed(0).await, ["DeleteRoute "]);
         assert_eq!(routes(&world).await, laid);
 

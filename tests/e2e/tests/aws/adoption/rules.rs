@@ -3,7 +3,7 @@
 use ccm_e2e::{Aws, Go, World, run};
 use serde_json::{Value, json};
 
-use super::{Case, Takeover, adopt, balancer, lines_with, quiet};
+use super::{Case, Takeover, adopt};
 
 /// A rule in the nodes' security group.
 async fn allow(world: &World<Aws>, port: i32, range: &str, description: &str) {
@@ -16,7 +16,7 @@ async fn allow(world: &World<Aws>, port: i32, range: &str, description: &str) {
 /// A rule for its health checks from each of the public subnets.
 async fn allow_health(world: &World<Aws>, case: &Case, port: i32) {
     let service = world.service(case.name()).await;
-    let description = format!("kubernetes.io/rule/nlb/health={}", balancer(&service));
+    let description = format!("kubernetes.io/rule/nlb/health={}", service.balancer());
     for range in ["10.0.0.0/20", "10.0.16.0/20"] {
         allow(world, port, range, &description).await;
     }
@@ -42,7 +42,7 @@ fn of_a_health_check_of_before() {
         allow_health(&world, &cases[1], 32_701).await;
         let _ccm = takeover.take_over().await;
         takeover.changed(&cases[..1]).await;
-        assert_eq!(lines_with(&world, "tcp 32700-32700").await, [""; 0]);
+        assert_eq!(world.cloud.lines_with("tcp 32700-32700").await, [""; 0]);
         takeover.comes_back(&cases).await;
     });
 }
@@ -63,8 +63,8 @@ fn of_source_ranges_of_before() {
         }
         let _ccm = takeover.take_over().await;
         takeover.changed(&cases[..1]).await;
-        let changed = balancer(&world.service("changed").await);
-        let rules = lines_with(&world, &format!("nlb/health={changed}")).await;
+        let changed = world.service("changed").await.balancer();
+        let rules = world.cloud.lines_with(&format!("nlb/health={changed}")).await;
         assert_eq!(rules, [""; 0]);
         takeover.comes_back(&cases).await;
     });
@@ -80,14 +80,14 @@ fn of_the_first_of_two_that_share_a_probe() {
         let takeover = Takeover::of(&world, &go).await;
         let cases = [Case::network("first", &[]), Case::network("second", &[])];
         takeover.lay_out(&cases).await;
-        let probes = lines_with(&world, "tcp 10256-10256 ").await;
-        let first = balancer(&world.service("first").await);
+        let probes = world.cloud.lines_with("tcp 10256-10256 ").await;
+        let first = world.service("first").await.balancer();
         assert!(probes.len() == 2 && probes.iter().all(|line| line.contains(&first)), "{probes:?}");
         let _ccm = takeover.take_over().await;
         world.remove_service("first").await;
-        quiet(&world).await;
-        let second = balancer(&world.service("second").await);
-        let probes = lines_with(&world, "tcp 10256-10256 ").await;
+        world.cloud.quiet().await;
+        let second = world.service("second").await.balancer();
+        let probes = world.cloud.lines_with("tcp 10256-10256 ").await;
         assert!(
             probes.len() == 2 && probes.iter().all(|line| line.contains(&second)),
             "{probes:?}"
@@ -137,7 +137,7 @@ fn in_a_group_without_the_mark() {
 fn of_nodes_in_several_groups() {
     run(async {
         let world = World::aws(&[]).await;
-        let more = super::groups::group(&world, "more", false).await;
+        let more = world.cloud.security_group("more", false).await;
         for instance in world.go_nodes(2, &[]).await {
             let groups = json!([more, world.cloud.network.node_group]);
             let args = json!({"InstanceId": instance.id, "Groups": groups});

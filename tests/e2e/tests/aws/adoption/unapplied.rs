@@ -4,7 +4,6 @@
 use ccm_e2e::{Go, World, run};
 use serde_json::{Value, json};
 
-use super::groups::group;
 use super::{Case, adopt};
 
 const LOGS: [(&str, &str); 3] = [
@@ -18,7 +17,7 @@ fn of_network_load_balancers() {
     run(async {
         let world = World::aws(&[]).await;
         world.go_nodes(2, &[]).await;
-        let own = group(&world, "own", false).await;
+        let own = world.cloud.security_group("own", false).await;
         let proxy = ("target-group-attributes", "proxy_protocol_v2.enabled=true");
         let cases = [
             Case::network("unhealthy", &[("healthcheck-unhealthy-threshold", "3")])
