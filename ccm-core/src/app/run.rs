@@ -1,12 +1,15 @@
 //! The life of the process, from the first look at the lease to its release.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::flags::{LeaderElection, Options};
+use super::reload::Reload;
 use super::serve::{Checks, Scope, Server};
 use super::tasks::{GRACE, Tasks, on_signal};
 use super::wiring::{Controllers, Metrics};
@@ -37,9 +40,11 @@ pub async fn run(
         options.cluster.kubeconfig.as_deref(),
         options.cluster.master.as_deref(),
         &user_agent(),
-    )?;
+    )?
+    .with(options.cluster.manners());
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry, registration, &*cloud);
+    let reload = Reload::new(registration, &options, &*cloud, metrics.process.clone());
     let checks = Checks::default();
     let (mut leadership, gate) = match &options.leader_election {
         Some(election) => {
@@ -73,31 +78,108 @@ pub async fn run(
         Recorder::new(cluster.mutating_client("event-broadcaster", &gate)?, NAME, &lease::host());
     leadership.announce(&recorder, &metrics.process, true);
 
-    let controllers = Controllers {
+    let lead = Lead {
         cluster: &cluster,
         gate: &gate,
         recorder: &recorder,
         metrics: &metrics,
         options: &options,
         registration,
-        cloud,
+        checks: &checks,
+        stop: &stop,
     };
-    let outcome = match controllers.start(&mut tasks, &checks) {
-        Ok(()) => tokio::select! {
-            // Keeps renewing while the tasks finish, and ends at once when the lease is lost:
-            // somebody else may be leading by then.
-            lost = leadership.hold() => Err(lost.into()),
-            ended = tasks.join(GRACE) => ended.map_err(Into::into),
-        },
-        Err(err) => Err(err),
+    let work = async {
+        let mut leading = pin!(lead.run(cloud, reload));
+        let ended = tokio::select! {
+            biased;
+            outcome = &mut leading => return outcome,
+            ended = tasks.first_end() => ended,
+        };
+        stop.cancel();
+        // Said by whoever ended first.
+        let _ = leading.await;
+        Err(ended.into())
     };
+    let outcome = tokio::select! {
+        // Keeps renewing while the tasks finish, and ends at once when the lease is lost: somebody
+        // else may be leading by then.
+        lost = leadership.hold() => return Err(ended_by(lost, &leadership, &recorder, &metrics).await),
+        outcome = work => outcome,
+    };
+    stop.cancel();
     leadership.announce(&recorder, &metrics.process, false);
     recorder.flush(LAST_WORDS).await;
     leadership.release().await;
+    let outcome = outcome.and(tasks.join(GRACE).await.map_err(Into::into));
     if outcome.is_ok() {
         info!("stopped");
     }
     outcome
+}
+
+/// Tells what can still be told.
+async fn ended_by(
+    lost: Lost,
+    leadership: &Leadership,
+    recorder: &Recorder,
+    metrics: &Metrics,
+) -> BoxError {
+    leadership.announce(recorder, &metrics.process, false);
+    recorder.flush(LAST_WORDS).await;
+    lost.into()
+}
+
+/// What the controllers are made from, again and again.
+struct Lead<'a> {
+    cluster: &'a ClusterConfig,
+    gate: &'a Gate,
+    recorder: &'a Recorder,
+    metrics: &'a Metrics,
+    options: &'a Options,
+    registration: &'a Registration,
+    checks: &'a Checks,
+    stop: &'a CancellationToken,
+}
+
+impl Lead<'_> {
+    /// Runs the controllers until the process stops or one of their tasks ends; with another
+    /// provider from the time when its configuration has changed.
+    async fn run(
+        &self,
+        mut cloud: Arc<dyn CloudProvider>,
+        mut reload: Reload<'_>,
+    ) -> Result<(), BoxError> {
+        // While somebody else led.
+        cloud = reload.look_again().unwrap_or(cloud);
+        loop {
+            let mut tasks = Tasks::within(self.stop);
+            let end = tasks.stop();
+            self.controllers(&cloud).start(&mut tasks, self.checks)?;
+            let mut joined = pin!(tasks.join(GRACE));
+            cloud = tokio::select! {
+                biased;
+                ended = &mut joined => return ended.map_err(Into::into),
+                cloud = reload.next() => cloud,
+            };
+            end.cancel();
+            joined.await?;
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn controllers(&self, cloud: &Arc<dyn CloudProvider>) -> Controllers<'_> {
+        Controllers {
+            cluster: self.cluster,
+            gate: self.gate,
+            recorder: self.recorder,
+            metrics: self.metrics,
+            options: self.options,
+            registration: self.registration,
+            cloud: Arc::clone(cloud),
+        }
+    }
 }
 
 fn elector(

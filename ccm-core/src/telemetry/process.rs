@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -13,6 +14,12 @@ use prometheus_client::registry::Registry;
 pub struct ProcessMetrics {
     master: Family<NameLabel, Gauge>,
     controllers: Family<ControllerLabels, Gauge>,
+    reloads: Family<OutcomeLabel, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -34,7 +41,11 @@ struct BuildLabels {
 impl ProcessMetrics {
     /// Registers the metrics.
     pub fn register(registry: &mut Registry) -> Self {
-        let this = Self { master: Family::default(), controllers: Family::default() };
+        let this = Self {
+            master: Family::default(),
+            controllers: Family::default(),
+            reloads: Family::default(),
+        };
         registry.register(
             "leader_election_master_status",
             "Whether this process holds the lease of that name",
@@ -44,6 +55,11 @@ impl ProcessMetrics {
             "running_managed_controllers",
             "Whether the controller runs in this process",
             this.controllers.clone(),
+        );
+        registry.register(
+            "ccm_cloud_config_reloads",
+            "Changes of the provider's configuration or credentials that were seen, by whether they could be used",
+            this.reloads.clone(),
         );
         let build = Family::<BuildLabels, Gauge>::default();
         build.get_or_create(&BuildLabels { git_version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -62,6 +78,12 @@ impl ProcessMetrics {
     /// Says whether we hold the lease.
     pub fn leads(&self, lease: &str, leads: bool) {
         self.master.get_or_create(&NameLabel { name: lease.to_owned() }).set(i64::from(leads));
+    }
+
+    /// Counts a change of the provider's configuration, and whether it could be used.
+    pub fn reloaded(&self, used: bool) {
+        let outcome = if used { "used" } else { "refused" };
+        self.reloads.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// Says whether a controller runs, by its short name.

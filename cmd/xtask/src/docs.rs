@@ -87,9 +87,13 @@ fn flags_page() -> String {
          A flag that is not on this page is refused.\n\
          {}\n\
          `{NAME} plan` takes all of these too, and besides:\n\
-         {}",
+         {}\n\
+         `{NAME} manifest` takes those that the program shall run with, and besides:\n\
+         {}\n\
+         `{NAME} completion` takes the name of a shell, and prints what that needs to complete these flags.\n",
         flags::reference(NAME),
-        flags::plan_reference(NAME)
+        flags::plan_reference(NAME),
+        flags::manifest_reference(NAME)
     )
 }
 

@@ -1,7 +1,7 @@
 //! The rights that the program runs with: those that it says it needs, and no more.
 
 use ccm_core::cloud::Needs;
-use ccm_core::cluster::rights;
+use ccm_core::cluster::rights::{self, Wanted};
 use ccm_envtest::Grant;
 
 /// Where the program runs.
@@ -10,11 +10,18 @@ pub(crate) const NAMESPACE: &str = "kube-system";
 /// The lease of the election.
 pub(crate) const LEASE: &str = "cloud-controller-manager";
 
+fn everything() -> Wanted {
+    Wanted::everything(Needs::default(), LEASE)
+}
+
 /// All rights.
 pub(crate) fn least() -> [Grant; 2] {
     [
-        Grant::ClusterRules(rights::in_cluster(&Needs::default())),
-        Grant::RoleRules { namespace: NAMESPACE.to_owned(), rules: rights::for_lease(LEASE) },
+        Grant::ClusterRules(rights::in_cluster(&everything())),
+        Grant::RoleRules {
+            namespace: NAMESPACE.to_owned(),
+            rules: rights::in_namespace(&everything()),
+        },
     ]
 }
 
@@ -39,7 +46,7 @@ pub(crate) fn without_volumes() -> [Grant; 2] {
 
 /// Rights to read what the program reads, and no other: those that a plan needs.
 pub(crate) fn reading() -> [Grant; 1] {
-    let mut rules = rights::in_cluster(&Needs::default());
+    let mut rules = rights::in_cluster(&everything());
     for rule in &mut rules {
         rule.verbs.retain(|verb| matches!(verb.as_str(), "get" | "list" | "watch"));
     }

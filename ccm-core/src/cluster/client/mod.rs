@@ -3,8 +3,10 @@
 //! Three kinds, each with a connection pool of its own: one to read and watch with, one whose
 //! mutations pass the gate, one for the lease alone, so that nothing can starve it.
 
+pub mod account;
 mod bearer;
 mod gated;
+mod pace;
 mod proxy;
 mod source;
 
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Uri, header};
 use kube::client::{AuthError, ClientBuilder};
+use kube::config::AuthInfo;
 use kube::{Client, Config};
 
 pub use self::gated::{MUTATION_TIMEOUT, Unanswered};
@@ -38,6 +41,17 @@ pub struct ClusterConfig {
     /// Read by us: kube sends a token file's last newline along, which no header may hold.
     token_file: Option<PathBuf>,
     user_agent: String,
+    manners: Manners,
+}
+
+/// How the clients of a process behave.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manners {
+    /// Requests a second of each client, more than zero, and how many may go at once after a pause.
+    /// `None`: without bounds.
+    pub pace: Option<(f32, u16)>,
+    /// Whether each controller writes as a service account of its own, of its client's name.
+    pub own_accounts: bool,
 }
 
 /// The API server cannot be reached as configured. Names the option and the file, never a secret.
@@ -136,7 +150,15 @@ impl ClusterConfig {
             base,
             token_file: token_file.map(PathBuf::from),
             user_agent: user_agent.to_owned(),
+            manners: Manners::default(),
         })
+    }
+
+    /// Has clients behave so.
+    #[must_use]
+    pub fn with(mut self, manners: Manners) -> Self {
+        self.manners = manners;
+        self
     }
 
     /// The API server's address.
@@ -148,7 +170,7 @@ impl ClusterConfig {
     ///
     /// kube retries 429, 503 and 504 for it. It would also mutate, past the gate: don't.
     pub fn client(&self, name: &str) -> Result<Client, ConfigError> {
-        self.connect(name, self.base.clone())
+        Ok(self.paced(self.connect(name, self.base.clone())?))
     }
 
     /// A client whose every mutation passes `gate` right before it is sent, is sent once, and is
@@ -157,7 +179,26 @@ impl ClusterConfig {
         let mut config = self.base.clone();
         // A retry would be sent behind the gate's back, and after the decision has aged.
         config.default_retry = false;
-        Ok(gated::client(self.connect(name, config)?, gate.clone()))
+        Ok(gated::client(self.paced(self.connect(name, config)?), gate.clone()))
+    }
+
+    /// As [`mutating_client`](Self::mutating_client), for a controller of this canonical name: where each
+    /// of them has a service account, as that.
+    pub fn controller_client(&self, controller: &str, gate: &Gate) -> Result<Client, ConfigError> {
+        let name = account::of(controller);
+        if !self.manners.own_accounts {
+            return self.mutating_client(name, gate);
+        }
+        let mut anonymous = Self { token_file: None, ..self.clone() };
+        anonymous.base.default_retry = false;
+        anonymous.base.auth_info = AuthInfo::default();
+        let bare = anonymous.connect(name, anonymous.base.clone())?;
+        // A request for a token changes nothing that another leader could mind: it needs no gate.
+        let mut config = self.base.clone();
+        config.default_retry = false;
+        let asker = self.connect("service-account-tokens", config)?;
+        let client = account::client(bare, asker, name);
+        Ok(gated::client(self.paced(client), gate.clone()))
     }
 
     /// A client for the lease alone: no gate, no retries, nothing waits longer than `timeout`.
@@ -168,6 +209,13 @@ impl ClusterConfig {
         config.read_timeout = Some(timeout);
         config.write_timeout = Some(timeout);
         self.connect(LEASE_CLIENT, config)
+    }
+
+    fn paced(&self, client: Client) -> Client {
+        match self.manners.pace {
+            Some((qps, burst)) => pace::client(client, qps, burst),
+            None => client,
+        }
     }
 
     fn connect(&self, name: &str, mut config: Config) -> Result<Client, ConfigError> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ccm_core::cloud::Needs;
 use ccm_core::cluster::keys;
-use ccm_core::cluster::rights;
+use ccm_core::cluster::rights::{self, Wanted};
 use ccm_envtest::binaries::KUBERNETES_VERSION;
 use ccm_envtest::kubelet::{self, Kubelet};
 use ccm_envtest::{Binary, ControlPlane, Grant, Options};
@@ -333,9 +333,10 @@ impl Stage {
 /// What the cloud-controller-manager may do, and no more.
 pub(crate) fn grants() -> Vec<Grant> {
     let namespace = "kube-system".to_owned();
+    let wanted = Wanted::everything(Needs::default(), CALLER);
     vec![
-        Grant::ClusterRules(rights::in_cluster(&Needs::default())),
-        Grant::RoleRules { namespace, rules: rights::for_lease(CALLER) },
+        Grant::ClusterRules(rights::in_cluster(&wanted)),
+        Grant::RoleRules { namespace, rules: rights::in_namespace(&wanted) },
     ]
 }
 
