@@ -52,7 +52,7 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
         Ok(Command::Plan(options, plan)) => (options, Some(plan)),
         Err(exit) => return Ok(exit.emit()),
     };
-    logging::init(&options.logging, &[])?;
+    let verbosity = logging::init(&options.logging, &[])?;
     // One crypto provider for all clients of cluster and cloud; it can only be there already where
     // the binary's own code was quicker, and then that one is meant.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -82,7 +82,7 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
         let code = runtime.block_on(plan::run(&options, plan, registration, cloud))?;
         return Ok(ExitCode::from(code));
     }
-    runtime.block_on(run(options, registration, cloud))?;
+    runtime.block_on(run(options, registration, cloud, verbosity))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -17,6 +17,9 @@ pub fn in_cluster(needs: &Needs) -> Vec<PolicyRule> {
         rule("", "services/status", &["patch"]),
         rule("", "persistentvolumes", &["list", "watch", "patch"]),
         rule("", "events", &["create", "patch"]),
+        // Who asks the endpoints, and what he may.
+        rule("authentication.k8s.io", "tokenreviews", &["create"]),
+        rule("authorization.k8s.io", "subjectaccessreviews", &["create"]),
     ];
     if needs.kube_system_uid {
         rules.push(named(rule("", "namespaces", &["get"]), "kube-system"));
@@ -31,6 +34,13 @@ pub fn for_lease(name: &str) -> Vec<PolicyRule> {
         rule("coordination.k8s.io", "leases", &["create"]),
         named(rule("coordination.k8s.io", "leases", &["get", "update", "watch"]), name),
     ]
+}
+
+/// Rules in the namespace `kube-system`: whose client certificates count at the endpoints. No more
+/// than the Role `extension-apiserver-authentication-reader`, which clusters have, grants.
+pub fn for_authentication() -> Vec<PolicyRule> {
+    let rule = rule("", "configmaps", &["list", "watch"]);
+    vec![named(rule, "extension-apiserver-authentication")]
 }
 
 fn rule(group: &str, resource: &str, verbs: &[&str]) -> PolicyRule {

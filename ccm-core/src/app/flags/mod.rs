@@ -3,11 +3,13 @@
 //! Names, defaults and reading are those of the Go programs that this one replaces, so that
 //! arguments that both know mean the same. What differs says so in the help.
 
+mod given;
 mod go;
 mod network;
 mod options;
 mod plan;
 mod reference;
+pub mod serving;
 mod typed;
 
 use std::ffi::OsString;
@@ -18,13 +20,16 @@ use std::process::ExitCode;
 use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+pub use self::given::Given;
+pub(super) use self::go::duration as go_duration;
 pub use self::network::{NodeIpam, RouteController};
 pub use self::options::{
     Cloud, Cluster, FlagError, FlagErrors, LeaderElection, LogFormat, Logging, NodeController,
-    NodeLifecycle, Options, ServiceController, Serving, VolumeController,
+    NodeLifecycle, Options, ServiceController, VolumeController,
 };
 pub use self::plan::{Output, PlanOptions};
 pub use self::reference::{plan_reference, reference};
+pub use self::serving::Serving;
 pub use self::typed::Flags;
 
 /// The word that asks for the plan, in front of all flags.
@@ -76,14 +81,16 @@ fn read(
     mut command: clap::Command,
     plan: impl FnOnce(&clap::ArgMatches) -> clap::error::Result<typed::Plan>,
 ) -> Result<(Options, PlanOptions), Exit> {
-    let matches = command
-        .try_get_matches_from_mut(args)
-        .and_then(|matches| Ok((Flags::from_arg_matches(&matches)?, plan(&matches)?)));
-    let (mut flags, plan) = matches.map_err(|err| refused(program, args, &err))?;
+    let matches = command.try_get_matches_from_mut(args).and_then(|matches| {
+        let given = Given::new(&command, &matches);
+        Ok((Flags::from_arg_matches(&matches)?, plan(&matches)?, given))
+    });
+    let (mut flags, plan, given) = matches.map_err(|err| refused(program, args, &err))?;
     if let Some(text) = version(program, &flags.global.version)? {
         return Err(Exit::asked_for(text));
     }
     flags.providers.clone_from(&program.providers);
+    flags.given = given;
     match (Options::try_from(flags), PlanOptions::try_from(plan)) {
         (Ok(options), Ok(plan)) => Ok((options, plan)),
         (options, plan) => {
