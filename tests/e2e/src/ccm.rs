@@ -170,7 +170,12 @@ impl Ccm {
 
     /// Somebody who asks its endpoints, and has not said yet who he is.
     pub fn stranger(&self) -> Asker {
-        Asker::new(self.port.expect("it was started with `serving`"))
+        Asker::new(self.port())
+    }
+
+    /// The port of its endpoints.
+    pub fn port(&self) -> u16 {
+        self.port.expect("it was started with `serving`")
     }
 
     /// Asks one of its endpoints as an administrator, once they are up and know one.

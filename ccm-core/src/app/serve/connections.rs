@@ -201,6 +201,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -214,8 +215,38 @@ mod tests {
         .unwrap()
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
-        let router = Router::new().route("/healthz", get(async || "ok"));
+        let stranger = async || {
+            let mut answer = axum::http::StatusCode::FORBIDDEN.into_response();
+            answer.extensions_mut().insert(Stranger);
+            answer
+        };
+        let router =
+            Router::new().route("/healthz", get(async || "ok")).route("/stranger", get(stranger));
         Connections { tls: watch::channel(Arc::new(config)).1, router, http2_streams: 1 }
+    }
+
+    /// Asks over HTTP/2, and says whether the server wants no more on this connection afterwards.
+    async fn ask(path: &str) -> (u16, bool) {
+        let (client, server) = tokio::io::duplex(4096);
+        let close = CancellationToken::new();
+        tokio::spawn(connections().serve_one(server, Shown::default(), true, close));
+        let io = TokioIo::new(client);
+        let shaken = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await;
+        let (mut client, connection) = shaken.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = axum::http::Request::get(format!("https://localhost{path}"));
+        let answer = client.send_request(request.body(String::new()).unwrap()).await.unwrap();
+        let status = answer.status().as_u16();
+        drop(answer);
+        let is_over = timeout(Duration::from_secs(5), connection).await.is_ok();
+        drop(client);
+        (status, is_over)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn http2_is_served_and_strangers_are_sent_away() {
+        assert_eq!(ask("/healthz").await, (200, false));
+        assert_eq!(ask("/stranger").await, (403, true));
     }
 
     #[tokio::test(start_paused = true)]
