@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ccm_core::app::flags::serving::{Certificate, Lookup, Named, Open, Pair, Tls, Version};
 use ccm_core::app::flags::{
     CONTROLLERS, Command, Exit, LogFormat, NodeIpam, Options, Output, PlanOptions, Program, Stream,
     VolumeController, Workload, parse, reference,
@@ -73,7 +74,7 @@ fn defaults_are_upstreams_but_for_what_help_says() {
     assert_eq!(routes.drift_interval, Duration::from_hours(1));
     assert_eq!(options.node_ipam, None);
     assert_eq!(options.volume_controller, VolumeController::default());
-    assert_eq!(options.serving.unwrap().address, ([127, 0, 0, 1], 10258).into());
+    assert_eq!(options.serving.unwrap().address, ([0, 0, 0, 0], 10258).into());
     assert_eq!(options.logging.verbosity, 0);
     assert_eq!(options.logging.format, LogFormat::Text);
     let election = options.leader_election.unwrap();
@@ -326,6 +327,100 @@ fn empty_values_are_as_good_as_no_flag() {
 }
 
 #[test]
+fn serving_is_upstreams_unless_it_is_said_otherwise() {
+    let serving = options(&[]).serving.unwrap();
+    assert_eq!(serving.certificate, Certificate::SelfSigned(None));
+    assert!(serving.named.is_empty() && !serving.shares_port && !serving.profiling);
+    assert_eq!(serving.tls, Tls::default());
+    assert_eq!(serving.http2_streams, Some(100));
+    assert_eq!(serving.authentication.lookup, Lookup::Required);
+    assert_eq!(serving.authentication.token_ttl, Duration::from_secs(10));
+    assert_eq!(serving.authentication.front_proxy, None);
+    let open = ["/healthz", "/readyz", "/livez"].map(|path| Open::Path(path.to_owned()));
+    assert_eq!(serving.authorization.open, open);
+    assert!(serving.warnings.is_empty());
+}
+
+#[test]
+fn flags_of_serving_are_heard() {
+    let serving = options(&[
+        "--tls-cert-file=/tls.crt",
+        "--tls-private-key-file=/tls.key",
+        "--tls-sni-cert-key=/a.crt,/a.key",
+        "--tls-sni-cert-key=/b.crt, /b.key: B.example.com,*.example.com",
+        "--tls-min-version=VersionTLS11",
+        "--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_RSA_WITH_RC4_128_SHA",
+        "--tls-cipher-suites=TLS_AES_256_GCM_SHA384",
+        "--tls-curve-preferences=25,29",
+        "--disable-http2-serving",
+        "--permit-port-sharing",
+        "--permit-address-sharing=true",
+        "--profiling",
+        "--contention-profiling",
+        "--client-ca-file=/ca.crt",
+        "--requestheader-client-ca-file=/proxy.crt",
+        "--requestheader-allowed-names=front,back",
+        "--requestheader-username-headers=X-User",
+        "--authentication-skip-lookup",
+        "--authorization-always-allow-paths=/healthz/*,livez",
+        "--authorization-webhook-cache-unauthorized-ttl=0",
+    ])
+    .serving
+    .unwrap();
+    let pair = |name: &str| Pair {
+        certificate: format!("/{name}.crt").into(),
+        key: format!("/{name}.key").into(),
+    };
+    assert_eq!(serving.certificate, Certificate::Given(pair("tls")));
+    let names = vec!["b.example.com".to_owned(), "*.example.com".to_owned()];
+    let want = [Named { pair: pair("a"), names: Vec::new() }, Named { pair: pair("b"), names }];
+    assert_eq!(serving.named, want);
+    assert_eq!(serving.tls.oldest, Version::Tls12);
+    assert_eq!(serving.tls.ciphers.unwrap().len(), 2);
+    assert_eq!(serving.tls.groups.unwrap().len(), 1);
+    assert_eq!(
+        serving.warnings,
+        [
+            "--tls-min-version VersionTLS11: the oldest version spoken is TLS 1.2",
+            "--tls-cipher-suites: not offered, and left out: TLS_RSA_WITH_RC4_128_SHA",
+            "--tls-curve-preferences: not offered, and left out: 25",
+        ]
+    );
+    assert_eq!(serving.http2_streams, None);
+    assert!(serving.shares_port && serving.profiling);
+    let authentication = serving.authentication;
+    assert_eq!(authentication.lookup, Lookup::Skipped);
+    assert_eq!(authentication.client_ca, Some("/ca.crt".into()));
+    let proxy = authentication.front_proxy.unwrap();
+    assert_eq!(proxy.headers.allowed_names, ["front", "back"]);
+    assert_eq!(proxy.headers.user, ["x-user"]);
+    assert_eq!(proxy.headers.groups, ["x-remote-group"]);
+    let open = [Open::Prefix("/healthz/".to_owned()), Open::Path("/livez".to_owned())];
+    assert_eq!(serving.authorization.open, open);
+    assert_eq!(serving.authorization.denied_ttl, Duration::ZERO);
+}
+
+#[test]
+fn a_suite_that_nobody_knows_is_refused() {
+    let err = parsed(&["--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,NULL"]);
+    let text = err.expect_err("accepted").text().to_owned();
+    let begins = "error: --tls-cipher-suites \"NULL\": must be one of Go's names: TLS_AES_128";
+    assert!(text.starts_with(begins), "{text}");
+}
+
+#[test]
+fn every_flag_is_given_with_its_value() {
+    let given =
+        options(&["--cluster_name=blue", "--load-balancer-class=a", "--load-balancer-class=b"])
+            .given;
+    assert_eq!(given.value("cluster-name"), "blue");
+    assert_eq!(given.value("load-balancer-class"), "a,b");
+    assert_eq!(given.value("secure-port"), "10258");
+    assert_eq!(given.value("profiling"), "false");
+    assert!(given.iter().all(|(name, _)| !name.starts_with('-')) && given.iter().count() > 50);
+}
+
+#[test]
 fn port_zero_is_no_https_whatever_the_address() {
     assert_eq!(options(&["--secure-port=0", "--bind-address=0.0.0.0"]).serving, None);
 }
@@ -390,12 +485,55 @@ fn without_election_its_flags_may_contradict_each_other() {
 )]
 #[case(
     "--bind-address=localhost",
-    "--bind-address \"localhost\": must be an IP address such as 127.0.0.1 or ::1"
+    "--bind-address \"localhost\": must be an IP address such as 0.0.0.0, 127.0.0.1 or \
+     ::1"
 )]
 #[case(
-    "--bind-address=0.0.0.0",
-    "--bind-address 0.0.0.0: must be a loopback address such as 127.0.0.1 or ::1, because \
-     clients are not authenticated yet"
+    "--tls-cert-file=/tls.crt",
+    "--tls-cert-file \"/tls.crt\": must be given together with --tls-private-key-file"
+)]
+#[case(
+    "--tls-private-key-file=/tls.key",
+    "--tls-private-key-file \"/tls.key\": must be given together with --tls-cert-file"
+)]
+#[case(
+    "--tls-sni-cert-key=/a.crt",
+    "--tls-sni-cert-key \"/a.crt\": must be the files of a certificate and of its key, and perhaps \
+     names, as in site.crt,site.key or site.crt,site.key:example.com,*.example.com"
+)]
+#[case("--tls-min-version=1.3", "--tls-min-version \"1.3\": must be VersionTLS12 or VersionTLS13")]
+#[case(
+    "--tls-cipher-suites=TLS_RSA_WITH_RC4_128_SHA,TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+    "--tls-cipher-suites \"TLS_RSA_WITH_RC4_128_SHA,TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA\": must be a \
+     list with at least one suite that is still offered, such as \
+     TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 or TLS_AES_128_GCM_SHA256"
+)]
+#[case(
+    "--tls-curve-preferences=29,x",
+    "--tls-curve-preferences \"x\": must be one of Go's numbers: 23, 24, 25, 29, 4587, 4588 or 4589"
+)]
+#[case(
+    "--tls-curve-preferences=25",
+    "--tls-curve-preferences \"25\": must be a list with at least one key exchange that is offered: \
+     23, 24, 29, 4587 or 4588"
+)]
+#[case(
+    "--http2-max-streams-per-connection=-1",
+    "--http2-max-streams-per-connection \"-1\": must be a number of requests, or 0 for the usual"
+)]
+#[case(
+    "--authorization-always-allow-paths=/a*b",
+    "--authorization-always-allow-paths \"/a*b\": must be paths such as /healthz, or beginnings of \
+     paths such as /healthz/*"
+)]
+#[case(
+    "--requestheader-username-headers=x user",
+    "--requestheader-username-headers \"x user\": must be names of HTTP headers, separated by commas"
+)]
+#[case(
+    "--authentication-token-webhook-cache-ttl=soon",
+    "--authentication-token-webhook-cache-ttl \"soon\": must be a duration, such as 10s or 1m30s, or \
+     0"
 )]
 #[case(
     "--secure-port=65536",
@@ -601,6 +739,9 @@ fn help_has_upstreams_sections() {
                 "Cloud flags:",
                 "Leader election flags:",
                 "Secure serving flags:",
+                "Authentication flags:",
+                "Authorization flags:",
+                "Debugging flags:",
                 "Node controller flags:",
                 "Node lifecycle controller flags:",
                 "Service controller flags:",

@@ -65,7 +65,7 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
         }
         Err(exit) => return Ok(exit.emit()),
     };
-    logging::init(&options.logging, &[])?;
+    let verbosity = logging::init(&options.logging, &[])?;
     for warning in &options.warnings {
         warn!("{warning}");
     }
@@ -87,7 +87,7 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
         let code = runtime.block_on(plan::run(&options, plan, registration, cloud))?;
         return Ok(ExitCode::from(code));
     }
-    runtime.block_on(run(options, registration, cloud))?;
+    runtime.block_on(run(options, registration, cloud, verbosity))?;
     Ok(ExitCode::SUCCESS)
 }
 

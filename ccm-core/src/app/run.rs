@@ -1,5 +1,6 @@
 //! The life of the process, from the first look at the lease to its release.
 
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +9,10 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::flags::{LeaderElection, Options};
+use super::flags::{LeaderElection, Options, Serving};
+use super::logging::Verbosity;
 use super::reload::Reload;
-use super::serve::{Checks, Scope, Server};
+use super::serve::{Access, ApiServer, Checks, Endpoints, REVIEW_TIMEOUT, Scope, Server};
 use super::tasks::{GRACE, Tasks, on_signal};
 use super::wiring::{Controllers, Metrics};
 use super::{NAME, VERSION, user_agent};
@@ -20,7 +22,7 @@ use crate::cluster::events::{EventType, Recorder};
 use crate::cluster::gate::{Gate, GateKeeper};
 use crate::cluster::lease::{self, Election, Elector, Lost, Timing};
 use crate::report::Chain;
-use crate::telemetry::ProcessMetrics;
+use crate::telemetry::{AccessMetrics, ApiMetrics, ProcessMetrics};
 
 /// How long the last events may take on the way out.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -30,6 +32,7 @@ pub async fn run(
     options: Options,
     registration: &Registration,
     cloud: Arc<dyn CloudProvider>,
+    verbosity: Verbosity,
 ) -> Result<(), BoxError> {
     info!(version = VERSION, provider = cloud.name(), "starting");
     let mut tasks = Tasks::default();
@@ -43,8 +46,10 @@ pub async fn run(
     )?
     .with(options.cluster.manners());
     let mut registry = Registry::default();
+    let cluster = cluster.counted(ApiMetrics::register(&mut registry));
     let metrics = Metrics::register(&mut registry, registration, &*cloud);
     let reload = Reload::new(registration, &options, &*cloud, metrics.process.clone());
+    let access = AccessMetrics::register(&mut registry);
     let checks = Checks::default();
     let (mut leadership, gate) = match &options.leader_election {
         Some(election) => {
@@ -56,7 +61,12 @@ pub async fn run(
     };
     leadership.add_check(&checks);
     if let Some(serving) = &options.serving {
-        let server = Server::new(serving.address, checks.clone(), Arc::new(registry));
+        let endpoints = Endpoints {
+            given: options.given.clone(),
+            verbosity: serving.profiling.then_some(verbosity),
+            ..Endpoints::new(checks.clone(), Arc::new(registry))
+        };
+        let server = Server::new(serving.clone(), endpoints, access_by(&cluster, serving, access)?);
         tasks.spawn_last("serve", server.run(tasks.stop(), tasks.close()));
     }
 
@@ -180,6 +190,29 @@ impl Lead<'_> {
             cloud: Arc::clone(cloud),
         }
     }
+}
+
+/// Who is asked about the clients of the endpoints.
+fn access_by(
+    cluster: &ClusterConfig,
+    serving: &Serving,
+    metrics: AccessMetrics,
+) -> Result<Access, BoxError> {
+    let of = |flag, kubeconfig: Option<&Path>| match kubeconfig {
+        Some(path) => ClusterConfig::load_for(flag, path, &user_agent())
+            .map(|config| config.counted(cluster.metrics())),
+        None => Ok(cluster.clone()),
+    };
+    let authentication =
+        of("--authentication-kubeconfig", serving.authentication.kubeconfig.as_deref())?;
+    let authorization =
+        of("--authorization-kubeconfig", serving.authorization.kubeconfig.as_deref())?;
+    let reviewer = ApiServer::new(
+        authentication.asking_client("authentication", REVIEW_TIMEOUT)?,
+        authorization.asking_client("authorization", REVIEW_TIMEOUT)?,
+    );
+    let settings = Some(authentication.client("authentication")?);
+    Ok(Access { reviewer: Arc::new(reviewer), settings, metrics })
 }
 
 fn elector(

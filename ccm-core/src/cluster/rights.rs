@@ -68,6 +68,11 @@ pub fn in_cluster(wanted: &Wanted) -> Vec<PolicyRule> {
     }
     rules.add("events", &["create", "patch"]);
     let mut rules = rules.into_rules();
+    if wanted.serves {
+        // Who asks the endpoints, and what he may.
+        rules.push(rule("authentication.k8s.io", "tokenreviews", &["create"]));
+        rules.push(rule("authorization.k8s.io", "subjectaccessreviews", &["create"]));
+    }
     if wanted.needs.kube_system_uid {
         rules.push(named(rule("", "namespaces", &["get"]), "kube-system"));
     }
@@ -79,6 +84,9 @@ pub fn in_namespace(wanted: &Wanted) -> Vec<PolicyRule> {
     let mut rules = Vec::new();
     if let Some(lease) = &wanted.lease {
         rules.extend(for_lease(lease));
+    }
+    if wanted.serves {
+        rules.extend(for_authentication());
     }
     if wanted.own_accounts {
         // A creation cannot be limited to a name; that of a token can.
@@ -153,6 +161,13 @@ impl Rules {
     fn into_rules(self) -> Vec<PolicyRule> {
         self.0.into_iter().map(|(resource, verbs)| rule("", resource, &verbs)).collect()
     }
+}
+
+/// Rules in the namespace `kube-system`: whose client certificates count at the endpoints. No more
+/// than the Role `extension-apiserver-authentication-reader`, which clusters have, grants.
+pub fn for_authentication() -> Vec<PolicyRule> {
+    let rule = rule("", "configmaps", &["list", "watch"]);
+    vec![named(rule, "extension-apiserver-authentication")]
 }
 
 fn rule(group: &str, resource: &str, verbs: &[&str]) -> PolicyRule {

@@ -3,6 +3,8 @@
 //! Names are upstream's where upstream has one. prometheus-client adds `_total` to counters by
 //! itself; the tests look at the names on the wire.
 
+mod access;
+mod api;
 mod cloud;
 mod converge;
 mod node;
@@ -11,12 +13,15 @@ mod node_lifecycle;
 mod process;
 mod route;
 mod service;
+mod usage;
 mod volume;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 
+pub use self::access::AccessMetrics;
+pub use self::api::ApiMetrics;
 pub use self::cloud::CloudMetrics;
 pub use self::converge::ConvergeMetrics;
 pub use self::node::NodeMetrics;

@@ -9,6 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::usage::Usage;
+
 /// The process as a whole.
 #[derive(Clone, Debug)]
 pub struct ProcessMetrics {
@@ -38,6 +40,23 @@ struct BuildLabels {
     git_version: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KubernetesBuildLabels {
+    git_version: &'static str,
+    compiler: &'static str,
+    platform: String,
+}
+
+/// As Go writes it: `linux/amd64`.
+fn platform() -> String {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("{}/{architecture}", std::env::consts::OS)
+}
+
 impl ProcessMetrics {
     /// Registers the metrics.
     pub fn register(registry: &mut Registry) -> Self {
@@ -64,6 +83,18 @@ impl ProcessMetrics {
         let build = Family::<BuildLabels, Gauge>::default();
         build.get_or_create(&BuildLabels { git_version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("ccm_build_info", "The version that runs", build);
+        let build = Family::<KubernetesBuildLabels, Gauge>::default();
+        let labels = KubernetesBuildLabels {
+            git_version: concat!("v", env!("CARGO_PKG_VERSION")),
+            compiler: "rustc",
+            platform: platform(),
+        };
+        build.get_or_create(&labels).set(1);
+        registry.register(
+            "kubernetes_build_info",
+            "The version that runs, under the name that programs of Kubernetes have for it",
+            build,
+        );
         let start = Gauge::<f64, AtomicU64>::default();
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         start.set(since_epoch.unwrap_or_default().as_secs_f64());
@@ -72,6 +103,7 @@ impl ProcessMetrics {
             "Start of the process since the epoch, in seconds",
             start,
         );
+        registry.register_collector(Box::new(Usage));
         this
     }
 

@@ -9,8 +9,8 @@ use ccm_core::app::{NAME, flags};
 use ccm_core::cloud::annotations::reference;
 use ccm_core::cloud::{Bucket, Effect, Kind, Operation};
 use ccm_core::telemetry::{
-    CloudMetrics, ConvergeMetrics, IpamMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics,
-    RouteMetrics, ServiceMetrics, VolumeMetrics,
+    AccessMetrics, ApiMetrics, CloudMetrics, ConvergeMetrics, IpamMetrics, LifecycleMetrics,
+    NodeMetrics, ProcessMetrics, RouteMetrics, ServiceMetrics, VolumeMetrics,
 };
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -137,6 +137,11 @@ fn metrics() -> Result<Vec<Metric>, Error> {
     let volume = VolumeMetrics::register(&mut registry);
     let process = ProcessMetrics::register(&mut registry);
     let ipam = IpamMetrics::register(&mut registry);
+    let api = ApiMetrics::register(&mut registry);
+    let access = AccessMetrics::register(&mut registry);
+    api.request(&http::Method::GET, "server", None, Duration::ZERO);
+    access.authenticated(Some("somebody"), Duration::ZERO);
+    access.authorized("allowed", Duration::ZERO);
     let range = "10.244.0.0/16".parse()?;
     ipam.pool(&range, 256.0);
     ipam.allocated(&range, 1, 0.0);

@@ -27,21 +27,21 @@ pub(crate) fn least() -> [Grant; 2] {
 
 /// All rights but that to delete Nodes, as a role from before there was a lifecycle controller.
 pub(crate) fn without_deletion() -> [Grant; 2] {
-    let [in_cluster, for_lease] = least();
-    let Grant::ClusterRules(mut rules) = in_cluster else { return [in_cluster, for_lease] };
+    let [in_cluster, in_namespace] = least();
+    let Grant::ClusterRules(mut rules) = in_cluster else { unreachable!("rules of the cluster") };
     for rule in &mut rules {
         rule.verbs.retain(|verb| verb != "delete");
     }
-    [Grant::ClusterRules(rules), for_lease]
+    [Grant::ClusterRules(rules), in_namespace]
 }
 
 /// All rights but those to `PersistentVolume`s, as a role from before there was a volume controller.
 pub(crate) fn without_volumes() -> [Grant; 2] {
-    let [in_cluster, for_lease] = least();
-    let Grant::ClusterRules(mut rules) = in_cluster else { return [in_cluster, for_lease] };
+    let [in_cluster, in_namespace] = least();
+    let Grant::ClusterRules(mut rules) = in_cluster else { unreachable!("rules of the cluster") };
     let is_of_volumes = |resource: &String| resource == "persistentvolumes";
     rules.retain(|rule| !rule.resources.iter().flatten().any(is_of_volumes));
-    [Grant::ClusterRules(rules), for_lease]
+    [Grant::ClusterRules(rules), in_namespace]
 }
 
 /// Rights to read what the program reads, and no other: those that a plan needs.

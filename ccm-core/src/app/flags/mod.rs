@@ -5,6 +5,7 @@
 
 mod completion;
 mod gates;
+mod given;
 mod go;
 mod ignored;
 mod manifest;
@@ -13,6 +14,7 @@ mod options;
 mod plan;
 mod reference;
 mod selection;
+pub mod serving;
 mod typed;
 
 use std::ffi::OsString;
@@ -23,15 +25,18 @@ use std::process::ExitCode;
 use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+pub use self::given::Given;
+pub(super) use self::go::duration as go_duration;
 pub use self::manifest::{ManifestOptions, Workload};
 pub use self::network::{NodeIpam, RouteController};
 pub use self::options::{
     Cloud, Cluster, FlagError, FlagErrors, LeaderElection, LogFormat, Logging, NodeController,
-    NodeLifecycle, Options, Pace, ServiceController, Serving, VolumeController,
+    NodeLifecycle, Options, Pace, ServiceController, VolumeController,
 };
 pub use self::plan::{Output, PlanOptions};
 pub use self::reference::{manifest_reference, plan_reference, reference};
 pub use self::selection::{CONTROLLERS, KnownController, Selection};
+pub use self::serving::Serving;
 pub use self::typed::Flags;
 
 /// The word that asks for the plan, in front of all flags.
@@ -109,6 +114,7 @@ fn read<T>(
 ) -> Result<(Options, T), Exit> {
     let matches = command.try_get_matches_from_mut(args).and_then(|matches| {
         let mut flags = Flags::from_arg_matches(&matches)?;
+        flags.given = Given::new(&command, &matches);
         flags.warnings = ignored::warnings(&matches);
         Ok((flags, more(&matches, &command)?))
     });

@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::given::Given;
 use super::network::{self, NodeIpam, RouteController};
 use super::selection::{self, Selection};
+use super::serving::{self, Serving};
 use super::typed::Flags;
 use super::{gates, go, typed};
 use crate::cluster::client::Manners;
@@ -48,6 +49,8 @@ pub struct Options {
     pub start_interval: Duration,
     /// What the process says once it can log: flags that have no effect.
     pub warnings: Vec<String>,
+    /// Every flag as it was given, for those who look at the process.
+    pub given: Given,
 }
 
 /// Which cloud, and how to reach it.
@@ -112,13 +115,6 @@ pub struct LeaderElection {
     pub renew_deadline: Duration,
     /// Pause between attempts.
     pub retry_period: Duration,
-}
-
-/// HTTPS endpoints.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Serving {
-    /// Where to listen; a loopback address.
-    pub address: SocketAddr,
 }
 
 /// The node controller.
@@ -242,13 +238,6 @@ pub enum FlagError {
         retry_period: Duration,
     },
 
-    /// Everybody who can reach the address would be served.
-    #[error(
-        "--bind-address {0}: must be a loopback address such as 127.0.0.1 or ::1, because clients \
-         are not authenticated yet"
-    )]
-    NotLoopback(IpAddr),
-
     /// Ranges for nodes cannot be taken from nowhere.
     #[error(
         "--allocate-node-cidrs with --cidr-allocator-type=RangeAllocator: needs --cluster-cidr, out of \
@@ -331,7 +320,13 @@ impl TryFrom<Flags> for Options {
         let cidrs = network::cluster_cidrs(&flags.cloud.cluster_cidr, &mut errors);
         let cloud = cloud(flags.cloud, &flags.providers, &mut errors);
         let leader_election = leader_election(flags.leader_election, &mut errors);
-        let serving = serving(&flags.serving, &mut errors);
+        let serving = serving::serving(
+            &flags.serving,
+            &flags.authentication,
+            &flags.authorization,
+            &flags.debugging,
+            &mut errors,
+        );
         let node_controller = node_controller(&flags.node_controller, &mut errors);
         let node_lifecycle = node_lifecycle(&flags.node_lifecycle, &mut errors);
         let service_controller = service_controller(&flags.service_controller, &mut errors);
@@ -382,6 +377,7 @@ impl TryFrom<Flags> for Options {
                 controllers,
                 start_interval,
                 warnings,
+                given: flags.given,
             }),
             _ => Err(FlagErrors(errors.0)),
         }
@@ -536,29 +532,6 @@ fn leader_election(
         renew_deadline: renew_deadline?,
         retry_period: retry_period?,
     }))
-}
-
-/// The outer `None`: reported. The inner: switched off.
-#[expect(clippy::option_option, reason = "as said")]
-fn serving(flags: &typed::Serving, errors: &mut Errors) -> Option<Option<Serving>> {
-    let address = errors.read(
-        "--bind-address",
-        &flags.bind_address,
-        "an IP address such as 127.0.0.1 or ::1",
-        |text| text.parse::<IpAddr>().ok(),
-    );
-    let port = errors.read(
-        "--secure-port",
-        &flags.secure_port,
-        "a port from 1 to 65535, or 0 for no HTTPS",
-        go::whole::<u16>,
-    );
-    let (address, port) = (address?, port?);
-    if port == 0 {
-        return Some(None);
-    }
-    errors.rule(address.to_canonical().is_loopback(), || FlagError::NotLoopback(address));
-    Some(Some(Serving { address: SocketAddr::new(address, port) }))
 }
 
 fn node_controller(flags: &typed::NodeController, errors: &mut Errors) -> Option<NodeController> {

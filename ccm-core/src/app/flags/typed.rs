@@ -9,6 +9,8 @@ use std::ffi::OsString;
 
 use clap::{ArgAction, Args, CommandFactory, Parser};
 
+use super::given::Given;
+use super::serving;
 use super::{ignored, selection};
 
 /// The command line as typed, with upstream's names and, but for two, upstream's defaults.
@@ -27,7 +29,13 @@ pub struct Flags {
     #[command(flatten)]
     pub(super) leader_election: LeaderElection,
     #[command(flatten)]
-    pub(super) serving: Serving,
+    pub(super) serving: serving::typed::Serving,
+    #[command(flatten)]
+    pub(super) authentication: serving::typed::Authentication,
+    #[command(flatten)]
+    pub(super) authorization: serving::typed::Authorization,
+    #[command(flatten)]
+    pub(super) debugging: serving::typed::Debugging,
     #[command(flatten)]
     pub(super) node_controller: NodeController,
     #[command(flatten)]
@@ -56,6 +64,9 @@ pub struct Flags {
     /// What to warn of already.
     #[arg(skip)]
     pub(super) warnings: Vec<String>,
+    /// Every flag by its name, with its value.
+    #[arg(skip)]
+    pub(super) given: Given,
 }
 
 #[derive(Debug, Args)]
@@ -177,19 +188,6 @@ pub(super) struct LeaderElection {
     /// Namespace of the lease
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
     pub(super) leader_elect_resource_namespace: String,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Secure serving flags")]
-pub(super) struct Serving {
-    /// Address to serve health checks and metrics on; only loopback addresses, because clients are
-    /// not authenticated yet (upstream: 0.0.0.0)
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    pub(super) bind_address: String,
-
-    /// Port to serve HTTPS on; 0 for no HTTPS at all
-    #[arg(long, value_name = "PORT", default_value = "10258")]
-    pub(super) secure_port: String,
 }
 
 #[derive(Debug, Args)]

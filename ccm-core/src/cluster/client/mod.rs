@@ -5,6 +5,7 @@
 
 pub mod account;
 mod bearer;
+mod counted;
 mod gated;
 mod pace;
 mod proxy;
@@ -23,6 +24,7 @@ use kube::{Client, Config};
 pub use self::gated::{MUTATION_TIMEOUT, Unanswered};
 use self::source::Surroundings;
 use super::gate::{Closed, Gate};
+use crate::telemetry::ApiMetrics;
 
 /// Name resolution, TCP and TLS together; a guess.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,6 +44,7 @@ pub struct ClusterConfig {
     token_file: Option<PathBuf>,
     user_agent: String,
     manners: Manners,
+    metrics: ApiMetrics,
 }
 
 /// How the clients of a process behave.
@@ -151,6 +154,7 @@ impl ClusterConfig {
             token_file: token_file.map(PathBuf::from),
             user_agent: user_agent.to_owned(),
             manners: Manners::default(),
+            metrics: ApiMetrics::default(),
         })
     }
 
@@ -159,6 +163,27 @@ impl ClusterConfig {
     pub fn with(mut self, manners: Manners) -> Self {
         self.manners = manners;
         self
+    }
+
+    /// As [`load`](Self::load), from a file that another option than `--kubeconfig` names.
+    pub fn load_for(
+        option: &'static str,
+        kubeconfig: &Path,
+        user_agent: &str,
+    ) -> Result<Self, ConfigError> {
+        let around = Surroundings { option, ..Surroundings::of_this_process() };
+        Self::load_from(Some(kubeconfig), None, user_agent, &around)
+    }
+
+    /// Counts the requests of clients that are made from now on.
+    #[must_use]
+    pub fn counted(self, metrics: ApiMetrics) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Where its clients' requests are counted.
+    pub fn metrics(&self) -> ApiMetrics {
+        self.metrics.clone()
     }
 
     /// The API server's address.
@@ -218,6 +243,17 @@ impl ClusterConfig {
         }
     }
 
+    /// A client for questions that change nothing though they are posted: no gate, no retries, and
+    /// nothing waits longer than `timeout`.
+    pub fn asking_client(&self, name: &str, timeout: Duration) -> Result<Client, ConfigError> {
+        let mut config = self.base.clone();
+        config.default_retry = false;
+        config.connect_timeout = Some(timeout);
+        config.read_timeout = Some(timeout);
+        config.write_timeout = Some(timeout);
+        self.connect(name, config)
+    }
+
     fn connect(&self, name: &str, mut config: Config) -> Result<Client, ConfigError> {
         let unusable =
             |problem: String| ConfigError::Credentials { name: name.to_owned(), problem };
@@ -226,14 +262,15 @@ impl ClusterConfig {
         config.headers.push((header::USER_AGENT, agent));
         let builder =
             ClientBuilder::try_from(config).map_err(|err| unusable(without_secrets(&err)))?;
+        let counting = counted::Counting(self.metrics.clone());
         match &self.token_file {
             Some(path) => {
                 let layer = bearer::TokenFile::open(path).map_err(|source| {
                     ConfigError::Unreadable { option: "tokenFile", path: path.clone(), source }
                 })?;
-                Ok(builder.with_layer(&layer).build())
+                Ok(builder.with_layer(&layer).with_layer(&counting).build())
             }
-            None => Ok(builder.build()),
+            None => Ok(builder.with_layer(&counting).build()),
         }
     }
 }
