@@ -53,8 +53,8 @@ pub(crate) struct Args {
     /// Run the program in the image's files alone, as root, and see it find names and certificates
     #[arg(long)]
     check: bool,
-    /// Build the last commit in two fresh clones as well, and compare
-    #[arg(long)]
+    /// Instead, make the last commit's image in two fresh clones, and compare
+    #[arg(long, conflicts_with_all = ["check", "output", "tag"])]
     verify: bool,
 }
 
@@ -100,9 +100,6 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<(), Error> {
     print(out, &files.image, since.elapsed());
     if args.check {
         check::run(compile.providers, &files.base, &files.program, out).await?;
-    }
-    if args.verify {
-        verify::run(&compile, out).await?;
     }
     Ok(())
 }
