@@ -78,7 +78,7 @@ pub(crate) async fn release(package: &str, program: &str) -> Result<PathBuf, Err
 
 /// The programs that cargo's messages name.
 /// <https://doc.rust-lang.org/cargo/reference/external-tools.html#artifact-messages>
-fn executables(messages: &[u8]) -> BTreeMap<String, PathBuf> {
+pub(crate) fn executables(messages: &[u8]) -> BTreeMap<String, PathBuf> {
     #[derive(Deserialize)]
     struct Message {
         target: Option<Target>,

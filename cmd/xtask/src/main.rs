@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod demo;
 mod docs;
+mod image;
 mod kubectl;
 mod out;
 mod program;
@@ -36,6 +37,8 @@ enum Task {
     Test(test::Args),
     /// Write the generated pages of the book
     Docs(docs::Args),
+    /// Make the container image
+    Image(image::Args),
     /// Run kubectl: the one on PATH if it is fit for the demo's API server, else one that is built
     Kubectl(kubectl::Args),
     /// Measure
@@ -49,6 +52,7 @@ async fn main() -> ExitCode {
         Task::Demo(args) => demo::run(args, out).await,
         Task::Test(args) => test::run(args, out).await,
         Task::Docs(args) => docs::run(&args, out),
+        Task::Image(args) => image::run(args, out).await,
         Task::Kubectl(args) => kubectl::run(args).await,
         Task::Bench(args) => Box::pin(bench::run(args)).await,
     };
