@@ -4,7 +4,7 @@
 //! it: when that ends, by `down` or by a signal, all of the cluster does.
 
 use std::fs::{File, TryLockError};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -187,7 +187,7 @@ async fn nobody_waits() {
     let (ended, end) = oneshot::channel();
     // A thread that nobody waits for: it may stay in the read for as long as we live.
     std::thread::spawn(move || {
-        std::io::stdin().read(&mut [0]).ok();
+        std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).ok();
         ended.send(()).ok();
     });
     end.await.ok();

@@ -4,8 +4,9 @@
 //! could differ between two makings is fixed, so the same files give the same bytes.
 
 use std::{
+    fmt::Write as _,
     fs::File,
-    io::{self, Write},
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -99,9 +100,10 @@ fn descriptor(kind: &str, bytes: &[u8]) -> Value {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let hash = Sha256::digest(bytes);
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes all");
+        text
+    })
 }
 
 /// A tar file: <https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html> under "ustar".

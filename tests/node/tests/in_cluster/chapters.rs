@@ -228,8 +228,9 @@ async fn ready_pod(stage: &mut Stage, is_wanted: impl Fn(&Pod) -> bool) -> Resul
 }
 
 fn summary(status: &k8s_openapi::api::core::v1::PodStatus) -> String {
-    let states = status.container_statuses.iter().flatten().map(|container| &container.state);
-    format!("{:?} {:?}", status.phase, states.collect::<Vec<_>>())
+    let containers = status.container_statuses.iter().flatten();
+    let containers: Vec<_> = containers.map(|container| &container.state).collect();
+    format!("{:?} {containers:?}", status.phase)
 }
 
 fn is_ready(pod: &Pod) -> bool {

@@ -27,9 +27,10 @@ async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            let causes = std::iter::successors(err.source(), |cause| cause.source());
-            let causes: String = causes.map(|cause| format!(": {cause}")).collect();
-            say(format_args!("FAILED: {err}{causes}"));
+            say(format_args!("FAILED: {err}"));
+            for cause in std::iter::successors(err.source(), |cause| cause.source()) {
+                say(format_args!("  because: {cause}"));
+            }
             ExitCode::FAILURE
         }
     }
