@@ -1,15 +1,18 @@
 //! `cargo xtask …`: the demo, everything that is tested, the generated pages, measurements.
 //!
-//! Nothing has to be installed for it beyond Rust and Go; what it starts it stops.
+//! Nothing has to be installed for it beyond Rust and Go, but for a real node; what it starts it stops.
 
 mod bench;
 mod build;
+mod cluster;
 mod demo;
 mod docs;
 mod image;
+mod in_cluster;
 mod kubectl;
 mod out;
 mod program;
+mod signals;
 mod test;
 
 use std::process::ExitCode;
@@ -41,6 +44,9 @@ enum Task {
     Image(image::Args),
     /// Run kubectl: the one on PATH if it is fit for the demo's API server, else one that is built
     Kubectl(kubectl::Args),
+    /// Bring up a cluster with one real node to play with, and take it down
+    #[command(subcommand)]
+    Cluster(cluster::Command),
     /// Measure
     Bench(bench::Args),
 }
@@ -54,6 +60,7 @@ async fn main() -> ExitCode {
         Task::Docs(args) => docs::run(&args, out),
         Task::Image(args) => image::run(args, out).await,
         Task::Kubectl(args) => kubectl::run(args).await,
+        Task::Cluster(command) => cluster::run(command, out).await,
         Task::Bench(args) => Box::pin(bench::run(args)).await,
     };
     match done {

@@ -6,8 +6,9 @@ use kube::{Client, core::Request};
 use tokio::time::timeout;
 
 use crate::{
+    access::Credentials,
     audit,
-    certificates::Certificates,
+    certificates::{Certificates, write_private},
     control_plane::Options,
     error::{Context, Error},
     instance::Instance,
@@ -73,6 +74,26 @@ pub(crate) fn args(
     }
     args.extend(options.apiserver_args.iter().cloned());
     args
+}
+
+/// What lets it reach kubelets.
+pub(crate) fn kubelet_args(
+    certificates: &Certificates,
+    dir: &Path,
+    client: Credentials,
+) -> Result<Vec<String>, Error> {
+    let Credentials::Certificate { certificate_pem, key_pem } = client else {
+        return Err(Error::Refused("a kubelet takes certificates".to_owned()));
+    };
+    let certificate = write_private(dir, "kubelet-client.crt", &certificate_pem)?;
+    let key = write_private(dir, "kubelet-client.key", &key_pem)?;
+    Ok(vec![
+        format!("--kubelet-client-certificate={}", certificate.display()),
+        format!("--kubelet-client-key={}", key.display()),
+        format!("--kubelet-certificate-authority={}", certificates.ca_file.display()),
+        // Names of nodes are nowhere to be looked up.
+        "--kubelet-preferred-address-types=InternalIP".to_owned(),
+    ])
 }
 
 /// Whether it says that it is ready.

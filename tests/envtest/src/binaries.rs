@@ -47,12 +47,22 @@ pub enum Binary {
     Kubectl,
     /// The controllers that are no cloud's.
     KubeControllerManager,
+    /// What gives pods their nodes.
+    KubeScheduler,
+    /// What runs the pods of a node.
+    Kubelet,
 }
 
 impl Binary {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::Etcd, Self::KubeApiserver, Self::Kubectl, Self::KubeControllerManager];
+    pub const ALL: [Self; 6] = [
+        Self::Etcd,
+        Self::KubeApiserver,
+        Self::Kubectl,
+        Self::KubeControllerManager,
+        Self::KubeScheduler,
+        Self::Kubelet,
+    ];
 
     /// The file's name.
     pub fn name(self) -> &'static str {
@@ -61,6 +71,8 @@ impl Binary {
             Self::KubeApiserver => "kube-apiserver",
             Self::Kubectl => "kubectl",
             Self::KubeControllerManager => "kube-controller-manager",
+            Self::KubeScheduler => "kube-scheduler",
+            Self::Kubelet => "kubelet",
         }
     }
 
@@ -71,6 +83,8 @@ impl Binary {
             Self::KubeApiserver => "k8s.io/kubernetes/cmd/kube-apiserver",
             Self::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
             Self::KubeControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
+            Self::KubeScheduler => "k8s.io/kubernetes/cmd/kube-scheduler",
+            Self::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
         }
     }
 
@@ -80,7 +94,8 @@ impl Binary {
             Self::Etcd => 70,
             Self::KubeApiserver => 300,
             Self::Kubectl => 40,
-            Self::KubeControllerManager => 90,
+            Self::KubeControllerManager | Self::Kubelet => 90,
+            Self::KubeScheduler => 20,
         })
     }
 
@@ -126,7 +141,10 @@ impl Binary {
     fn in_assets(self, folder: &Path) -> Result<Option<PathBuf>, Error> {
         match (folder.join(self.name()).canonicalize(), self) {
             (Ok(path), _) => Ok(Some(path)),
-            (Err(_), Self::Kubectl | Self::KubeControllerManager) => Ok(None),
+            (
+                Err(_),
+                Self::Kubectl | Self::KubeControllerManager | Self::KubeScheduler | Self::Kubelet,
+            ) => Ok(None),
             (Err(source), Self::Etcd | Self::KubeApiserver) => {
                 Err(Error::Assets { program: self.name(), folder: folder.to_owned(), source })
             }

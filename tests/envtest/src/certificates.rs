@@ -86,6 +86,20 @@ impl Certificates {
         self.ca.pem()
     }
 
+    /// A certificate with which a server is at these addresses.
+    pub(crate) fn server(&self, server: &str, addresses: &[String]) -> Result<Credentials, Error> {
+        let mut params = CertificateParams::new(addresses)?;
+        params.distinguished_name = name(server, None);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.ca)?;
+        Ok(Credentials::Certificate {
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        })
+    }
+
     /// A certificate with which a client is `user` in `group`.
     pub(crate) fn client(&self, user: &str, group: &str) -> Result<Credentials, Error> {
         Self::issue_client(&self.ca, user, Some(group), None)

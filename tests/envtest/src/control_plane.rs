@@ -20,7 +20,7 @@ use crate::{
     grant::{self, Grant},
     instance::{self, Instance},
     ports,
-    process::{POLL, Process},
+    process::{Identity, Launch, POLL, Process},
     sweep,
 };
 
@@ -37,6 +37,9 @@ const ATTEMPTS: usize = 5;
 /// Namespaces that exist once the API server has got round to it, a moment after it is ready.
 const NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-node-lease"];
 
+/// Who the API server is to a kubelet.
+pub const KUBELET_CLIENT: &str = "kube-apiserver-kubelet-client";
+
 /// What may differ between control planes.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -46,6 +49,9 @@ pub struct Options {
     pub unsafe_no_fsync: bool,
     /// The size in bytes at which etcd takes no more writes; etcd's own default is 2 GiB.
     pub etcd_quota_backend_bytes: Option<u64>,
+    /// Let the API server reach kubelets, for `kubectl logs` and `exec`: as [`KUBELET_CLIENT`], who has no rights of
+    /// his own, and only if a certificate of ours is shown at the address that the Node names.
+    pub reaches_kubelets: bool,
     /// Flags for etcd after ours; of a flag given twice the later one counts.
     pub etcd_args: Vec<String>,
     /// Flags for the API server after ours; of a flag given twice the later one counts.
@@ -58,6 +64,7 @@ impl Default for Options {
             audit: false,
             unsafe_no_fsync: true,
             etcd_quota_backend_bytes: None,
+            reaches_kubelets: false,
             etcd_args: Vec::new(),
             apiserver_args: Vec::new(),
         }
@@ -139,8 +146,12 @@ impl ControlPlane {
             None
         };
         let etcd_url = etcd::url(client_port);
-        let apiserver_args =
+        let mut apiserver_args =
             apiserver::args(options, &certificates, instance.dir(), &etcd_url, secure_port);
+        if options.reaches_kubelets {
+            let client = certificates.client(KUBELET_CLIENT, KUBELET_CLIENT)?;
+            apiserver_args.extend(apiserver::kubelet_args(&certificates, instance.dir(), client)?);
+        }
         let mut control_plane = Self {
             apiserver: None,
             etcd,
@@ -280,6 +291,40 @@ impl ControlPlane {
     /// A certificate of a front proxy; the API server believes that of `front-proxy-client`.
     pub fn front_proxy_certificate(&self, name: &str) -> Result<Credentials, Error> {
         self.certificates.front_proxy(name)
+    }
+
+    /// A certificate with which a server is at these addresses, which are names or IP addresses.
+    pub fn server_certificate(
+        &self,
+        name: &str,
+        addresses: &[String],
+    ) -> Result<Credentials, Error> {
+        self.certificates.server(name, addresses)
+    }
+
+    /// Starts a program that belongs to this control plane: its log is beside the others', `<name>.log`, and it ends with
+    /// the control plane's programs, however we end. It gets no environment. To be dropped before this value.
+    pub fn start_beside(
+        &mut self,
+        name: &'static str,
+        program: &Path,
+        args: &[String],
+    ) -> Result<Process, Error> {
+        Process::start(&Launch { name, program, args }, &mut self.instance)
+    }
+
+    /// Takes a process in that one of ours has started, so that whoever takes all of it away waits for its end.
+    pub fn adopt(&mut self, pid: u32) -> Result<Identity, Error> {
+        let found = Identity::of(pid).and_then(|identity| Some((identity, identity.program()?)));
+        let (identity, program) =
+            found.ok_or_else(|| Error::Refused(format!("process {pid} does not run")))?;
+        self.instance.record(identity, &program)?;
+        Ok(identity)
+    }
+
+    /// Makes a control group in every hierarchy and gives its path below each. It and what is in it go with this value.
+    pub fn make_cgroups(&mut self) -> Result<String, Error> {
+        self.instance.make_cgroups()
     }
 
     /// A client that is whoever the credentials say.

@@ -29,20 +29,28 @@ done <"$1"
 # Files that a dying process still writes would keep its directory from going.
 tries=0
 while read -r kind pid started _; do
-    while [ "$kind" = process ] && alive "$pid" "$started" && [ "$tries" -lt 100 ]; do
+    while [ "$kind" = process ] && alive "$pid" "$started" && [ "$tries" -lt 500 ]; do
         sleep 0.02
         tries=$((tries + 1))
     done
 done <"$1"
 
 keep=no
+cgroups=no
 directory=
 while read -r kind rest; do
     case $kind in
     keep) keep=yes ;;
+    cgroups) cgroups=yes ;;
     directory) directory=$rest ;;
     esac
 done <"$1"
+# From the innermost; what is no folder of ours has another name.
+if [ "$cgroups" = yes ] && [ -n "$directory" ]; then
+    for group in "/sys/fs/cgroup/ccm-envtest-${directory##*/}" /sys/fs/cgroup/*/"ccm-envtest-${directory##*/}"; do
+        [ -d "$group" ] && find "$group" -depth -type d -exec rmdir {} ';' 2>/dev/null
+    done
+fi
 if [ "$keep" = no ] && [ -n "$directory" ]; then
     rm -rf -- "$directory"
 fi

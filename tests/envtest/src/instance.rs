@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    cgroups,
     error::{Context, Error},
     guardian::Guardian,
     process::Identity,
@@ -82,6 +83,7 @@ impl Instance {
             owner,
             directory: state.join(&id),
             keep: std::env::var_os(KEEP).is_some_and(|value| !value.is_empty() && value != "0"),
+            cgroups: false,
             processes: Vec::new(),
         };
         let files = Files { record, path: state.join(format!("{id}{SUFFIX}")) };
@@ -112,6 +114,17 @@ impl Instance {
         self.files.write()
     }
 
+    /// Makes a control group in every hierarchy and gives its path below each; it goes with the instance.
+    pub(crate) fn make_cgroups(&mut self) -> Result<String, Error> {
+        let name = cgroups::name(self.dir()).ok_or_else(|| {
+            Error::Refused(format!("{} has no name for control groups", self.dir().display()))
+        })?;
+        self.files.record.cgroups = true;
+        self.files.write()?;
+        cgroups::make(&name)?;
+        Ok(format!("/{name}"))
+    }
+
     /// Takes a process out that has ended.
     pub(crate) fn forget(&mut self, identity: Identity) -> Result<(), Error> {
         self.files.record.processes.retain(|started| started.identity != identity);
@@ -128,6 +141,11 @@ impl Files {
 impl Drop for Files {
     fn drop(&mut self) {
         let directory = &self.record.directory;
+        if self.record.cgroups
+            && let Some(name) = cgroups::name(directory)
+        {
+            cgroups::remove(&name);
+        }
         if self.record.keep {
             // Nobody is left to tell if standard error is gone.
             writeln!(io::stderr(), "ccm-envtest: kept {}", directory.display()).ok();

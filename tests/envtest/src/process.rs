@@ -24,7 +24,7 @@ const TAIL_LINES: usize = 25;
 
 /// One process, for ever: the system hands a process ID out again, but not with the same start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
+pub struct Identity {
     pub(crate) pid: u32,
     /// Clock ticks from boot to the start of the process. `exec` does not change it.
     pub(crate) started: u64,
@@ -38,7 +38,8 @@ impl Identity {
         stat.running.then_some(Self { pid, started: stat.started })
     }
 
-    pub(crate) fn is_alive(self) -> bool {
+    /// Whether it runs.
+    pub fn is_alive(self) -> bool {
         Self::of(self.pid) == Some(self)
     }
 
@@ -97,7 +98,7 @@ pub(crate) struct Launch<'a> {
 
 /// A process of ours. Dropping it kills it and waits for its end.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     name: &'static str,
     child: Child,
     identity: Identity,
@@ -155,7 +156,8 @@ impl Process {
         Ok(process)
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// Its process ID.
+    pub fn pid(&self) -> u32 {
         self.identity.pid
     }
 
@@ -169,12 +171,12 @@ impl Process {
     }
 
     /// An error if it has ended.
-    pub(crate) fn expect_running(&mut self) -> Result<(), Error> {
+    pub fn expect_running(&mut self) -> Result<(), Error> {
         if self.ended().is_some() { Err(self.exited_error()) } else { Ok(()) }
     }
 
     /// That it is not ready, with all that may help to find out why.
-    pub(crate) fn not_ready(&self, waited: Duration, last: String) -> Error {
+    pub fn not_ready(&self, waited: Duration, last: String) -> Error {
         Error::NotReady { program: self.name, waited, last, run: Box::new(self.run()) }
     }
 
@@ -203,7 +205,7 @@ impl Process {
     }
 
     /// Asks it to end, and insists after `grace`.
-    pub(crate) async fn stop(&mut self, grace: Duration) -> Result<(), Error> {
+    pub async fn stop(&mut self, grace: Duration) -> Result<(), Error> {
         if self.ended().is_some() {
             return Ok(());
         }

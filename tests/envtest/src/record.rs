@@ -60,6 +60,8 @@ pub(crate) struct Record {
     pub(crate) directory: PathBuf,
     /// Leave the directory for a person to look at.
     pub(crate) keep: bool,
+    /// It has a control group of the [name](crate::cgroups::name) of its directory in every hierarchy.
+    pub(crate) cgroups: bool,
     pub(crate) processes: Vec<Started>,
 }
 
@@ -82,6 +84,9 @@ impl fmt::Display for Record {
         if self.keep {
             writeln!(f, "keep")?;
         }
+        if self.cgroups {
+            writeln!(f, "cgroups")?;
+        }
         writeln!(f, "directory {}", self.directory.display())?;
         for Started { identity, program } in &self.processes {
             writeln!(f, "process {} {} {}", identity.pid, identity.started, program.display())?;
@@ -103,7 +108,7 @@ impl FromStr for Record {
             return Err(NoRecord);
         }
         let (mut place, mut owner, mut directory) = (None, None, None);
-        let (mut keep, mut processes) = (false, Vec::new());
+        let (mut keep, mut cgroups, mut processes) = (false, false, Vec::new());
         for line in lines {
             let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
             match kind {
@@ -113,6 +118,7 @@ impl FromStr for Record {
                 }
                 "owner" => owner = Some(identity(rest)?.0),
                 "keep" => keep = true,
+                "cgroups" => cgroups = true,
                 "directory" => directory = Some(PathBuf::from(rest)),
                 "process" => {
                     let (identity, program) = identity(rest)?;
@@ -126,6 +132,7 @@ impl FromStr for Record {
             owner: owner.ok_or(NoRecord)?,
             directory: directory.ok_or(NoRecord)?,
             keep,
+            cgroups,
             processes,
         })
     }
@@ -154,6 +161,7 @@ mod tests {
             owner: Identity { pid: 10, started: 11 },
             directory: "/tmp/with blanks/i-1".into(),
             keep: true,
+            cgroups: true,
             processes: vec![Started {
                 identity: Identity { pid: 14, started: 15 },
                 program: "/opt/my tools/etcd".into(),
@@ -166,6 +174,7 @@ ccm-envtest 1
 place b-1 pid:[1]
 owner 10 11
 keep
+cgroups
 directory /tmp/with blanks/i-1
 process 14 15 /opt/my tools/etcd
 ";
@@ -174,7 +183,7 @@ process 14 15 /opt/my tools/etcd
     fn what_is_written_is_read_again() {
         assert_eq!(record().to_string(), TEXT);
         assert_eq!(TEXT.parse(), Ok(record()));
-        let bare = Record { keep: false, processes: Vec::new(), ..record() };
+        let bare = Record { keep: false, cgroups: false, processes: Vec::new(), ..record() };
         assert_eq!(bare.to_string().parse(), Ok(bare));
     }
 

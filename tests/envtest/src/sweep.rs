@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    cgroups,
     error::{Context, Error},
     process::{Identity, POLL},
     record::{NEW_SUFFIX, Place, Record, SUFFIX},
@@ -69,6 +70,11 @@ async fn remove(record: &Record, path: &Path, ours_to_kill: bool) {
             tokio::time::sleep(POLL).await;
         }
     }
+    if record.cgroups
+        && let Some(name) = cgroups::name(&record.directory)
+    {
+        cgroups::remove(&name);
+    }
     let removed = record.keep
         || match std::fs::remove_dir_all(&record.directory) {
             Ok(()) => true,
@@ -95,6 +101,7 @@ mod tests {
             owner: Identity { pid: 1, started: 2 },
             directory: "/nowhere".into(),
             keep: false,
+            cgroups: false,
             processes: Vec::new(),
         }
     }

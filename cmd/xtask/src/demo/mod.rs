@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use ccm_core::report::Chain;
 use simcloud::api::{Instance, InstanceId, RunState};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
 use self::picture::NodeView;
@@ -21,6 +20,7 @@ use self::stage::{METRICS_TOKEN, Programs, Stage};
 use self::story::Teller;
 use crate::Error;
 use crate::out::{Out, Tone, took};
+use crate::signals::Signals;
 
 /// Before each chapter of the story. Four lines of text, and there is no hurry.
 const TIME_TO_READ: Duration = Duration::from_secs(6);
@@ -69,28 +69,6 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<(), Error> {
         out.ok(format_args!("all was as expected; {} in all", took(since.elapsed())));
     }
     Ok(())
-}
-
-/// What ends a program that waits: Ctrl-C, `kill`, a terminal that is closed.
-struct Signals([Signal; 3]);
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self([
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-        ]))
-    }
-
-    async fn next(&mut self) {
-        let Self([interrupt, terminate, hangup]) = self;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
 }
 
 /// Keeps everything running and plays the kubelet of each machine that the viewer makes. Ends only

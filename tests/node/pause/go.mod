@@ -1,0 +1,3 @@
+module ccm-rs/tests/node/pause
+
+go 1.26.0
