@@ -42,7 +42,7 @@ pub(super) struct Library {
     pub(super) licence: &'static str,
     /// Its package URL.
     pub(super) purl: String,
-    /// What else is to be said, and the text of its licence where it is known.
+    /// What else is to be said.
     pub(super) note: String,
     /// Licences whose standard texts belong to it.
     pub(super) texts: &'static [&'static str],
@@ -176,7 +176,7 @@ fn libraries(compile: &Compile) -> Result<Vec<Library>, Error> {
         },
         Library {
             name: "glibc",
-            purl: glibc.purl(),
+            purl: glibc.purl("glibc"),
             version: glibc.version,
             licence: "LGPL-2.1-or-later",
             note: "The C library, linked statically. Under section 6 of its licence you may link the program \
@@ -190,7 +190,7 @@ fn libraries(compile: &Compile) -> Result<Vec<Library>, Error> {
         },
         Library {
             name: "libgcc",
-            purl: gcc.purl(),
+            purl: gcc.purl("libgcc"),
             version: gcc.version,
             licence: "GPL-3.0-or-later WITH GCC-exception-3.1",
             note: "The C compiler's run-time library. Its exception allows to pass on what it is linked \
@@ -249,10 +249,10 @@ impl Archive {
         Ok(Self { package: Some(package), version, copyright })
     }
 
-    fn purl(&self) -> String {
+    fn purl(&self, name: &str) -> String {
         match &self.package {
             Some(package) => format!("pkg:deb/debian/{package}@{}", self.version),
-            None => "pkg:generic/glibc".to_owned(),
+            None => format!("pkg:generic/{name}"),
         }
     }
 }

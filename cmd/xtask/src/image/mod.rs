@@ -93,13 +93,16 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<(), Error> {
         providers: args.provider,
         profile: args.profile,
     };
+    if args.verify {
+        return verify::run(&compile, out).await;
+    }
     let archive = args
         .output
         .unwrap_or_else(|| compile.target_dir.join(format!("{NAME}-{}.tar", args.provider.name())));
-    let files = make(&compile, reference, &archive).await?;
-    print(out, &files.image, since.elapsed());
+    let made = make(&compile, reference, &archive).await?;
+    print(out, &made.image, since.elapsed());
     if args.check {
-        check::run(compile.providers, &files.base, &files.program, out).await?;
+        check::run(compile.providers, &made.base, &made.program, out).await?;
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ fn about() -> About {
     }
 }
 
-/// An archive of the real files with a program that is none.
+/// An archive of two files, the program no program.
 fn archive() -> Vec<u8> {
     let base: Files = [("etc/passwd".to_owned(), File::text("root\n"))].into();
     let program: Files = [(NAME.to_owned(), File::program(vec![7; 100_000]))].into();
