@@ -241,10 +241,13 @@ node() {{ {enter} "$@"; }}
         ("kubectl get services".to_owned(), "and its address"),
         ("control snapshot".to_owned(), "what it is made of"),
         (
-            format!("cloud instances/{machine}/stop -X POST"),
-            "the cloud says that the machine is stopped",
+            format!("cloud instances/{machine}/stop -X POST; node pkill -STOP kubelet"),
+            "a machine that stops: tainted within a minute",
         ),
-        (format!("cloud instances/{machine}/start -X POST"), "and that it runs"),
+        (
+            format!("cloud instances/{machine}/start -X POST; node pkill -CONT kubelet"),
+            "and is back",
+        ),
         ("node ps ax".to_owned(), "what runs on the node"),
         (
             "node ctr -n k8s.io images import FILE.tar".to_owned(),

@@ -35,13 +35,12 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, out: Out) -> Result<(), Error> {
     let since = Instant::now();
     out.line(machine());
-    let mut steps = Steps { out, count: 0 };
+    let mut steps = Steps { out, count: 0, skipped: Vec::new() };
     // Where nobody looks, nobody minds. Elsewhere packages are for whoever has asked for the node.
     let install = !args.no_install && (args.in_cluster || in_cluster::is_forced());
     if args.in_cluster {
         steps.in_cluster(None, install).await?;
-        out.line("");
-        out.ok(took(since.elapsed()));
+        steps.end(since);
         return Ok(());
     }
 
@@ -70,8 +69,7 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<(), Error> {
         steps.demo().await?;
         steps.in_cluster(Some(programs), install).await?;
     }
-    out.line("");
-    out.ok(format_args!("all {} steps, in {}", steps.count, took(since.elapsed())));
+    steps.end(since);
     Ok(())
 }
 
@@ -79,6 +77,7 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<(), Error> {
 struct Steps {
     out: Out,
     count: usize,
+    skipped: Vec<String>,
 }
 
 impl Steps {
@@ -90,6 +89,23 @@ impl Steps {
 
     fn done(&self, since: Instant) {
         self.out.ok(took(since.elapsed()));
+    }
+
+    /// What was begun last was skipped; it was said why.
+    fn skip(&mut self, title: &str) {
+        self.skipped.push(format!("{}. {title}", self.count));
+    }
+
+    /// Says that all is well, as far as it was looked at.
+    fn end(&self, since: Instant) {
+        self.out.line("");
+        let passed = self.count - self.skipped.len();
+        if passed > 0 {
+            self.out.ok(format_args!("{passed} steps, in {}", took(since.elapsed())));
+        }
+        for title in &self.skipped {
+            self.out.line(format_args!("SKIPPED: {title}"));
+        }
     }
 
     async fn cargo(&mut self, title: &str, args: &[&str]) -> Result<(), Error> {
@@ -160,6 +176,7 @@ impl Steps {
         self.out.line(
             "SKIPPED: cargo-deny is not installed; `cargo install --locked cargo-deny` installs it",
         );
+        self.skip("Dependencies");
         Ok(())
     }
 
@@ -235,10 +252,11 @@ impl Steps {
 
     /// The programs are those of all tests, or built for this one.
     async fn in_cluster(&mut self, programs: Option<PathBuf>, install: bool) -> Result<(), Error> {
-        let since = self.begin("In a cluster, on a real node");
+        const TITLE: &str = "In a cluster, on a real node";
+        let since = self.begin(TITLE);
         match in_cluster::run(programs, install, self.out).await? {
             in_cluster::Outcome::Passed => self.done(since),
-            in_cluster::Outcome::Skipped => {}
+            in_cluster::Outcome::Skipped => self.skip(TITLE),
         }
         Ok(())
     }

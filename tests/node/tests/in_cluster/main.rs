@@ -6,6 +6,7 @@
 //! Where root or a package is missing it says so, and that it was skipped.
 
 mod chapters;
+mod death;
 mod kubectl;
 mod lease;
 mod stage;
@@ -24,7 +25,12 @@ async fn main() -> ExitCode {
         say(format_args!("SKIPPED: a real node needs {}", missing.join(", ")));
         return ExitCode::SUCCESS;
     }
-    match run().await {
+    let done = if std::env::args().any(|arg| arg == death::HOLD) {
+        death::hold().await
+    } else {
+        run().await
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
             say(format_args!("FAILED: {err}"));
@@ -43,7 +49,8 @@ async fn run() -> Result<(), ccm_node::Error> {
         stage.show_everything().await;
     }
     let stopped = stage.strike().await;
-    told.and(stopped)
+    told.and(stopped)?;
+    death::is_clean().await
 }
 
 /// One line, for whoever watches.

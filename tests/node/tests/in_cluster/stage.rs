@@ -135,14 +135,17 @@ impl Stage {
         let dir = cluster.dir().to_owned();
         cluster.stop().await?;
         expect_nothing_of(&dir)?;
-        say(format_args!("all stopped, and nothing is left: {}", took(since)));
-        say(format_args!("in all {}", took(begun)));
+        say(format_args!(
+            "all stopped, and nothing is left: {}; {} in all",
+            took(since),
+            took(begun)
+        ));
         Ok(())
     }
 }
 
 /// What a node could leave behind: control groups, mounts, its directory. Its network goes with its processes.
-fn expect_nothing_of(dir: &Path) -> Result<(), Error> {
+pub(crate) fn expect_nothing_of(dir: &Path) -> Result<(), Error> {
     let id = dir.file_name().and_then(|name| name.to_str()).ok_or("a directory has a name")?;
     let top = Path::new("/sys/fs/cgroup");
     let hierarchies = std::fs::read_dir(top)?.flatten().map(|entry| entry.path());
@@ -163,7 +166,7 @@ fn expect_nothing_of(dir: &Path) -> Result<(), Error> {
 }
 
 /// A program of ours, which somebody has to have built.
-fn program(name: &str) -> Result<PathBuf, Error> {
+pub(crate) fn program(name: &str) -> Result<PathBuf, Error> {
     let beside = || -> Option<PathBuf> {
         Some(std::env::current_exe().ok()?.ancestors().nth(2)?.to_owned())
     };
