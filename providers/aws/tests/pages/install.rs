@@ -22,7 +22,7 @@ fn rights_in_the_cluster() {
         writeln!(text, "  - {}", serde_json::to_string(&rule).unwrap()).unwrap();
     }
     role(&mut text, "Role", NAME, ", namespace: kube-system");
-    for rule in rights::for_lease(NAME) {
+    for rule in rights::for_lease(NAME).into_iter().chain(rights::for_authentication()) {
         writeln!(text, "  - {}", serde_json::to_string(&rule).unwrap()).unwrap();
     }
     text.push_str("```\n\n");
