@@ -1,5 +1,6 @@
 //! Counts what is asked of the API server.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
@@ -11,19 +12,23 @@ use crate::telemetry::ApiMetrics;
 
 /// Puts the counting outside of everything but retries: each try is a request.
 #[derive(Clone, Debug)]
-pub(super) struct Counting(pub(super) ApiMetrics);
+pub(super) struct Counting {
+    pub(super) metrics: ApiMetrics,
+    /// Of the API server, with its port: requests do not say it yet.
+    pub(super) host: Arc<str>,
+}
 
 impl<S> Layer<S> for Counting {
     type Service = Counted<S>;
 
     fn layer(&self, inner: S) -> Counted<S> {
-        Counted { metrics: self.0.clone(), inner }
+        Counted { counting: self.clone(), inner }
     }
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Counted<S> {
-    metrics: ApiMetrics,
+    counting: Counting,
     inner: S,
 }
 
@@ -41,16 +46,14 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        let metrics = self.metrics.clone();
+        let Counting { metrics, host } = self.counting.clone();
         let method = request.method().clone();
-        let host = request.uri().authority().map(|host| host.as_str().to_owned());
         let begun = Instant::now();
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
             let status = answer.as_ref().ok().map(Response::status);
-            let host = host.as_deref().unwrap_or_default();
-            metrics.request(&method, host, status, begun.elapsed());
+            metrics.request(&method, &host, status, begun.elapsed());
             answer
         })
     }

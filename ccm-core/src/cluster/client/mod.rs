@@ -14,6 +14,7 @@ mod source;
 use std::error::Error as _;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Uri, header};
@@ -254,6 +255,14 @@ impl ClusterConfig {
         self.connect(name, config)
     }
 
+    /// The API server's host and port, as client-go's metrics name it.
+    fn host(&self) -> Arc<str> {
+        let server = self.server();
+        let usual = if server.scheme_str() == Some("http") { 80 } else { 443 };
+        let port = server.port_u16().unwrap_or(usual);
+        format!("{}:{port}", server.host().unwrap_or_default()).into()
+    }
+
     fn connect(&self, name: &str, mut config: Config) -> Result<Client, ConfigError> {
         let unusable =
             |problem: String| ConfigError::Credentials { name: name.to_owned(), problem };
@@ -262,7 +271,7 @@ impl ClusterConfig {
         config.headers.push((header::USER_AGENT, agent));
         let builder =
             ClientBuilder::try_from(config).map_err(|err| unusable(without_secrets(&err)))?;
-        let counting = counted::Counting(self.metrics.clone());
+        let counting = counted::Counting { metrics: self.metrics.clone(), host: self.host() };
         match &self.token_file {
             Some(path) => {
                 let layer = bearer::TokenFile::open(path).map_err(|source| {

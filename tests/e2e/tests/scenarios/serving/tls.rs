@@ -69,10 +69,10 @@ fn old_versions_of_tls_are_refused() {
         ccm.ask("/healthz").await;
         assert!(ccm.log().contains("the oldest version spoken is TLS 1.2"), "{}", ccm.log());
 
-        // A client's first words in TLS 1.1: one suite, no extensions.
+        // A client's first words in TLS 1.1: one suite, one kind of signature.
         let mut hello = vec![3, 2];
         hello.extend([7; 32]);
-        hello.extend([0, 0, 2, 0xc0, 0x13, 1, 0]);
+        hello.extend([0, 0, 2, 0xc0, 0x13, 1, 0, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3]);
         let length = u8::try_from(hello.len()).unwrap();
         let mut wire = vec![22, 3, 1, 0, length + 4, 1, 0, 0, length];
         wire.extend(hello);
