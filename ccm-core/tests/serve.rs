@@ -111,7 +111,7 @@ fn server(address: SocketAddr, checks: &Checks) -> Server {
 
 /// What is meant by these flags.
 fn serving(address: SocketAddr, flags: &[&str]) -> Serving {
-    let program = Program { name: "ccm", version: "0.1.0", providers: Vec::new() };
+    let program = Program { name: "ccm", version: "0.1.0", commit: None, providers: Vec::new() };
     let args = ["ccm", "--cloud-provider=sim", "--configure-cloud-routes=false"];
     match flags::parse(&program, args.iter().chain(flags)) {
         Ok(Command::Run(options)) => Serving { address, ..options.serving.unwrap() },
