@@ -119,7 +119,7 @@ impl<C> World<C> {
     }
 
     /// The folder of what this world's programs read and write.
-    pub(crate) fn dir(&self) -> &Path {
+    pub fn dir(&self) -> &Path {
         &self.dir
     }
 
@@ -133,7 +133,8 @@ impl<C> World<C> {
         self.ccm_with(setup, self.account(setup.who()).kubeconfig())
     }
 
-    fn ccm_with(&self, setup: &Setup, kubeconfig: &Path) -> Ccm {
+    /// Starts a cloud-controller-manager that finds the API server, and who it is, by this file.
+    pub fn ccm_with(&self, setup: &Setup, kubeconfig: &Path) -> Ccm {
         let name = format!("ccm-{}", self.ccms.fetch_add(1, Ordering::Relaxed) + 1);
         let admin = self.stage().control_plane.admin_credentials();
         Ccm::start(&name, &self.dir, setup, kubeconfig, &self.target, admin)
@@ -170,7 +171,8 @@ impl<C> World<C> {
         self.ccm_with(setup, &path)
     }
 
-    fn account(&self, account: Account) -> &ServiceAccountAccess {
+    /// Who the program is in the cluster.
+    pub fn account(&self, account: Account) -> &ServiceAccountAccess {
         let [first, second, undeleting, unlabelling, reading, peer] = &*self.stage().accounts;
         match account {
             Account::First => first,

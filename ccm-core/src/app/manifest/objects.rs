@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Document;
 use crate::app::flags::{CONTROLLERS, Options};
+use crate::app::migration;
 use crate::cloud::{Install, Registration, Sample};
 use crate::cluster::keys::controller;
 use crate::cluster::rights;
@@ -66,6 +67,8 @@ fn wanted(options: &Options, registration: &Registration) -> rights::Wanted {
         controllers: CONTROLLERS.iter().map(|known| known.name).filter(|name| runs(name)).collect(),
         needs: registration.needs.clone(),
         lease: options.leader_election.as_ref().map(|election| election.name.clone()),
+        // The file that the pods will have may not be here.
+        migration: migration::of(options).unwrap_or_else(|_| migration::usual()).lease,
         own_accounts: options.cluster.own_accounts,
         serves: options.serving.is_some(),
     }

@@ -17,5 +17,6 @@ mod race;
 mod routes;
 mod services;
 mod serving;
+mod start;
 mod swap;
 mod volumes;
