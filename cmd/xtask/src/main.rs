@@ -50,7 +50,7 @@ async fn main() -> ExitCode {
         Task::Test(args) => test::run(args, out).await,
         Task::Docs(args) => docs::run(&args, out),
         Task::Kubectl(args) => kubectl::run(args).await,
-        Task::Bench(args) => bench::run(args).await,
+        Task::Bench(args) => Box::pin(bench::run(args)).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
