@@ -5,28 +5,35 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ccm_core::app::flags::serving::{Certificate, Lookup, Named, Open, Pair, Tls, Version};
 use ccm_core::app::flags::{
-    Command, Exit, LogFormat, NodeIpam, Options, Output, PlanOptions, Program, Stream,
-    VolumeController, parse,
+    CONTROLLERS, Command, Exit, LogFormat, NodeIpam, Options, Output, PlanOptions, Program, Stream,
+    VolumeController, Workload, parse, reference,
 };
 use ccm_core::controllers::node_lifecycle::Limit;
+use proptest::prelude::*;
 use rstest::rstest;
 
 fn program() -> Program {
-    Program { name: "cloud-controller-manager", version: "0.1.0", providers: vec!["sim", "aws"] }
+    Program {
+        name: "cloud-controller-manager",
+        version: "0.1.0",
+        commit: Some("0a1b2c3"),
+        providers: vec!["sim", "aws"],
+    }
 }
 
 fn parsed(args: &[&str]) -> Result<Options, Exit> {
     match parse(&program(), ["ccm", "--cloud-provider=sim"].iter().chain(args))? {
         Command::Run(options) => Ok(options),
-        Command::Plan(..) => panic!("{args:?}: taken for a plan"),
+        Command::Plan(..) | Command::Manifest(..) => panic!("{args:?}: taken for something else"),
     }
 }
 
 fn planned(args: &[&str]) -> Result<(Options, PlanOptions), Exit> {
     match parse(&program(), ["ccm", "plan", "--cloud-provider=sim"].iter().chain(args))? {
         Command::Plan(options, plan) => Ok((options, plan)),
-        Command::Run(_) => panic!("{args:?}: not taken for a plan"),
+        Command::Run(_) | Command::Manifest(..) => panic!("{args:?}: not taken for a plan"),
     }
 }
 
@@ -67,7 +74,7 @@ fn defaults_are_upstreams_but_for_what_help_says() {
     assert_eq!(routes.drift_interval, Duration::from_hours(1));
     assert_eq!(options.node_ipam, None);
     assert_eq!(options.volume_controller, VolumeController::default());
-    assert_eq!(options.serving.unwrap().address, ([127, 0, 0, 1], 10258).into());
+    assert_eq!(options.serving.unwrap().address, ([0, 0, 0, 0], 10258).into());
     assert_eq!(options.logging.verbosity, 0);
     assert_eq!(options.logging.format, LogFormat::Text);
     let election = options.leader_election.unwrap();
@@ -320,6 +327,100 @@ fn empty_values_are_as_good_as_no_flag() {
 }
 
 #[test]
+fn serving_is_upstreams_unless_it_is_said_otherwise() {
+    let serving = options(&[]).serving.unwrap();
+    assert_eq!(serving.certificate, Certificate::SelfSigned(None));
+    assert!(serving.named.is_empty() && !serving.shares_port && !serving.profiling);
+    assert_eq!(serving.tls, Tls::default());
+    assert_eq!(serving.http2_streams, Some(100));
+    assert_eq!(serving.authentication.lookup, Lookup::Required);
+    assert_eq!(serving.authentication.token_ttl, Duration::from_secs(10));
+    assert_eq!(serving.authentication.front_proxy, None);
+    let open = ["/healthz", "/readyz", "/livez"].map(|path| Open::Path(path.to_owned()));
+    assert_eq!(serving.authorization.open, open);
+    assert!(serving.warnings.is_empty());
+}
+
+#[test]
+fn flags_of_serving_are_heard() {
+    let serving = options(&[
+        "--tls-cert-file=/tls.crt",
+        "--tls-private-key-file=/tls.key",
+        "--tls-sni-cert-key=/a.crt,/a.key",
+        "--tls-sni-cert-key=/b.crt, /b.key: B.example.com,*.example.com",
+        "--tls-min-version=VersionTLS11",
+        "--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_RSA_WITH_RC4_128_SHA",
+        "--tls-cipher-suites=TLS_AES_256_GCM_SHA384",
+        "--tls-curve-preferences=25,29",
+        "--disable-http2-serving",
+        "--permit-port-sharing",
+        "--permit-address-sharing=true",
+        "--profiling",
+        "--contention-profiling",
+        "--client-ca-file=/ca.crt",
+        "--requestheader-client-ca-file=/proxy.crt",
+        "--requestheader-allowed-names=front,back",
+        "--requestheader-username-headers=X-User",
+        "--authentication-skip-lookup",
+        "--authorization-always-allow-paths=/healthz/*,livez",
+        "--authorization-webhook-cache-unauthorized-ttl=0",
+    ])
+    .serving
+    .unwrap();
+    let pair = |name: &str| Pair {
+        certificate: format!("/{name}.crt").into(),
+        key: format!("/{name}.key").into(),
+    };
+    assert_eq!(serving.certificate, Certificate::Given(pair("tls")));
+    let names = vec!["b.example.com".to_owned(), "*.example.com".to_owned()];
+    let want = [Named { pair: pair("a"), names: Vec::new() }, Named { pair: pair("b"), names }];
+    assert_eq!(serving.named, want);
+    assert_eq!(serving.tls.oldest, Version::Tls12);
+    assert_eq!(serving.tls.ciphers.unwrap().len(), 2);
+    assert_eq!(serving.tls.groups.unwrap().len(), 1);
+    assert_eq!(
+        serving.warnings,
+        [
+            "--tls-min-version VersionTLS11: the oldest version spoken is TLS 1.2",
+            "--tls-cipher-suites: not offered, and left out: TLS_RSA_WITH_RC4_128_SHA",
+            "--tls-curve-preferences: not offered, and left out: 25",
+        ]
+    );
+    assert_eq!(serving.http2_streams, None);
+    assert!(serving.shares_port && serving.profiling);
+    let authentication = serving.authentication;
+    assert_eq!(authentication.lookup, Lookup::Skipped);
+    assert_eq!(authentication.client_ca, Some("/ca.crt".into()));
+    let proxy = authentication.front_proxy.unwrap();
+    assert_eq!(proxy.headers.allowed_names, ["front", "back"]);
+    assert_eq!(proxy.headers.user, ["x-user"]);
+    assert_eq!(proxy.headers.groups, ["x-remote-group"]);
+    let open = [Open::Prefix("/healthz/".to_owned()), Open::Path("/livez".to_owned())];
+    assert_eq!(serving.authorization.open, open);
+    assert_eq!(serving.authorization.denied_ttl, Duration::ZERO);
+}
+
+#[test]
+fn a_suite_that_nobody_knows_is_refused() {
+    let err = parsed(&["--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,NULL"]);
+    let text = err.expect_err("accepted").text().to_owned();
+    let begins = "error: --tls-cipher-suites \"NULL\": must be one of Go's names: TLS_AES_128";
+    assert!(text.starts_with(begins), "{text}");
+}
+
+#[test]
+fn every_flag_is_given_with_its_value() {
+    let given =
+        options(&["--cluster_name=blue", "--load-balancer-class=a", "--load-balancer-class=b"])
+            .given;
+    assert_eq!(given.value("cluster-name"), "blue");
+    assert_eq!(given.value("load-balancer-class"), "a,b");
+    assert_eq!(given.value("secure-port"), "10258");
+    assert_eq!(given.value("profiling"), "false");
+    assert!(given.iter().all(|(name, _)| !name.starts_with('-')) && given.iter().count() > 50);
+}
+
+#[test]
 fn port_zero_is_no_https_whatever_the_address() {
     assert_eq!(options(&["--secure-port=0", "--bind-address=0.0.0.0"]).serving, None);
 }
@@ -384,12 +485,55 @@ fn without_election_its_flags_may_contradict_each_other() {
 )]
 #[case(
     "--bind-address=localhost",
-    "--bind-address \"localhost\": must be an IP address such as 127.0.0.1 or ::1"
+    "--bind-address \"localhost\": must be an IP address such as 0.0.0.0, 127.0.0.1 or \
+     ::1"
 )]
 #[case(
-    "--bind-address=0.0.0.0",
-    "--bind-address 0.0.0.0: must be a loopback address such as 127.0.0.1 or ::1, because \
-     clients are not authenticated yet"
+    "--tls-cert-file=/tls.crt",
+    "--tls-cert-file \"/tls.crt\": must be given together with --tls-private-key-file"
+)]
+#[case(
+    "--tls-private-key-file=/tls.key",
+    "--tls-private-key-file \"/tls.key\": must be given together with --tls-cert-file"
+)]
+#[case(
+    "--tls-sni-cert-key=/a.crt",
+    "--tls-sni-cert-key \"/a.crt\": must be the files of a certificate and of its key, and perhaps \
+     names, as in site.crt,site.key or site.crt,site.key:example.com,*.example.com"
+)]
+#[case("--tls-min-version=1.3", "--tls-min-version \"1.3\": must be VersionTLS12 or VersionTLS13")]
+#[case(
+    "--tls-cipher-suites=TLS_RSA_WITH_RC4_128_SHA,TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+    "--tls-cipher-suites \"TLS_RSA_WITH_RC4_128_SHA,TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA\": must be a \
+     list with at least one suite that is still offered, such as \
+     TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 or TLS_AES_128_GCM_SHA256"
+)]
+#[case(
+    "--tls-curve-preferences=29,x",
+    "--tls-curve-preferences \"x\": must be one of Go's numbers: 23, 24, 25, 29, 4587, 4588 or 4589"
+)]
+#[case(
+    "--tls-curve-preferences=25",
+    "--tls-curve-preferences \"25\": must be a list with at least one key exchange that is offered: \
+     23, 24, 29, 4587 or 4588"
+)]
+#[case(
+    "--http2-max-streams-per-connection=-1",
+    "--http2-max-streams-per-connection \"-1\": must be a number of requests, or 0 for the usual"
+)]
+#[case(
+    "--authorization-always-allow-paths=/a*b",
+    "--authorization-always-allow-paths \"/a*b\": must be paths such as /healthz, or beginnings of \
+     paths such as /healthz/*"
+)]
+#[case(
+    "--requestheader-username-headers=x user",
+    "--requestheader-username-headers \"x user\": must be names of HTTP headers, separated by commas"
+)]
+#[case(
+    "--authentication-token-webhook-cache-ttl=soon",
+    "--authentication-token-webhook-cache-ttl \"soon\": must be a duration, such as 10s or 1m30s, or \
+     0"
 )]
 #[case(
     "--secure-port=65536",
@@ -449,6 +593,24 @@ fn without_election_its_flags_may_contradict_each_other() {
 #[case("--logging-format=yaml", "--logging-format \"yaml\": must be \"text\" or \"json\"")]
 #[case("--cloud-provider=", "--cloud-provider cannot be empty")]
 #[case("--cloud-provider=azure", "--cloud-provider \"azure\": unknown; this program has: sim, aws")]
+#[case(
+    "--kube-api-qps=-1",
+    "--kube-api-qps \"-1\": must be a number of requests a second such as 20 or 0.5, or 0 for no bound"
+)]
+#[case(
+    "--kube-api-qps=inf",
+    "--kube-api-qps \"inf\": must be a number of requests a second such as 20 or 0.5, or 0 for no bound"
+)]
+#[case("--kube-api-burst=0", "--kube-api-burst \"0\": must be a number from 1 to 65535")]
+#[case(
+    "--controller-start-interval=-1s",
+    "--controller-start-interval \"-1s\": must be a duration such as 0s, 500ms or 10s"
+)]
+#[case(
+    "--use-service-account-credentials=2",
+    "--use-service-account-credentials \"2\": must be true or false"
+)]
+#[case("--feature-gates=Flux=true", "--feature-gates \"Flux=true\": unknown feature gate")]
 #[case("--version=2", "--version \"2\": must be true, false or raw")]
 fn a_bad_value_is_refused_with_flag_value_and_what_would_do(#[case] arg: &str, #[case] want: &str) {
     assert_eq!(refusal(&[arg]), format!("error: {want}"));
@@ -546,12 +708,12 @@ fn no_arguments_at_all_are_no_panic() {
 }
 
 #[rstest]
-#[case(&["--version"], "cloud-controller-manager v0.1.0")]
-#[case(&["--version=true", "--secure-port=x"], "cloud-controller-manager v0.1.0")]
+#[case(&["--version"], "cloud-controller-manager v0.1.0 (commit 0a1b2c3)")]
+#[case(&["--version=true", "--secure-port=x"], "cloud-controller-manager v0.1.0 (commit 0a1b2c3)")]
 #[case(
     &["--version=raw"],
     &format!(
-        "cloud-controller-manager version=0.1.0 os={} arch={}",
+        "cloud-controller-manager version=0.1.0 commit=0a1b2c3 os={} arch={}",
         std::env::consts::OS,
         std::env::consts::ARCH
     ),
@@ -577,6 +739,9 @@ fn help_has_upstreams_sections() {
                 "Cloud flags:",
                 "Leader election flags:",
                 "Secure serving flags:",
+                "Authentication flags:",
+                "Authorization flags:",
+                "Debugging flags:",
                 "Node controller flags:",
                 "Node lifecycle controller flags:",
                 "Service controller flags:",
@@ -585,6 +750,7 @@ fn help_has_upstreams_sections() {
                 "Volume controller flags:",
                 "Logging flags:",
                 "Global flags:",
+                "Flags without effect:",
             ],
             "{text}"
         );
@@ -616,4 +782,159 @@ fn a_plan_refuses_what_it_does_not_know_all_at_once() {
     assert_eq!((help.stream(), help.code()), (Stream::Stdout, 0));
     assert!(help.text().contains("Plan flags") && help.text().contains("changes nothing"));
     assert!(!parsed(&["--help"]).expect_err("help").text().contains("--output"));
+}
+
+#[test]
+fn controllers_are_chosen_by_name_and_alias() {
+    let all = options(&[]).controllers;
+    assert!(CONTROLLERS.iter().all(|known| all.has(known.name)));
+    let some = options(&["--controllers=service,cloud-node", "--controllers=-route,*"]).controllers;
+    let off: Vec<_> = CONTROLLERS.iter().filter(|known| !some.has(known.name)).collect();
+    assert_eq!(off.len(), 1);
+    assert_eq!(off[0].name, "node-route-controller");
+    let none = options(&["--controllers="]).controllers;
+    assert!(!CONTROLLERS.iter().any(|known| none.has(known.name)));
+    let said = refusal(&["--controllers=*,servce"]);
+    assert!(
+        said.starts_with("error: --controllers: \"servce\" is not in the list of known"),
+        "{said}"
+    );
+}
+
+#[test]
+fn requests_are_paced_where_that_is_wanted() {
+    let cluster = options(&["--kube-api-burst=5"]).cluster;
+    assert_eq!((cluster.pace, cluster.own_accounts), (None, false));
+    let cluster = options(&["--kube-api-qps=2.5", "--use-service-account-credentials"]).cluster;
+    let pace = cluster.pace.expect("a pace");
+    assert!((pace.qps - 2.5).abs() < f32::EPSILON);
+    assert_eq!((pace.burst.get(), cluster.own_accounts), (30, true));
+}
+
+#[test]
+fn flags_without_effect_are_accepted_with_a_warning_each() {
+    let options = options(&[
+        "--min-resync-period=12h",
+        "--min-resync-period=6h",
+        "--node_sync_period",
+        "10s",
+        "--logtostderr",
+        "--alsologtostderr=false",
+        "--webhooks=*",
+        "--feature-gates=WatchList=true,ComponentFlagz=false",
+        "--feature-gates=CloudControllerManagerWebhook=false",
+    ]);
+    let flags: Vec<&str> =
+        options.warnings.iter().filter_map(|warning| warning.split([' ', ':']).next()).collect();
+    assert_eq!(
+        flags,
+        [
+            "--alsologtostderr",
+            "--logtostderr",
+            "--min-resync-period",
+            "--node-sync-period",
+            "--webhooks",
+            "--feature-gates",
+            "--feature-gates",
+        ]
+    );
+    assert!(options.warnings.iter().all(|warning| warning.contains("has no effect: ")));
+    assert!(self::options(&[]).warnings.is_empty());
+}
+
+#[rstest]
+#[case("bash", "complete -F _cloud__controller__manager")]
+#[case("zsh", "#compdef cloud-controller-manager")]
+#[case("fish", "complete -c cloud-controller-manager")]
+fn shells_are_told_the_flags(#[case] shell: &str, #[case] mark: &str) {
+    let exit = parse(&program(), ["ccm", "completion", shell]).unwrap_err();
+    assert_eq!((exit.stream(), exit.code()), (Stream::Stdout, 0));
+    for what in [mark, "leader-elect-lease-duration", "plan"] {
+        assert!(exit.text().contains(what), "{what} is missing");
+    }
+}
+
+#[rstest]
+#[case(&["ccm", "completion"])]
+#[case(&["ccm", "completion", "tcsh"])]
+#[case(&["ccm", "completion", "bash", "--v=2"])]
+fn other_shells_are_not(#[case] args: &[&str]) {
+    let exit = parse(&program(), args).unwrap_err();
+    assert_eq!((exit.stream(), exit.code()), (Stream::Stderr, 1));
+    assert!(
+        exit.text().starts_with("error: completion takes the name of a shell: bash"),
+        "{}",
+        exit.text()
+    );
+}
+
+/// Something of the shape of a flag, and anything at all.
+fn argument() -> impl Strategy<Value = String> {
+    let names = prop::sample::select(flag_names());
+    let values = prop_oneof![
+        ".*",
+        Just(String::new()),
+        "[-+]?[0-9]{0,22}(\\.[0-9]{0,3})?(ns|us|ms|s|m|h)?",
+        "([0-9]{1,3}\\.){3}[0-9]{1,3}(/[0-9]{1,3})?(,[0-9a-f:]{0,20}(/[0-9]{1,3})?)?",
+        "-?[*a-z-]{0,10}(,-?[*a-z-]{0,10}){0,3}",
+        "[A-Za-z]{0,10}=(true|false|x)?(,[A-Za-z]{0,10}=true)?",
+    ];
+    prop_oneof![
+        4 => (names.clone(), values).prop_map(|(name, value)| format!("--{name}={value}")),
+        1 => names.prop_map(|name| format!("--{name}")),
+        1 => ".*",
+    ]
+}
+
+fn flag_names() -> Vec<String> {
+    let page = reference("ccm");
+    let names = page.lines().filter_map(|line| line.split("`--").nth(1)?.split('`').next());
+    let names: Vec<String> = names.map(str::to_owned).filter(|name| name != "help").collect();
+    assert!(names.len() > 50, "{names:?}");
+    names
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Whatever is typed is read or refused with a message; a refusal of values names each flag.
+    #[test]
+    fn no_command_line_is_a_panic(args in prop::collection::vec(argument(), 0..6)) {
+        let line = ["ccm".to_owned(), "--cloud-provider=sim".to_owned()].into_iter().chain(args);
+        if let Err(exit) = parse(&program(), line) {
+            prop_assert!(!exit.text().is_empty());
+            prop_assert!(exit.code() == 0 || exit.text().starts_with("error: "), "{}", exit.text());
+        }
+    }
+}
+
+#[test]
+fn a_manifest_keeps_the_flags_of_the_program() {
+    let line = ["ccm", "manifest", "--cloud-provider=sim", "--image", "example.com/ccm:1", "-v=2"];
+    let line =
+        line.into_iter().chain(["--use-service-account-credentials", "--controllers=*,-route"]);
+    let Ok(Command::Manifest(options, manifest)) = parse(&program(), line) else {
+        panic!("not taken for a manifest")
+    };
+    assert_eq!(options.logging.verbosity, 2);
+    assert_eq!(
+        (manifest.image.as_str(), manifest.workload),
+        ("example.com/ccm:1", Workload::DaemonSet)
+    );
+    assert_eq!(
+        manifest.args,
+        [
+            "--cloud-provider=sim",
+            "--v=2",
+            "--use-service-account-credentials=true",
+            "--controllers=*,-route",
+        ]
+    );
+    let line = ["ccm", "manifest", "--cloud-provider=sim", "--workload=job", "--v=x", "--image= "];
+    assert_eq!(
+        parse(&program(), line).unwrap_err().text(),
+        "error: -v \"x\": must be a number such as 0, 2 or 4\n\
+         error: --workload \"job\": must be daemonset or deployment\n\
+         error: --image \" \": must be an image's name, such as registry.example.com/ccm:v1"
+    );
 }

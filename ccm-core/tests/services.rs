@@ -12,10 +12,11 @@ use ccm_core::cloud::{
 };
 use ccm_core::cluster::client::ClusterConfig;
 use ccm_core::cluster::gate::Gate;
+use ccm_core::cluster::keys;
 use ccm_core::cluster::node::{ConditionStatus, Version};
+use ccm_core::cluster::rights::{self, Wanted};
 use ccm_core::cluster::service::{Service, ServiceKey};
 use ccm_core::cluster::services::{ServiceChange, Services};
-use ccm_core::cluster::{keys, rights};
 use ccm_core::controllers::service::act::{self, ConditionEntry, Patch};
 use ccm_envtest::{ControlPlane, Grant};
 use k8s_openapi::api::core::v1 as api;
@@ -48,7 +49,8 @@ async fn control_plane() -> &'static (ControlPlane, PathBuf) {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
     let start = Box::pin(async {
         let plane = ControlPlane::start().await.unwrap();
-        let grants = [Grant::ClusterRules(rights::in_cluster(&Needs::default()))];
+        let grants =
+            [Grant::ClusterRules(rights::in_cluster(&Wanted::everything(Needs::default(), "ccm")))];
         let account = plane.service_account("kube-system", "ccm", &grants).await.unwrap();
         (plane, account.kubeconfig().to_owned())
     });

@@ -5,7 +5,9 @@
 
 pub mod flags;
 pub mod logging;
+pub mod manifest;
 pub mod plan;
+mod reload;
 mod run;
 pub mod serve;
 pub mod tasks;
@@ -28,6 +30,10 @@ pub const NAME: &str = "cloud-controller-manager";
 /// The version of the framework.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The commit of the sources. Only a build that is given `CCM_COMMIT` knows it, such as that of the
+/// image: a build that asked git would compile everything anew after each commit.
+pub const COMMIT: Option<&str> = option_env!("CCM_COMMIT");
+
 /// Runs a cloud-controller-manager with these providers until it is told to stop.
 ///
 /// Reads the command line, so it is the whole `main` of a binary. An error is one line on stderr and
@@ -46,33 +52,32 @@ pub fn main(providers: Vec<Registration>) -> ExitCode {
 fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
     let names = providers.iter().map(|provider| provider.name).collect();
     let registry = Registry::new(providers)?;
-    let program = Program { name: NAME, version: VERSION, providers: names };
+    let program = Program { name: NAME, version: VERSION, commit: COMMIT, providers: names };
     let (options, plan) = match flags::parse(&program, std::env::args_os()) {
         Ok(Command::Run(options)) => (options, None),
         Ok(Command::Plan(options, plan)) => (options, Some(plan)),
+        Ok(Command::Manifest(options, wanted)) => {
+            let registration = registry.find(&options.cloud.provider)?;
+            let text = manifest::manifest(registration, &options, &wanted)?;
+            // A reader that has gone has read what it wanted.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            return Ok(ExitCode::SUCCESS);
+        }
         Err(exit) => return Ok(exit.emit()),
     };
-    logging::init(&options.logging, &[])?;
+    let verbosity = logging::init(&options.logging, &[])?;
+    for warning in &options.warnings {
+        warn!("{warning}");
+    }
     // One crypto provider for all clients of cluster and cloud; it can only be there already where
     // the binary's own code was quicker, and then that one is meant.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // Before anything is waited for, so that a mistake is said at once.
     let registration = registry.find(&options.cloud.provider)?;
-    let cloud = registration.provider(
-        options.cloud.config.as_deref(),
-        options.cluster.name.as_str().into(),
-        user_agent(),
-        options.cluster.cidrs.clone(),
-    )?;
+    let cloud = reload::provider(registration, &options)?;
     if cloud.cluster_id() == ClusterId::Missing {
-        if !options.cloud.allow_untagged {
-            let message = "the provider's configuration gives no cluster ID, so this cluster's resources could not \
-                           be told from another's; set one, or --allow-untagged-cloud=true";
-            return Err(message.into());
-        }
         warn!("no cluster ID: what is in the cloud cannot be told from another cluster's");
     }
-    wiring::without_ranges(&*cloud, &options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Nearly all of the work is waiting; more threads would only cost memory.
         .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().min(4)))
@@ -82,7 +87,7 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
         let code = runtime.block_on(plan::run(&options, plan, registration, cloud))?;
         return Ok(ExitCode::from(code));
     }
-    runtime.block_on(run(options, registration, cloud))?;
+    runtime.block_on(run(options, registration, cloud, verbosity))?;
     Ok(ExitCode::SUCCESS)
 }
 

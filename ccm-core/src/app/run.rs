@@ -1,13 +1,18 @@
 //! The life of the process, from the first look at the lease to its release.
 
+use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::flags::{LeaderElection, Options};
-use super::serve::{Checks, Scope, Server};
+use super::flags::{LeaderElection, Options, Serving};
+use super::logging::Verbosity;
+use super::reload::Reload;
+use super::serve::{Access, ApiServer, Checks, Endpoints, REVIEW_TIMEOUT, Scope, Server};
 use super::tasks::{GRACE, Tasks, on_signal};
 use super::wiring::{Controllers, Metrics};
 use super::{NAME, VERSION, user_agent};
@@ -17,7 +22,7 @@ use crate::cluster::events::{EventType, Recorder};
 use crate::cluster::gate::{Gate, GateKeeper};
 use crate::cluster::lease::{self, Election, Elector, Lost, Timing};
 use crate::report::Chain;
-use crate::telemetry::ProcessMetrics;
+use crate::telemetry::{AccessMetrics, ApiMetrics, ProcessMetrics};
 
 /// How long the last events may take on the way out.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -27,6 +32,7 @@ pub async fn run(
     options: Options,
     registration: &Registration,
     cloud: Arc<dyn CloudProvider>,
+    verbosity: Verbosity,
 ) -> Result<(), BoxError> {
     info!(version = VERSION, provider = cloud.name(), "starting");
     let mut tasks = Tasks::default();
@@ -37,9 +43,13 @@ pub async fn run(
         options.cluster.kubeconfig.as_deref(),
         options.cluster.master.as_deref(),
         &user_agent(),
-    )?;
+    )?
+    .with(options.cluster.manners());
     let mut registry = Registry::default();
+    let cluster = cluster.counted(ApiMetrics::register(&mut registry));
     let metrics = Metrics::register(&mut registry, registration, &*cloud);
+    let reload = Reload::new(registration, &options, &*cloud, metrics.process.clone());
+    let access = AccessMetrics::register(&mut registry);
     let checks = Checks::default();
     let (mut leadership, gate) = match &options.leader_election {
         Some(election) => {
@@ -51,7 +61,12 @@ pub async fn run(
     };
     leadership.add_check(&checks);
     if let Some(serving) = &options.serving {
-        let server = Server::new(serving.address, checks.clone(), Arc::new(registry));
+        let endpoints = Endpoints {
+            given: options.given.clone(),
+            verbosity: serving.profiling.then_some(verbosity),
+            ..Endpoints::new(checks.clone(), Arc::new(registry))
+        };
+        let server = Server::new(serving.clone(), endpoints, access_by(&cluster, serving, access)?);
         tasks.spawn_last("serve", server.run(tasks.stop(), tasks.close()));
     }
 
@@ -73,31 +88,131 @@ pub async fn run(
         Recorder::new(cluster.mutating_client("event-broadcaster", &gate)?, NAME, &lease::host());
     leadership.announce(&recorder, &metrics.process, true);
 
-    let controllers = Controllers {
+    let lead = Lead {
         cluster: &cluster,
         gate: &gate,
         recorder: &recorder,
         metrics: &metrics,
         options: &options,
         registration,
-        cloud,
+        checks: &checks,
+        stop: &stop,
     };
-    let outcome = match controllers.start(&mut tasks, &checks) {
-        Ok(()) => tokio::select! {
-            // Keeps renewing while the tasks finish, and ends at once when the lease is lost:
-            // somebody else may be leading by then.
-            lost = leadership.hold() => Err(lost.into()),
-            ended = tasks.join(GRACE) => ended.map_err(Into::into),
-        },
-        Err(err) => Err(err),
+    let work = async {
+        let mut leading = pin!(lead.run(cloud, reload));
+        let ended = tokio::select! {
+            biased;
+            outcome = &mut leading => return outcome,
+            ended = tasks.first_end() => ended,
+        };
+        stop.cancel();
+        // Said by whoever ended first.
+        let _ = leading.await;
+        Err(ended.into())
     };
+    let outcome = tokio::select! {
+        // Keeps renewing while the tasks finish, and ends at once when the lease is lost: somebody
+        // else may be leading by then.
+        lost = leadership.hold() => return Err(ended_by(lost, &leadership, &recorder, &metrics).await),
+        outcome = work => outcome,
+    };
+    stop.cancel();
     leadership.announce(&recorder, &metrics.process, false);
     recorder.flush(LAST_WORDS).await;
     leadership.release().await;
+    let outcome = outcome.and(tasks.join(GRACE).await.map_err(Into::into));
     if outcome.is_ok() {
         info!("stopped");
     }
     outcome
+}
+
+/// Tells what can still be told.
+async fn ended_by(
+    lost: Lost,
+    leadership: &Leadership,
+    recorder: &Recorder,
+    metrics: &Metrics,
+) -> BoxError {
+    leadership.announce(recorder, &metrics.process, false);
+    recorder.flush(LAST_WORDS).await;
+    lost.into()
+}
+
+/// What the controllers are made from, again and again.
+struct Lead<'a> {
+    cluster: &'a ClusterConfig,
+    gate: &'a Gate,
+    recorder: &'a Recorder,
+    metrics: &'a Metrics,
+    options: &'a Options,
+    registration: &'a Registration,
+    checks: &'a Checks,
+    stop: &'a CancellationToken,
+}
+
+impl Lead<'_> {
+    /// Runs the controllers until the process stops or one of their tasks ends; with another
+    /// provider from the time when its configuration has changed.
+    async fn run(
+        &self,
+        mut cloud: Arc<dyn CloudProvider>,
+        mut reload: Reload<'_>,
+    ) -> Result<(), BoxError> {
+        // While somebody else led.
+        cloud = reload.look_again().unwrap_or(cloud);
+        loop {
+            let mut tasks = Tasks::within(self.stop);
+            let end = tasks.stop();
+            self.controllers(&cloud).start(&mut tasks, self.checks)?;
+            let mut joined = pin!(tasks.join(GRACE));
+            cloud = tokio::select! {
+                biased;
+                ended = &mut joined => return ended.map_err(Into::into),
+                cloud = reload.next() => cloud,
+            };
+            end.cancel();
+            joined.await?;
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn controllers(&self, cloud: &Arc<dyn CloudProvider>) -> Controllers<'_> {
+        Controllers {
+            cluster: self.cluster,
+            gate: self.gate,
+            recorder: self.recorder,
+            metrics: self.metrics,
+            options: self.options,
+            registration: self.registration,
+            cloud: Arc::clone(cloud),
+        }
+    }
+}
+
+/// Who is asked about the clients of the endpoints.
+fn access_by(
+    cluster: &ClusterConfig,
+    serving: &Serving,
+    metrics: AccessMetrics,
+) -> Result<Access, BoxError> {
+    let of = |flag, kubeconfig: Option<&Path>| match kubeconfig {
+        Some(path) => ClusterConfig::load_for(flag, path, &user_agent())
+            .map(|config| config.counted(cluster.metrics())),
+        None => Ok(cluster.clone()),
+    };
+    let authentication =
+        of("--authentication-kubeconfig", serving.authentication.kubeconfig.as_deref())?;
+    let authorization =
+        of("--authorization-kubeconfig", serving.authorization.kubeconfig.as_deref())?;
+    let reviewer = ApiServer::new(
+        authentication.asking_client("authentication", REVIEW_TIMEOUT)?,
+        authorization.asking_client("authorization", REVIEW_TIMEOUT)?,
+    );
+    let settings = Some(authentication.client("authentication")?);
+    Ok(Access { reviewer: Arc::new(reviewer), settings, metrics })
 }
 
 fn elector(

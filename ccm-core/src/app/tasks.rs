@@ -105,6 +105,11 @@ pub enum Ended {
 }
 
 impl Tasks {
+    /// Tasks that shall also stop when `stop` is cancelled.
+    pub fn within(stop: &CancellationToken) -> Self {
+        Self { stop: stop.child_token(), ..Self::default() }
+    }
+
     /// Cancelled when the process shall stop. Every task looks at it, and whoever wants the process
     /// to stop cancels it.
     pub fn stop(&self) -> CancellationToken {

@@ -1,23 +1,25 @@
 //! What the controllers are made from, and how they are started.
 
 mod node_ipam;
+mod pacing;
 mod volumes;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use futures::future::BoxFuture;
 use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::pacing::{Pacing, Running};
 use super::flags::Options;
 use super::serve::{Checks, Scope};
 use super::tasks::Tasks;
 use crate::cloud::{
-    BoxError, CloudError, CloudProvider, Converger, Freshness, Kind, LoadBalancerSpec, Needs,
-    Registration, Urgency,
+    BoxError, CloudError, CloudProvider, Freshness, Kind, Needs, Registration, Urgency,
 };
 use crate::cluster::client::ClusterConfig;
 use crate::cluster::events::Recorder;
@@ -53,6 +55,9 @@ const SERVICE_SHORT: &str = "service";
 const NODE_IPAM_SHORT: &str = "nodeipam";
 const ROUTE_SHORT: &str = "route";
 const VOLUME_SHORT: &str = "cloud-volume";
+
+/// What a controller watches for itself, and the controller.
+pub(super) type Watched<Objects, Controller> = (Arc<Objects>, Arc<Controller>);
 
 /// What is counted.
 pub(super) struct Metrics {
@@ -119,16 +124,17 @@ pub(super) struct Controllers<'a> {
 }
 
 impl Controllers<'_> {
-    /// Starts what the provider can do.
+    /// Starts what the provider can do and `--controllers` lets run.
     pub(super) fn start(self, tasks: &mut Tasks, checks: &Checks) -> Result<(), BoxError> {
         let cloud = Arc::clone(&self.cloud);
-        let needs = &self.registration.needs;
         let governor = Governor::new(self.gate.clone(), self.metrics.cloud.clone());
-        let nodes = Arc::new(Nodes::new(needs.node_annotations));
+        let nodes = Arc::new(Nodes::new(self.registration.needs.node_annotations));
         let connected = CancellationToken::new();
+        let mut pacing = Pacing::new(self.options.start_interval);
         let Some(instances) = cloud.instances() else {
             without_instances(&*cloud)?;
-            if self.start_node_ipam(&nodes, None, connected, tasks, checks)? {
+            let pause = pacing.next();
+            if self.start_node_ipam(&nodes, None, connected, pause, tasks, checks)? {
                 warn!(provider = cloud.name(), "no instances: only ranges for pods are seen to");
                 let (client, stop) = (self.cluster.client("shared-informers")?, tasks.stop());
                 tasks.spawn("nodes", async move { nodes.run(client, stop).await });
@@ -138,90 +144,68 @@ impl Controllers<'_> {
             return Ok(());
         };
         let fleet = Arc::new(Fleet::new(instances, governor.clone()));
-        let writer = WriteClient(self.cluster.mutating_client("node-controller", self.gate)?);
-        let initialiser = self.initialiser(&nodes, &fleet, writer.clone());
-        let lifecycle = self.lifecycle(&nodes, &fleet, writer);
-        let balancing = if let Some(balancers) = cloud.load_balancers() {
-            Some(self.balancing(balancers, &nodes, &fleet, &governor)?)
-        } else {
-            warn!(provider = cloud.name(), "no load balancers: their controller does not run");
-            None
-        };
-        let routing = self.routing(&nodes, &governor)?;
-        let labelling = cloud.volumes().map(|volumes| self.labelling(volumes, &governor));
-        let labelling = labelling.transpose()?;
-
-        self.start_node_ipam(&nodes, Some(&fleet), connected.clone(), tasks, checks)?;
         let client = self.cluster.client("shared-informers")?;
+        let runs = Running { process: self.metrics.process.clone(), stop: tasks.stop() };
+        let mut running: Vec<BoxFuture<'static, ()>> = Vec::new();
+
+        let writer = WriteClient(self.cluster.controller_client(controller::NODE, self.gate)?);
+        if self.runs(controller::NODE) {
+            let initialiser = self.initialiser(&nodes, &fleet, writer.clone());
+            let health = Arc::clone(&initialiser);
+            checks.add(controller::NODE, Scope::Live, move || health.check());
+            running.push(runs.run(NODE_SHORT, pacing.next(), |stop| initialiser.run(stop)));
+        }
+        if self.runs(controller::NODE_LIFECYCLE) {
+            let lifecycle = self.lifecycle(&nodes, &fleet, writer);
+            let health = Arc::clone(&lifecycle);
+            checks.add(controller::NODE_LIFECYCLE, Scope::Live, move || health.check());
+            running.push(runs.run(LIFECYCLE_SHORT, pacing.next(), |stop| lifecycle.run(stop)));
+        }
+        if let Some((services, balancing)) = self.balancing(&nodes, &fleet, &governor)? {
+            let health = Arc::clone(&balancing);
+            checks.add(controller::SERVICE, Scope::Live, move || health.check());
+            let (client, stop) = (client.clone(), tasks.stop());
+            tasks.spawn("services", async move { services.run(client, stop).await });
+            running.push(runs.run(SERVICE_SHORT, pacing.next(), |stop| balancing.run(stop)));
+        }
+        if let Some(routing) = self.routing(&nodes, &governor)? {
+            let health = Arc::clone(&routing);
+            checks.add(controller::ROUTE, Scope::Live, move || health.check());
+            running.push(runs.run(ROUTE_SHORT, pacing.next(), |stop| routing.run(stop)));
+        }
+        if let Some((volumes, labelling)) = self.labelling(&governor)? {
+            let health = Arc::clone(&labelling);
+            checks.add(controller::VOLUME, Scope::Live, move || health.check());
+            let (client, stop) = (client.clone(), tasks.stop());
+            tasks.spawn("volumes", async move { volumes.run(client, stop).await });
+            running.push(runs.run(VOLUME_SHORT, pacing.next(), |stop| labelling.run(stop)));
+        }
+        let pause = pacing.next();
+        self.start_node_ipam(&nodes, Some(&fleet), connected.clone(), pause, tasks, checks)?;
+
         let stop = tasks.stop();
         tasks.spawn("nodes", {
-            let (client, stop) = (client.clone(), stop.clone());
+            let stop = stop.clone();
             // It ends only when it is stopped.
             async move { nodes.run(client, stop).await }
         });
         tasks.spawn("fleet", fleet.run(stop.clone()));
-        let health = Arc::clone(&initialiser);
-        checks.add(controller::NODE, Scope::Live, move || health.check());
-        let health = Arc::clone(&lifecycle);
-        checks.add(controller::NODE_LIFECYCLE, Scope::Live, move || health.check());
-        let balancing = balancing.map(|(services, controller)| {
-            let health = Arc::clone(&controller);
-            checks.add(controller::SERVICE, Scope::Live, move || health.check());
-            let (client, stop) = (client.clone(), stop.clone());
-            tasks.spawn("services", async move { services.run(client, stop).await });
-            controller
-        });
-        if let Some(routing) = &routing {
-            let health = Arc::clone(routing);
-            checks.add(controller::ROUTE, Scope::Live, move || health.check());
-        }
-        let labelling = labelling.map(|(volumes, controller)| {
-            let health = Arc::clone(&controller);
-            checks.add(controller::VOLUME, Scope::Live, move || health.check());
-            let stop = stop.clone();
-            tasks.spawn("volumes", async move { volumes.run(client, stop).await });
-            controller
-        });
-        let process = self.metrics.process.clone();
-        let needs = needs.clone();
+        let needs = self.registration.needs.clone();
         let reader = self.cluster.client("cluster-facts")?;
-        tasks.spawn(controller::NODE, async move {
-            if !connect(&*cloud, &governor, &reader, &needs, &stop).await {
-                return;
+        tasks.spawn("controllers", async move {
+            if connect(&*cloud, &governor, &reader, &needs, &stop).await {
+                connected.cancel();
+                // Even where none is left that could: others wait for the cloud too.
+                running.push(Box::pin(stop.cancelled_owned()));
+                futures::future::join_all(running).await;
             }
-            connected.cancel();
-            let runs = |name, runs| process.runs(name, runs);
-            runs(NODE_SHORT, true);
-            runs(LIFECYCLE_SHORT, true);
-            let balance = async {
-                if let Some(balancing) = balancing {
-                    runs(SERVICE_SHORT, true);
-                    balancing.run(stop.clone()).await;
-                    runs(SERVICE_SHORT, false);
-                }
-            };
-            let route = async {
-                if let Some(routing) = routing {
-                    runs(ROUTE_SHORT, true);
-                    routing.run(stop.clone()).await;
-                    runs(ROUTE_SHORT, false);
-                }
-            };
-            let nodes = async {
-                futures::join!(initialiser.run(stop.clone()), lifecycle.run(stop.clone()))
-            };
-            let label = async {
-                if let Some(labelling) = labelling {
-                    runs(VOLUME_SHORT, true);
-                    labelling.run(stop.clone()).await;
-                    runs(VOLUME_SHORT, false);
-                }
-            };
-            futures::join!(nodes, balance, route, label);
-            runs(NODE_SHORT, false);
-            runs(LIFECYCLE_SHORT, false);
         });
         Ok(())
+    }
+
+    /// Whether `--controllers` lets it run.
+    pub(super) fn runs(&self, controller: &str) -> bool {
+        self.options.controllers.has(controller)
     }
 
     fn initialiser(
@@ -272,13 +256,20 @@ impl Controllers<'_> {
         NodeLifecycleController::new(parts, settings)
     }
 
+    /// `None` where the provider has no load balancers, or they are not wanted.
     pub(super) fn balancing(
         &self,
-        balancers: Converger<LoadBalancerSpec>,
         nodes: &Arc<Nodes>,
         fleet: &Arc<Fleet>,
         governor: &Governor,
-    ) -> Result<(Arc<Services>, Arc<ServiceController>), BoxError> {
+    ) -> Result<Option<Watched<Services, ServiceController>>, BoxError> {
+        if !self.runs(controller::SERVICE) {
+            return Ok(None);
+        }
+        let Some(balancers) = self.cloud.load_balancers() else {
+            warn!(provider = self.cloud.name(), "no load balancers: their controller does not run");
+            return Ok(None);
+        };
         let (options, registration) = (&self.options.service_controller, self.registration);
         let (needs, annotations) = (&registration.needs, registration.service_annotations);
         if needs.endpoints || needs.namespaces {
@@ -289,7 +280,7 @@ impl Controllers<'_> {
             return Err(message.into());
         }
         let services = Arc::new(Services::new(&annotations, needs.service_labels));
-        let client = self.cluster.mutating_client("service-controller", self.gate)?;
+        let client = self.cluster.controller_client(controller::SERVICE, self.gate)?;
         let parts = service::Parts {
             services: Arc::clone(&services),
             nodes: Arc::clone(nodes),
@@ -310,12 +301,14 @@ impl Controllers<'_> {
             needs: needs.clone(),
             annotations,
         };
-        Ok((services, ServiceController::new(parts, settings)))
+        Ok(Some((services, ServiceController::new(parts, settings))))
     }
 
     /// Whether the route controller runs, where there are machines that routes could lead to.
     fn makes_routes(&self) -> bool {
-        self.options.route_controller.is_some() && self.cloud.routes().is_some()
+        self.runs(controller::ROUTE)
+            && self.options.route_controller.is_some()
+            && self.cloud.routes().is_some()
     }
 
     /// `None` where the provider has no routes, or they are not wanted.
@@ -324,6 +317,9 @@ impl Controllers<'_> {
         nodes: &Arc<Nodes>,
         governor: &Governor,
     ) -> Result<Option<Arc<RouteController>>, BoxError> {
+        if !self.runs(controller::ROUTE) {
+            return Ok(None);
+        }
         let Some(options) = self.options.route_controller else {
             info!("--configure-cloud-routes=false: the route controller does not run");
             return Ok(None);
@@ -337,7 +333,7 @@ impl Controllers<'_> {
             cloud: Arc::clone(&self.cloud),
             routes,
             governor: governor.clone(),
-            client: WriteClient(self.cluster.mutating_client("route-controller", self.gate)?),
+            client: WriteClient(self.cluster.controller_client(controller::ROUTE, self.gate)?),
             // Upstream's component, underscore and all.
             recorder: self.recorder.for_component("route_controller"),
             metrics: self.metrics.route.clone(),
@@ -357,7 +353,9 @@ impl Controllers<'_> {
 /// Routes go to the ranges of pods, so without those there is nothing to be made, and what is there
 /// could not be told from what is not ours. Upstream ends too, and names neither flag.
 pub(super) fn without_ranges(cloud: &dyn CloudProvider, options: &Options) -> Result<(), BoxError> {
-    let is_wanted = options.route_controller.is_some() && cloud.routes().is_some();
+    let is_wanted = options.controllers.has(controller::ROUTE)
+        && options.route_controller.is_some()
+        && cloud.routes().is_some();
     if !is_wanted || !options.cluster.cidrs.is_empty() {
         return Ok(());
     }

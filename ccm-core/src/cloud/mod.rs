@@ -16,6 +16,7 @@ mod converge;
 mod erased;
 mod error;
 mod gather;
+mod install;
 mod instance;
 mod load_balancer;
 mod names;
@@ -35,6 +36,7 @@ pub use converge::{
 pub use erased::{AnyChange, AnyObserved, Converger};
 pub use error::{BoxError, CloudError, Kind, Retry};
 pub use gather::Gather;
+pub use install::{CONFIG_FOLDER, Install, SECRET_FOLDER, Sample};
 pub use instance::{
     AddressKind, Ask, Batching, Belongs, Detail, Evidence, Instance, Instances, NodeAddress,
     NodeIdentity, Observation, PodCidrs, RunState,

@@ -13,6 +13,7 @@ use super::annotations::Annotations;
 use super::call::Read;
 use super::erased::Converger;
 use super::error::CloudError;
+use super::install::Install;
 use super::instance::{Belongs, Instances, NodeIdentity};
 use super::load_balancer::LoadBalancerSpec;
 use super::names::{ClusterName, Uid};
@@ -41,6 +42,13 @@ pub trait CloudProvider: fmt::Debug + Send + Sync + 'static {
     /// Reads only; may be repeated and dropped.
     async fn connect(&self, _cx: &Read, _facts: &Facts) -> Result<(), CloudError> {
         Ok(())
+    }
+
+    /// The files, besides that of `--cloud-config`, from which the provider was built and which it does
+    /// not read again by itself: credentials, certificates. When one changes, another provider is built
+    /// and takes the place of this one.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
     }
 
     /// The machines behind nodes. Without this neither node controller runs.
@@ -93,6 +101,8 @@ pub struct Registration {
     pub service_annotations: Annotations,
     /// Values that differ from cloud to cloud.
     pub policy: Policy,
+    /// What its manifest has besides what every provider's has.
+    pub install: Install,
     /// Builds the provider from its configuration.
     ///
     /// Reads the configuration and the files that it names and spawns nothing; the cloud is not

@@ -1,27 +1,119 @@
 //! What the process may do in the cluster: the rules that a manifest grants and that tests run with.
 //!
-//! The least that works, for the controllers that there are; a provider's
-//! [`Needs`] may ask for more.
+//! The least that works, for the controllers that run; a provider's [`Needs`] may ask for more.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
+use super::client::account;
+use super::keys::controller;
 use crate::cloud::Needs;
 
-/// Rules in the whole cluster.
-pub fn in_cluster(needs: &Needs) -> Vec<PolicyRule> {
-    let mut rules = vec![
-        rule("", "nodes", &["list", "watch", "patch", "delete"]),
-        rule("", "nodes/status", &["patch"]),
-        rule("", "services", &["list", "watch"]),
-        // Finalizers and annotations go this way too: no right to change what users ask for.
-        rule("", "services/status", &["patch"]),
-        rule("", "persistentvolumes", &["list", "watch", "patch"]),
-        rule("", "events", &["create", "patch"]),
-    ];
-    if needs.kube_system_uid {
+/// What runs, and so has to be granted.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The controllers, by their canonical names.
+    pub controllers: Vec<&'static str>,
+    /// What the provider needs of the cluster.
+    pub needs: Needs,
+    /// The lease of the election; `None` without one.
+    pub lease: Option<String>,
+    /// Whether each controller writes as an account of its own.
+    pub own_accounts: bool,
+    /// Whether clients of the endpoints are authenticated.
+    pub serves: bool,
+}
+
+impl Wanted {
+    /// Everything, as the flags have it that nobody typed.
+    pub fn everything(needs: Needs, lease: &str) -> Self {
+        Self {
+            controllers: vec![
+                controller::NODE,
+                controller::NODE_LIFECYCLE,
+                controller::NODE_IPAM,
+                controller::ROUTE,
+                controller::SERVICE,
+                controller::VOLUME,
+            ],
+            needs,
+            lease: Some(lease.to_owned()),
+            own_accounts: false,
+            serves: true,
+        }
+    }
+
+    fn runs(&self, controllers: &[&str]) -> bool {
+        self.controllers.iter().any(|controller| controllers.contains(controller))
+    }
+}
+
+/// Rules in the whole cluster of the process's own account.
+pub fn in_cluster(wanted: &Wanted) -> Vec<PolicyRule> {
+    let mut rules = Rules::default();
+    if !wanted.controllers.is_empty() {
+        rules.add("nodes", &["list", "watch"]);
+    }
+    if wanted.runs(&[controller::SERVICE]) {
+        rules.add("services", &["list", "watch"]);
+    }
+    if wanted.runs(&[controller::VOLUME]) {
+        rules.add("persistentvolumes", &["list", "watch"]);
+    }
+    if !wanted.own_accounts {
+        for controller in &wanted.controllers {
+            rules.writes_of(controller);
+        }
+    }
+    rules.add("events", &["create", "patch"]);
+    let mut rules = rules.into_rules();
+    if wanted.serves {
+        // Who asks the endpoints, and what he may.
+        rules.push(rule("authentication.k8s.io", "tokenreviews", &["create"]));
+        rules.push(rule("authorization.k8s.io", "subjectaccessreviews", &["create"]));
+    }
+    if wanted.needs.kube_system_uid {
         rules.push(named(rule("", "namespaces", &["get"]), "kube-system"));
     }
     rules
+}
+
+/// Rules in `kube-system` of the process's own account.
+pub fn in_namespace(wanted: &Wanted) -> Vec<PolicyRule> {
+    let mut rules = Vec::new();
+    if let Some(lease) = &wanted.lease {
+        rules.extend(for_lease(lease));
+    }
+    if wanted.serves {
+        rules.extend(for_authentication());
+    }
+    if wanted.own_accounts {
+        // A creation cannot be limited to a name; that of a token can.
+        rules.push(rule("", "serviceaccounts", &["create"]));
+        let names = wanted.controllers.iter().map(|name| account::of(name).to_owned());
+        let mut names: Vec<String> = names.collect();
+        names.sort_unstable();
+        names.dedup();
+        let tokens = rule("", "serviceaccounts/token", &["create"]);
+        rules.push(PolicyRule { resource_names: Some(names), ..tokens });
+    }
+    rules
+}
+
+/// Rules in the whole cluster of the controllers' own accounts, by their names; empty where they have
+/// none.
+///
+/// The API server has roles of its own for three of them, which grant more than is used.
+pub fn of_accounts(wanted: &Wanted) -> BTreeMap<&'static str, Vec<PolicyRule>> {
+    if !wanted.own_accounts {
+        return BTreeMap::new();
+    }
+    let mut accounts: BTreeMap<&'static str, Rules> = BTreeMap::new();
+    for controller in &wanted.controllers {
+        accounts.entry(account::of(controller)).or_default().writes_of(controller);
+    }
+    accounts.into_iter().map(|(account, rules)| (account, rules.into_rules())).collect()
 }
 
 /// Rules in the namespace of the lease.
@@ -31,6 +123,51 @@ pub fn for_lease(name: &str) -> Vec<PolicyRule> {
         rule("coordination.k8s.io", "leases", &["create"]),
         named(rule("coordination.k8s.io", "leases", &["get", "update", "watch"]), name),
     ]
+}
+
+/// Verbs of resources of the group without a name.
+#[derive(Default)]
+struct Rules(BTreeMap<&'static str, Vec<&'static str>>);
+
+impl Rules {
+    fn add(&mut self, resource: &'static str, verbs: &[&'static str]) {
+        let had = self.0.entry(resource).or_default();
+        for verb in verbs {
+            if !had.contains(verb) {
+                had.push(verb);
+            }
+        }
+    }
+
+    /// What a controller writes.
+    fn writes_of(&mut self, name: &str) {
+        match name {
+            controller::NODE | controller::NODE_IPAM => {
+                self.add("nodes", &["patch"]);
+                self.add("nodes/status", &["patch"]);
+            }
+            controller::NODE_LIFECYCLE => {
+                self.add("nodes", &["patch", "delete"]);
+                self.add("nodes/status", &["patch"]);
+            }
+            controller::ROUTE => self.add("nodes/status", &["patch"]),
+            // Finalizers and annotations go this way too: no right to change what users ask for.
+            controller::SERVICE => self.add("services/status", &["patch"]),
+            controller::VOLUME => self.add("persistentvolumes", &["patch"]),
+            _ => {}
+        }
+    }
+
+    fn into_rules(self) -> Vec<PolicyRule> {
+        self.0.into_iter().map(|(resource, verbs)| rule("", resource, &verbs)).collect()
+    }
+}
+
+/// Rules in the namespace `kube-system`: whose client certificates count at the endpoints. No more
+/// than the Role `extension-apiserver-authentication-reader`, which clusters have, grants.
+pub fn for_authentication() -> Vec<PolicyRule> {
+    let rule = rule("", "configmaps", &["list", "watch"]);
+    vec![named(rule, "extension-apiserver-authentication")]
 }
 
 fn rule(group: &str, resource: &str, verbs: &[&str]) -> PolicyRule {

@@ -4,15 +4,24 @@ use std::sync::atomic::AtomicU64;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+use super::usage::Usage;
 
 /// The process as a whole.
 #[derive(Clone, Debug)]
 pub struct ProcessMetrics {
     master: Family<NameLabel, Gauge>,
     controllers: Family<ControllerLabels, Gauge>,
+    reloads: Family<OutcomeLabel, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -31,10 +40,31 @@ struct BuildLabels {
     git_version: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KubernetesBuildLabels {
+    git_version: &'static str,
+    compiler: &'static str,
+    platform: String,
+}
+
+/// As Go writes it: `linux/amd64`.
+fn platform() -> String {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("{}/{architecture}", std::env::consts::OS)
+}
+
 impl ProcessMetrics {
     /// Registers the metrics.
     pub fn register(registry: &mut Registry) -> Self {
-        let this = Self { master: Family::default(), controllers: Family::default() };
+        let this = Self {
+            master: Family::default(),
+            controllers: Family::default(),
+            reloads: Family::default(),
+        };
         registry.register(
             "leader_election_master_status",
             "Whether this process holds the lease of that name",
@@ -45,9 +75,26 @@ impl ProcessMetrics {
             "Whether the controller runs in this process",
             this.controllers.clone(),
         );
+        registry.register(
+            "ccm_cloud_config_reloads",
+            "Changes of the provider's configuration or credentials that were seen, by whether they could be used",
+            this.reloads.clone(),
+        );
         let build = Family::<BuildLabels, Gauge>::default();
         build.get_or_create(&BuildLabels { git_version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("ccm_build_info", "The version that runs", build);
+        let build = Family::<KubernetesBuildLabels, Gauge>::default();
+        let labels = KubernetesBuildLabels {
+            git_version: concat!("v", env!("CARGO_PKG_VERSION")),
+            compiler: "rustc",
+            platform: platform(),
+        };
+        build.get_or_create(&labels).set(1);
+        registry.register(
+            "kubernetes_build_info",
+            "The version that runs, under the name that programs of Kubernetes have for it",
+            build,
+        );
         let start = Gauge::<f64, AtomicU64>::default();
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         start.set(since_epoch.unwrap_or_default().as_secs_f64());
@@ -56,12 +103,19 @@ impl ProcessMetrics {
             "Start of the process since the epoch, in seconds",
             start,
         );
+        registry.register_collector(Box::new(Usage));
         this
     }
 
     /// Says whether we hold the lease.
     pub fn leads(&self, lease: &str, leads: bool) {
         self.master.get_or_create(&NameLabel { name: lease.to_owned() }).set(i64::from(leads));
+    }
+
+    /// Counts a change of the provider's configuration, and whether it could be used.
+    pub fn reloaded(&self, used: bool) {
+        let outcome = if used { "used" } else { "refused" };
+        self.reloads.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// Says whether a controller runs, by its short name.

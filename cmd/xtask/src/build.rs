@@ -28,12 +28,12 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// As [`cargo`], at the lowest priority.
+/// As [`cargo`], at a low priority: what runs beside it comes first, and does not starve it.
 pub(crate) fn nice_cargo() -> Command {
     let cargo = cargo();
     let cargo = cargo.as_std();
     let mut command = Command::new("nice");
-    command.args(["-n", "19"]).arg(cargo.get_program()).current_dir(root()).stdin(Stdio::null());
+    command.args(["-n", "10"]).arg(cargo.get_program()).current_dir(root()).stdin(Stdio::null());
     command
 }
 
@@ -78,7 +78,7 @@ pub(crate) async fn release(package: &str, program: &str) -> Result<PathBuf, Err
 
 /// The programs that cargo's messages name.
 /// <https://doc.rust-lang.org/cargo/reference/external-tools.html#artifact-messages>
-fn executables(messages: &[u8]) -> BTreeMap<String, PathBuf> {
+pub(crate) fn executables(messages: &[u8]) -> BTreeMap<String, PathBuf> {
     #[derive(Deserialize)]
     struct Message {
         target: Option<Target>,

@@ -7,6 +7,7 @@ mod build;
 mod cluster;
 mod demo;
 mod docs;
+mod image;
 mod in_cluster;
 mod kubectl;
 mod out;
@@ -39,6 +40,8 @@ enum Task {
     Test(test::Args),
     /// Write the generated pages of the book
     Docs(docs::Args),
+    /// Make the container image
+    Image(image::Args),
     /// Run kubectl: the one on PATH if it is fit for the demo's API server, else one that is built
     Kubectl(kubectl::Args),
     /// Bring up a cluster with one real node to play with, and take it down
@@ -55,9 +58,10 @@ async fn main() -> ExitCode {
         Task::Demo(args) => demo::run(args, out).await,
         Task::Test(args) => test::run(args, out).await,
         Task::Docs(args) => docs::run(&args, out),
+        Task::Image(args) => image::run(args, out).await,
         Task::Kubectl(args) => kubectl::run(args).await,
         Task::Cluster(command) => cluster::run(command, out).await,
-        Task::Bench(args) => bench::run(args).await,
+        Task::Bench(args) => Box::pin(bench::run(args)).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

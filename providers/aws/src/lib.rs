@@ -13,13 +13,15 @@ mod marks;
 mod routes;
 mod volumes;
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use ccm_core::cloud::{
-    Belongs, CloudError, CloudProvider, ClusterId, ConfigError, Converger, Facts, Instances,
-    LoadBalancerSpec, Needs, NodeIdentity, Policy, Read, Registration, RouteSpec, Setup, Volumes,
+    Belongs, CloudError, CloudProvider, ClusterId, ConfigError, Converger, Facts, Install,
+    Instances, LoadBalancerSpec, Needs, NodeIdentity, Policy, Read, Registration, RouteSpec,
+    Sample, Setup, Volumes,
 };
 
 use self::client::Client;
@@ -52,6 +54,13 @@ pub fn registration() -> Registration {
         policy: Policy {
             absence_grace: ABSENCE_GRACE,
             legacy_metric_prefix: Some("cloudprovider_aws"),
+        },
+        install: Install {
+            config: Some(Sample { file: "cloud.conf", text: include_str!("install/cloud.conf") }),
+            secret: Some(Sample { file: "credentials", text: include_str!("install/credentials") }),
+            secret_env: Some("AWS_SHARED_CREDENTIALS_FILE"),
+            args: &["--configure-cloud-routes=false"],
+            ..Install::default()
         },
         build,
     }
@@ -105,6 +114,18 @@ impl CloudProvider for Aws {
                 Belongs::Foreign(format!("provider ID {provider_id:?} is not {SCHEME}://…"))
             }
         }
+    }
+
+    /// The SDK reads them once. What it reads anew by itself, such as the token of a web identity, is
+    /// not among them.
+    fn files(&self) -> Vec<PathBuf> {
+        let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".aws"));
+        let file = |variable: &str, usual: &str| {
+            let said = std::env::var_os(variable).filter(|path| !path.is_empty());
+            said.map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(usual)))
+        };
+        let credentials = file("AWS_SHARED_CREDENTIALS_FILE", "credentials");
+        credentials.into_iter().chain(file("AWS_CONFIG_FILE", "config")).collect()
     }
 
     async fn connect(&self, cx: &Read, _facts: &Facts) -> Result<(), CloudError> {

@@ -53,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) token: SecretString,
     /// Whom to trust instead of the system's authorities.
     pub(crate) authorities: Option<Authorities>,
+    /// The files that the configuration names, read just now.
+    pub(crate) files: Vec<PathBuf>,
     /// What tells this cluster's resources from others'.
     pub(crate) cluster_id: Option<String>,
     /// IDs, names and the like in one call.
@@ -90,6 +92,8 @@ impl RawConfig {
             return Err(ConfigError::new(why).at_key("endpoint"));
         };
         let endpoint = Endpoint::parse(&url.value).map_err(|why| wrong("endpoint", url, why))?;
+        let named = [&self.token_file, &self.ca_file];
+        let files = named.into_iter().flatten().map(|path| near.join(&path.value)).collect();
         let token = match (self.token, self.token_file) {
             (Some(token), None) => {
                 check_token(&token.value).map_err(|why| wrong("token", &token, why))?;
@@ -165,6 +169,7 @@ impl RawConfig {
             endpoint,
             token,
             authorities,
+            files,
             cluster_id,
             batch_limit,
             lag,

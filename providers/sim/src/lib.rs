@@ -9,12 +9,13 @@ mod load_balancers;
 mod routes;
 mod volumes;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ccm_core::cloud::{
-    Belongs, CloudProvider, ClusterId, ConfigError, Converger, Instances, LoadBalancerSpec, Needs,
-    NodeIdentity, Policy, Registration, RouteSpec, Setup, Volumes,
+    Belongs, CloudProvider, ClusterId, ConfigError, Converger, Install, Instances,
+    LoadBalancerSpec, Needs, NodeIdentity, Policy, Registration, RouteSpec, Sample, Setup, Volumes,
 };
 
 use self::client::Client;
@@ -33,6 +34,15 @@ pub fn registration() -> Registration {
         service_annotations: ServiceAnnotations::ANNOTATIONS,
         // Its answers lag behind only where a test asks for it.
         policy: Policy { absence_grace: Duration::ZERO, ..Policy::default() },
+        install: Install {
+            config: Some(Sample { file: "sim.yaml", text: include_str!("install/sim.yaml") }),
+            secret: Some(Sample {
+                file: "token",
+                text: "FILL-IN-the-token-of-the-simulated-cloud",
+            }),
+            args: &["--configure-cloud-routes=false"],
+            ..Install::default()
+        },
         build,
     }
 }
@@ -44,19 +54,21 @@ fn build(setup: &Setup) -> Result<Arc<dyn CloudProvider>, ConfigError> {
     // What names a cluster that has no ID of its own is the best there is.
     let cluster = config.cluster_id.as_deref().unwrap_or(setup.cluster_name.as_str());
     let marks = Marks::new(cluster);
-    let Config { batch_limit, lag, cluster_id, route_table, legacy_volume_field, .. } = config;
+    let Config { batch_limit, lag, files, cluster_id, route_table, legacy_volume_field, .. } =
+        config;
     let scope =
         Scope { marks: marks.clone(), table: route_table, ranges: setup.cluster_cidrs.clone() };
     let routes = Converger::new(SimRoutes::new(Arc::clone(&client), scope, batch_limit, lag));
     let volumes = SimVolumes::new(Arc::clone(&client), batch_limit, legacy_volume_field);
     let load_balancers = Converger::new(SimLoadBalancers::new(client, marks, batch_limit, lag));
     let volumes = Arc::new(volumes);
-    Ok(Arc::new(Sim { cluster_id, instances, load_balancers, routes, volumes }))
+    Ok(Arc::new(Sim { files, cluster_id, instances, load_balancers, routes, volumes }))
 }
 
 /// The simulated cloud, as the framework sees it.
 #[derive(Debug)]
 struct Sim {
+    files: Vec<PathBuf>,
     cluster_id: Option<String>,
     instances: Arc<SimInstances>,
     load_balancers: Converger<LoadBalancerSpec>,
@@ -71,6 +83,10 @@ impl CloudProvider for Sim {
 
     fn cluster_id(&self) -> ClusterId {
         self.cluster_id.clone().into()
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.files.clone()
     }
 
     fn belongs(&self, node: &NodeIdentity) -> Belongs {

@@ -5,10 +5,11 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use ccm_envtest::Credentials;
 use serde_json::Value;
 
 use crate::binaries::locate;
-use crate::https::{self, Answer};
+use crate::https::{Answer, Asker};
 use crate::process::Process;
 use crate::wait::{SOON, wait_until};
 
@@ -131,6 +132,7 @@ pub struct Target {
 pub struct Ccm {
     process: Process,
     port: Option<u16>,
+    admin: Credentials,
 }
 
 impl Deref for Ccm {
@@ -154,6 +156,7 @@ impl Ccm {
         setup: &Setup,
         kubeconfig: &Path,
         target: &Target,
+        admin: &Credentials,
     ) -> Self {
         // Free a moment ago; should somebody take it meanwhile, the program waits for it.
         let port = setup.serves.then(|| {
@@ -162,15 +165,32 @@ impl Ccm {
         });
         let mut command = Command::new(locate(PROGRAM));
         flags(&mut command, setup, port, kubeconfig, target);
-        Self { process: Process::start(name, dir, &mut command), port }
+        Self { process: Process::start(name, dir, &mut command), port, admin: admin.clone() }
     }
 
-    /// Asks one of its endpoints, once they are up.
+    /// Somebody who asks its endpoints, and has not said yet who he is.
+    pub fn stranger(&self) -> Asker {
+        Asker::new(self.port())
+    }
+
+    /// The port of its endpoints.
+    pub fn port(&self) -> u16 {
+        self.port.expect("it was started with `serving`")
+    }
+
+    /// Asks one of its endpoints as an administrator, once they are up and know one.
+    ///
+    /// With a certificate, so that nobody has to be asked: the API server may be away, and what the
+    /// program asks of it is counted.
     pub async fn ask(&mut self, path: &str) -> Answer {
-        let port = self.port.expect("it was started with `serving`");
+        let admin = self.stranger().as_whom(&self.admin);
         wait_until(&format!("an answer to {path}"), SOON, async || {
             self.process.expect_running();
-            https::get(port, path).await
+            match admin.get(path).await {
+                Ok(answer) if matches!(answer.status, 401 | 403) => Err(answer.body),
+                Ok(answer) => Ok(answer),
+                Err(err) => Err(format!("{err:?}")),
+            }
         })
         .await
     }
@@ -211,6 +231,7 @@ pub(crate) fn flags(
     command
         .arg(format!("--cloud-provider={}", target.provider))
         .arg("-v=4")
+        .arg("--bind-address=127.0.0.1")
         .arg(format!("--secure-port={}", port.unwrap_or(0)))
         .arg(flag("--cloud-config", &target.config))
         .envs(target.env.iter().map(|(key, value)| (key, value)))

@@ -32,7 +32,7 @@ mod world;
 pub use aws::{ANNOTATION, Aws, Go, annotation_key};
 pub use ccm::{Account, Ccm, Setup, Target, in_the_cloud, refused};
 pub use cloud::Cloud;
-pub use https::{Answer, get};
+pub use https::{Answer, Asker};
 pub use process::{Process, Signal};
 pub use proxy::Proxy;
 pub use routes::Pods;

@@ -1,7 +1,7 @@
 //! The rights that the program runs with: those that it says it needs, and no more.
 
 use ccm_core::cloud::Needs;
-use ccm_core::cluster::rights;
+use ccm_core::cluster::rights::{self, Wanted};
 use ccm_envtest::Grant;
 
 /// Where the program runs.
@@ -10,36 +10,43 @@ pub(crate) const NAMESPACE: &str = "kube-system";
 /// The lease of the election.
 pub(crate) const LEASE: &str = "cloud-controller-manager";
 
+fn everything() -> Wanted {
+    Wanted::everything(Needs::default(), LEASE)
+}
+
 /// All rights.
 pub(crate) fn least() -> [Grant; 2] {
     [
-        Grant::ClusterRules(rights::in_cluster(&Needs::default())),
-        Grant::RoleRules { namespace: NAMESPACE.to_owned(), rules: rights::for_lease(LEASE) },
+        Grant::ClusterRules(rights::in_cluster(&everything())),
+        Grant::RoleRules {
+            namespace: NAMESPACE.to_owned(),
+            rules: rights::in_namespace(&everything()),
+        },
     ]
 }
 
 /// All rights but that to delete Nodes, as a role from before there was a lifecycle controller.
 pub(crate) fn without_deletion() -> [Grant; 2] {
-    let [in_cluster, for_lease] = least();
-    let Grant::ClusterRules(mut rules) = in_cluster else { return [in_cluster, for_lease] };
+    let [in_cluster, in_namespace] = least();
+    let Grant::ClusterRules(mut rules) = in_cluster else { unreachable!("rules of the cluster") };
     for rule in &mut rules {
         rule.verbs.retain(|verb| verb != "delete");
     }
-    [Grant::ClusterRules(rules), for_lease]
+    [Grant::ClusterRules(rules), in_namespace]
 }
 
 /// All rights but those to `PersistentVolume`s, as a role from before there was a volume controller.
 pub(crate) fn without_volumes() -> [Grant; 2] {
-    let [in_cluster, for_lease] = least();
-    let Grant::ClusterRules(mut rules) = in_cluster else { return [in_cluster, for_lease] };
+    let [in_cluster, in_namespace] = least();
+    let Grant::ClusterRules(mut rules) = in_cluster else { unreachable!("rules of the cluster") };
     let is_of_volumes = |resource: &String| resource == "persistentvolumes";
     rules.retain(|rule| !rule.resources.iter().flatten().any(is_of_volumes));
-    [Grant::ClusterRules(rules), for_lease]
+    [Grant::ClusterRules(rules), in_namespace]
 }
 
 /// Rights to read what the program reads, and no other: those that a plan needs.
 pub(crate) fn reading() -> [Grant; 1] {
-    let mut rules = rights::in_cluster(&Needs::default());
+    let mut rules = rights::in_cluster(&everything());
     for rule in &mut rules {
         rule.verbs.retain(|verb| matches!(verb.as_str(), "get" | "list" | "watch"));
     }

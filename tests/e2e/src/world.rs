@@ -135,7 +135,8 @@ impl<C> World<C> {
 
     fn ccm_with(&self, setup: &Setup, kubeconfig: &Path) -> Ccm {
         let name = format!("ccm-{}", self.ccms.fetch_add(1, Ordering::Relaxed) + 1);
-        Ccm::start(&name, &self.dir, setup, kubeconfig, &self.target)
+        let admin = self.stage().control_plane.admin_credentials();
+        Ccm::start(&name, &self.dir, setup, kubeconfig, &self.target, admin)
     }
 
     /// Starts the Go library that ours stands in for, on the same cloud.

@@ -7,6 +7,7 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use rcgen::{
@@ -36,6 +37,7 @@ const SERVER_NAMES: [&str; 7] = [
 /// The files that the API server is pointed at, and the authority to issue more.
 pub(crate) struct Certificates {
     ca: CertifiedIssuer<'static, KeyPair>,
+    front_proxy_ca: CertifiedIssuer<'static, KeyPair>,
     pub(crate) ca_file: PathBuf,
     pub(crate) front_proxy_ca_file: PathBuf,
     pub(crate) server_file: PathBuf,
@@ -76,6 +78,7 @@ impl Certificates {
                 &service_account_key.public_key_pem(),
             )?,
             ca,
+            front_proxy_ca,
         })
     }
 
@@ -99,12 +102,39 @@ impl Certificates {
 
     /// A certificate with which a client is `user` in `group`.
     pub(crate) fn client(&self, user: &str, group: &str) -> Result<Credentials, Error> {
+        Self::issue_client(&self.ca, user, Some(group), None)
+    }
+
+    /// The same, good until `ends`.
+    pub(crate) fn client_until(
+        &self,
+        user: &str,
+        group: &str,
+        ends: SystemTime,
+    ) -> Result<Credentials, Error> {
+        Self::issue_client(&self.ca, user, Some(group), Some(ends))
+    }
+
+    /// A certificate with which a client is a front proxy of this name.
+    pub(crate) fn front_proxy(&self, name: &str) -> Result<Credentials, Error> {
+        Self::issue_client(&self.front_proxy_ca, name, None, None)
+    }
+
+    fn issue_client(
+        by: &CertifiedIssuer<'static, KeyPair>,
+        user: &str,
+        group: Option<&str>,
+        ends: Option<SystemTime>,
+    ) -> Result<Credentials, Error> {
         let mut params = CertificateParams::default();
-        params.distinguished_name = name(user, Some(group));
+        params.distinguished_name = name(user, group);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        if let Some(ends) = ends {
+            params.not_after = ends.into();
+        }
         let key = KeyPair::generate()?;
-        let certificate = params.signed_by(&key, &self.ca)?;
+        let certificate = params.signed_by(&key, by)?;
         Ok(Credentials::Certificate {
             certificate_pem: certificate.pem(),
             key_pem: key.serialize_pem(),

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -276,6 +276,21 @@ impl ControlPlane {
     /// A certificate with which a client is `user` in `group`; without any rights, unless they are granted.
     pub fn certificate(&self, user: &str, group: &str) -> Result<Credentials, Error> {
         self.certificates.client(user, group)
+    }
+
+    /// As [`certificate`](Self::certificate), good until `ends`.
+    pub fn certificate_until(
+        &self,
+        user: &str,
+        group: &str,
+        ends: SystemTime,
+    ) -> Result<Credentials, Error> {
+        self.certificates.client_until(user, group, ends)
+    }
+
+    /// A certificate of a front proxy; the API server believes that of `front-proxy-client`.
+    pub fn front_proxy_certificate(&self, name: &str) -> Result<Credentials, Error> {
+        self.certificates.front_proxy(name)
     }
 
     /// A certificate with which a server is at these addresses, which are names or IP addresses.

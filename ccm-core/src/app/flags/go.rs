@@ -32,7 +32,7 @@ pub(super) fn whole<T: TryFrom<u32>>(text: &str) -> Option<T> {
 ///
 /// Not negative: no flag of ours has a use for that. Not longer than Go's longest, 292 years.
 /// `humantime` would refuse `.5s` and accept `1 day`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(in crate::app) fn duration(text: &str) -> Option<Duration> {
     let text = text.strip_prefix('+').unwrap_or(text);
     if text == "0" {
         return Some(Duration::ZERO);

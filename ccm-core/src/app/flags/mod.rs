@@ -3,11 +3,18 @@
 //! Names, defaults and reading are those of the Go programs that this one replaces, so that
 //! arguments that both know mean the same. What differs says so in the help.
 
+mod completion;
+mod gates;
+mod given;
 mod go;
+mod ignored;
+mod manifest;
 mod network;
 mod options;
 mod plan;
 mod reference;
+mod selection;
+pub mod serving;
 mod typed;
 
 use std::ffi::OsString;
@@ -18,17 +25,28 @@ use std::process::ExitCode;
 use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+pub use self::given::Given;
+pub(super) use self::go::duration as go_duration;
+pub use self::manifest::{ManifestOptions, Workload};
 pub use self::network::{NodeIpam, RouteController};
 pub use self::options::{
     Cloud, Cluster, FlagError, FlagErrors, LeaderElection, LogFormat, Logging, NodeController,
-    NodeLifecycle, Options, ServiceController, Serving, VolumeController,
+    NodeLifecycle, Options, Pace, ServiceController, VolumeController,
 };
 pub use self::plan::{Output, PlanOptions};
-pub use self::reference::{plan_reference, reference};
+pub use self::reference::{manifest_reference, plan_reference, reference};
+pub use self::selection::{CONTROLLERS, KnownController, Selection};
+pub use self::serving::Serving;
 pub use self::typed::Flags;
 
 /// The word that asks for the plan, in front of all flags.
 const PLAN: &str = "plan";
+
+/// The word that asks for the manifest.
+const MANIFEST: &str = "manifest";
+
+/// The word that asks for a shell's completions.
+const COMPLETION: &str = "completion";
 
 /// The program whose command line this is.
 #[derive(Clone, Debug)]
@@ -37,6 +55,8 @@ pub struct Program {
     pub name: &'static str,
     /// Its version, as `0.1.0`.
     pub version: &'static str,
+    /// The commit of its sources, where the build knew it.
+    pub commit: Option<&'static str>,
     /// Values that `--cloud-provider` takes. Empty: any, somebody else will look at it.
     pub providers: Vec<&'static str>,
 }
@@ -48,6 +68,8 @@ pub enum Command {
     Run(Options),
     /// Say what they would do.
     Plan(Options, PlanOptions),
+    /// Print what installs a program that runs so.
+    Manifest(Options, ManifestOptions),
 }
 
 /// Reads a command line, the program's own name first, as [`std::env::args_os`] gives it.
@@ -58,36 +80,53 @@ pub fn parse(
     args: impl IntoIterator<Item = impl Into<OsString>>,
 ) -> Result<Command, Exit> {
     let mut args: Vec<OsString> = args.into_iter().map(|arg| with_dashes(arg.into())).collect();
+    if args.get(1).is_some_and(|arg| arg == COMPLETION) {
+        return Err(completion::script(program, &args[2..]));
+    }
     if args.get(1).is_some_and(|arg| arg == PLAN) {
         args.remove(1);
         let command = typed::plan_command(program.name, &program.providers);
-        let (options, plan) = read(program, &args, command, typed::Plan::from_arg_matches)?;
+        let (options, plan) = read(program, &args, command, |matches, _| {
+            Ok(PlanOptions::try_from(typed::Plan::from_arg_matches(matches)?))
+        })?;
         return Ok(Command::Plan(options, plan));
     }
+    if args.get(1).is_some_and(|arg| arg == MANIFEST) {
+        args.remove(1);
+        let command = typed::manifest_command(program.name, &program.providers);
+        let (options, manifest) = read(program, &args, command, |matches, command| {
+            let flags = typed::Manifest::from_arg_matches(matches)?;
+            Ok(ManifestOptions::new(flags, manifest::typed_args(command, matches)))
+        })?;
+        return Ok(Command::Manifest(options, manifest));
+    }
     let command = typed::command(program.name, &program.providers);
-    // Its flags are not there without the command, and clap does not like to be asked for them.
-    let (options, _) = read(program, &args, command, |_| Ok(typed::Plan::default()))?;
+    let (options, ()) = read(program, &args, command, |_, _| Ok(Ok(())))?;
     Ok(Command::Run(options))
 }
 
-fn read(
+/// Reads the flags of every command, and what `more` makes of its own.
+fn read<T>(
     program: &Program,
     args: &[OsString],
     mut command: clap::Command,
-    plan: impl FnOnce(&clap::ArgMatches) -> clap::error::Result<typed::Plan>,
-) -> Result<(Options, PlanOptions), Exit> {
-    let matches = command
-        .try_get_matches_from_mut(args)
-        .and_then(|matches| Ok((Flags::from_arg_matches(&matches)?, plan(&matches)?)));
-    let (mut flags, plan) = matches.map_err(|err| refused(program, args, &err))?;
+    more: impl FnOnce(&clap::ArgMatches, &clap::Command) -> clap::error::Result<Result<T, FlagErrors>>,
+) -> Result<(Options, T), Exit> {
+    let matches = command.try_get_matches_from_mut(args).and_then(|matches| {
+        let mut flags = Flags::from_arg_matches(&matches)?;
+        flags.given = Given::new(&command, &matches);
+        flags.warnings = ignored::warnings(&matches);
+        Ok((flags, more(&matches, &command)?))
+    });
+    let (mut flags, more) = matches.map_err(|err| refused(program, args, &err))?;
     if let Some(text) = version(program, &flags.global.version)? {
         return Err(Exit::asked_for(text));
     }
     flags.providers.clone_from(&program.providers);
-    match (Options::try_from(flags), PlanOptions::try_from(plan)) {
-        (Ok(options), Ok(plan)) => Ok((options, plan)),
-        (options, plan) => {
-            let errors = [options.err(), plan.err()].into_iter().flatten();
+    match (Options::try_from(flags), more) {
+        (Ok(options), Ok(more)) => Ok((options, more)),
+        (options, more) => {
+            let errors = [options.err(), more.err()].into_iter().flatten();
             let lines: Vec<String> =
                 errors.flat_map(|errors| errors.0).map(|err| format!("error: {err}")).collect();
             Err(Exit::failed(lines.join("\n")))
@@ -162,16 +201,17 @@ fn with_dashes(arg: OsString) -> OsString {
 
 /// What `--version` asks for, if anything.
 fn version(program: &Program, typed: &str) -> Result<Option<String>, Exit> {
-    let Program { name, version, .. } = program;
+    let Program { name, version, commit, .. } = program;
+    let commit = commit.unwrap_or("unknown");
     if typed == "raw" {
         return Ok(Some(format!(
-            "{name} version={version} os={} arch={}",
+            "{name} version={version} commit={commit} os={} arch={}",
             std::env::consts::OS,
             std::env::consts::ARCH
         )));
     }
     match go::boolean(typed) {
-        Some(true) => Ok(Some(format!("{name} v{version}"))),
+        Some(true) => Ok(Some(format!("{name} v{version} (commit {commit})"))),
         Some(false) => Ok(None),
         None => Err(Exit::failed(format!(
             "error: {}",

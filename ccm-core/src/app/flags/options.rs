@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::given::Given;
 use super::network::{self, NodeIpam, RouteController};
+use super::selection::{self, Selection};
+use super::serving::{self, Serving};
 use super::typed::Flags;
-use super::{go, typed};
+use super::{gates, go, typed};
+use crate::cluster::client::Manners;
 use crate::controllers::node_lifecycle::Limit;
 
 /// How the process shall run. A part that is switched off is `None`.
@@ -40,6 +43,14 @@ pub struct Options {
     pub volume_controller: VolumeController,
     /// The log.
     pub logging: Logging,
+    /// The controllers that may run.
+    pub controllers: Selection,
+    /// Pause between the start of one controller and the next: between once and twice this.
+    pub start_interval: Duration,
+    /// What the process says once it can log: flags that have no effect.
+    pub warnings: Vec<String>,
+    /// Every flag as it was given, for those who look at the process.
+    pub given: Given,
 }
 
 /// Which cloud, and how to reach it.
@@ -64,7 +75,31 @@ pub struct Cluster {
     pub kubeconfig: Option<PathBuf>,
     /// Address of the API server, before any other.
     pub master: Option<String>,
+    /// Requests a second of each kind of client; `None` for as many as there are.
+    pub pace: Option<Pace>,
+    /// Whether each controller writes as an account of its own.
+    pub own_accounts: bool,
 }
+
+impl Cluster {
+    /// How the clients of the API server shall behave.
+    pub fn manners(&self) -> Manners {
+        let pace = self.pace.map(|pace| (pace.qps, pace.burst.get()));
+        Manners { pace, own_accounts: self.own_accounts }
+    }
+}
+
+/// How fast a client may send requests to the API server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Requests a second; more than zero.
+    pub qps: f32,
+    /// Requests at once after a pause.
+    pub burst: NonZeroU16,
+}
+
+/// A command line has no NaN.
+impl Eq for Pace {}
 
 /// The lease and its timing: `lease_duration > renew_deadline > 1.2 × retry_period > 0`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,13 +115,6 @@ pub struct LeaderElection {
     pub renew_deadline: Duration,
     /// Pause between attempts.
     pub retry_period: Duration,
-}
-
-/// HTTPS endpoints.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Serving {
-    /// Where to listen; a loopback address.
-    pub address: SocketAddr,
 }
 
 /// The node controller.
@@ -210,19 +238,32 @@ pub enum FlagError {
         retry_period: Duration,
     },
 
-    /// Everybody who can reach the address would be served.
-    #[error(
-        "--bind-address {0}: must be a loopback address such as 127.0.0.1 or ::1, because clients \
-         are not authenticated yet"
-    )]
-    NotLoopback(IpAddr),
-
     /// Ranges for nodes cannot be taken from nowhere.
     #[error(
         "--allocate-node-cidrs with --cidr-allocator-type=RangeAllocator: needs --cluster-cidr, out of \
          which nodes are given their ranges"
     )]
     NothingToAllocate,
+
+    /// A controller that nobody knows.
+    #[error(
+        "--controllers: {entry:?} is not in the list of known controllers: {known}; each with - before \
+         it too, and *",
+        known = selection::known()
+    )]
+    UnknownController {
+        /// The entry.
+        entry: String,
+    },
+
+    /// A feature gate that nobody knows, or that is not written as one.
+    #[error("--feature-gates {entry:?}: {why}")]
+    FeatureGate {
+        /// The entry.
+        entry: String,
+        /// What is wrong, and what would do.
+        why: String,
+    },
 
     /// A mask size that does not fit the families of the cluster.
     #[error("{flag} {value}: {why}")]
@@ -260,10 +301,32 @@ impl TryFrom<Flags> for Options {
             errors.0.push(FlagError::Positional(argument.to_string_lossy().into_owned()));
         }
         let name = flags.cloud.cluster_name.clone();
+        let mut warnings = flags.warnings;
+        gates::gates(elements(&flags.generic.feature_gates), &mut errors, &mut warnings);
+        let controllers = selection::selection(elements(&flags.generic.controllers), &mut errors);
+        let start_interval = errors.read(
+            "--controller-start-interval",
+            &flags.generic.controller_start_interval,
+            "a duration such as 0s, 500ms or 10s",
+            go::duration,
+        );
+        let own_accounts = errors.read(
+            "--use-service-account-credentials",
+            &flags.generic.use_service_account_credentials,
+            BOOLEAN,
+            go::boolean,
+        );
+        let pace = pace(&flags.generic, &mut errors);
         let cidrs = network::cluster_cidrs(&flags.cloud.cluster_cidr, &mut errors);
         let cloud = cloud(flags.cloud, &flags.providers, &mut errors);
         let leader_election = leader_election(flags.leader_election, &mut errors);
-        let serving = serving(&flags.serving, &mut errors);
+        let serving = serving::serving(
+            &flags.serving,
+            &flags.authentication,
+            &flags.authorization,
+            &flags.debugging,
+            &mut errors,
+        );
         let node_controller = node_controller(&flags.node_controller, &mut errors);
         let node_lifecycle = node_lifecycle(&flags.node_lifecycle, &mut errors);
         let service_controller = service_controller(&flags.service_controller, &mut errors);
@@ -284,6 +347,7 @@ impl TryFrom<Flags> for Options {
             route_controller,
             node_ipam,
             volume_controller,
+            (controllers, start_interval, own_accounts, pace),
         ) {
             (
                 Some(cloud),
@@ -297,9 +361,10 @@ impl TryFrom<Flags> for Options {
                 Some(route_controller),
                 Some(node_ipam),
                 Some(volume_controller),
+                (Some(controllers), Some(start_interval), Some(own_accounts), Some(pace)),
             ) if errors.0.is_empty() => Ok(Self {
                 cloud,
-                cluster: cluster(name, cidrs, flags.generic),
+                cluster: Cluster { pace, own_accounts, ..cluster(name, cidrs, flags.generic) },
                 leader_election,
                 serving,
                 node_controller,
@@ -309,6 +374,10 @@ impl TryFrom<Flags> for Options {
                 node_ipam,
                 volume_controller,
                 logging,
+                controllers,
+                start_interval,
+                warnings,
+                given: flags.given,
             }),
             _ => Err(FlagErrors(errors.0)),
         }
@@ -373,7 +442,31 @@ fn cluster(name: String, cidrs: Vec<IpNet>, flags: typed::Generic) -> Cluster {
         cidrs,
         kubeconfig: path(flags.kubeconfig),
         master: Some(flags.master).filter(|master| !master.is_empty()),
+        pace: None,
+        own_accounts: false,
     }
+}
+
+/// The elements of a list that is separated by commas and typed once or several times. A value that
+/// is empty has none: templates leave such ones behind.
+pub(super) fn elements(values: &[String]) -> impl Iterator<Item = &str> {
+    values.iter().filter(|value| !value.is_empty()).flat_map(|value| value.split(','))
+}
+
+/// The outer `None`: reported. The inner: without bounds.
+#[expect(clippy::option_option, reason = "as said")]
+fn pace(flags: &typed::Generic, errors: &mut Errors) -> Option<Option<Pace>> {
+    let qps = errors.read(
+        "--kube-api-qps",
+        &flags.kube_api_qps,
+        "a number of requests a second such as 20 or 0.5, or 0 for no bound",
+        |text| text.parse::<f32>().ok().filter(|qps| qps.is_finite() && *qps >= 0.0),
+    );
+    let burst = errors.read("--kube-api-burst", &flags.kube_api_burst, CONCURRENCY, |text| {
+        go::whole(text).and_then(NonZeroU16::new)
+    });
+    let (qps, burst) = (qps?, burst?);
+    Some((qps > 0.0).then_some(Pace { qps, burst }))
 }
 
 /// The outer `None`: reported. The inner: switched off.
@@ -439,29 +532,6 @@ fn leader_election(
         renew_deadline: renew_deadline?,
         retry_period: retry_period?,
     }))
-}
-
-/// The outer `None`: reported. The inner: switched off.
-#[expect(clippy::option_option, reason = "as said")]
-fn serving(flags: &typed::Serving, errors: &mut Errors) -> Option<Option<Serving>> {
-    let address = errors.read(
-        "--bind-address",
-        &flags.bind_address,
-        "an IP address such as 127.0.0.1 or ::1",
-        |text| text.parse::<IpAddr>().ok(),
-    );
-    let port = errors.read(
-        "--secure-port",
-        &flags.secure_port,
-        "a port from 1 to 65535, or 0 for no HTTPS",
-        go::whole::<u16>,
-    );
-    let (address, port) = (address?, port?);
-    if port == 0 {
-        return Some(None);
-    }
-    errors.rule(address.to_canonical().is_loopback(), || FlagError::NotLoopback(address));
-    Some(Some(Serving { address: SocketAddr::new(address, port) }))
 }
 
 fn node_controller(flags: &typed::NodeController, errors: &mut Errors) -> Option<NodeController> {

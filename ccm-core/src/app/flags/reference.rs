@@ -14,6 +14,11 @@ pub fn plan_reference(name: &'static str) -> String {
     page(&typed::plan_command(name, &[]), |heading| heading == "Plan flags")
 }
 
+/// The flags that `manifest` takes besides.
+pub fn manifest_reference(name: &'static str) -> String {
+    page(&typed::manifest_command(name, &[]), |heading| heading == "Manifest flags")
+}
+
 fn page(command: &clap::Command, is_asked: impl Fn(&str) -> bool) -> String {
     let shown = || command.get_arguments().filter(|arg| !arg.is_hide_set());
     let mut headings: Vec<&str> = Vec::new();

@@ -9,6 +9,10 @@ use std::ffi::OsString;
 
 use clap::{ArgAction, Args, CommandFactory, Parser};
 
+use super::given::Given;
+use super::serving;
+use super::{ignored, selection};
+
 /// The command line as typed, with upstream's names and, but for two, upstream's defaults.
 #[derive(Debug, Parser)]
 #[command(
@@ -25,7 +29,13 @@ pub struct Flags {
     #[command(flatten)]
     pub(super) leader_election: LeaderElection,
     #[command(flatten)]
-    pub(super) serving: Serving,
+    pub(super) serving: serving::typed::Serving,
+    #[command(flatten)]
+    pub(super) authentication: serving::typed::Authentication,
+    #[command(flatten)]
+    pub(super) authorization: serving::typed::Authorization,
+    #[command(flatten)]
+    pub(super) debugging: serving::typed::Debugging,
     #[command(flatten)]
     pub(super) node_controller: NodeController,
     #[command(flatten)]
@@ -50,6 +60,13 @@ pub struct Flags {
     /// Providers built into the program; empty when that is not known.
     #[arg(skip)]
     pub(super) providers: Vec<&'static str>,
+
+    /// What to warn of already.
+    #[arg(skip)]
+    pub(super) warnings: Vec<String>,
+    /// Every flag by its name, with its value.
+    #[arg(skip)]
+    pub(super) given: Given,
 }
 
 #[derive(Debug, Args)]
@@ -63,6 +80,42 @@ pub(super) struct Generic {
     /// Address of the API server; overrides the one in the kubeconfig
     #[arg(long, value_name = "URL", default_value = "", hide_default_value = true)]
     pub(super) master: String,
+
+    /// Requests a second that each kind of client may send to the API server, 0 for as many as there
+    /// are: how many are under way at once is bounded by the flags --concurrent-* (upstream: 20)
+    #[arg(long, value_name = "NUMBER", default_value = "0")]
+    pub(super) kube_api_qps: String,
+
+    /// Requests that may be sent at once after a pause, where --kube-api-qps bounds them
+    #[arg(long, value_name = "NUMBER", default_value = "30")]
+    pub(super) kube_api_burst: String,
+
+    /// Controllers to run: names, "-name" for those that shall not run, "*" for all others; separated
+    /// by commas, and the flag may be given several times. Of two entries for one controller the first
+    /// counts
+    #[arg(long, value_name = "LIST", action = ArgAction::Append, default_value = "*")]
+    pub(super) controllers: Vec<String>,
+
+    /// Pause between the start of one controller and the next, once or twice as long
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    pub(super) controller_start_interval: String,
+
+    /// Name=true or Name=false, separated by commas; gates of the Go programs are known, and warned
+    /// about where what they ask for is not what is done
+    #[arg(long, value_name = "GATES", action = ArgAction::Append)]
+    pub(super) feature_gates: Vec<String>,
+
+    /// Have each controller write as a service account of its own in kube-system, which is made where
+    /// it is missing; each needs rights of its own
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value = "false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) use_service_account_credentials: String,
 }
 
 #[derive(Debug, Args)]
@@ -135,19 +188,6 @@ pub(super) struct LeaderElection {
     /// Namespace of the lease
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
     pub(super) leader_elect_resource_namespace: String,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Secure serving flags")]
-pub(super) struct Serving {
-    /// Address to serve health checks and metrics on; only loopback addresses, because clients are
-    /// not authenticated yet (upstream: 0.0.0.0)
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    pub(super) bind_address: String,
-
-    /// Port to serve HTTPS on; 0 for no HTTPS at all
-    #[arg(long, value_name = "PORT", default_value = "10258")]
-    pub(super) secure_port: String,
 }
 
 #[derive(Debug, Args)]
@@ -352,12 +392,23 @@ pub(super) struct Plan {
     pub(super) color: String,
 }
 
-/// As nobody has typed anything.
-impl Default for Plan {
-    fn default() -> Self {
-        Self { output: "text".to_owned(), color: "never".to_owned() }
-    }
+/// What `manifest` takes besides.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Manifest flags")]
+pub(super) struct Manifest {
+    /// The program's image, by the name under which the cluster gets it
+    #[arg(long, value_name = "NAME:TAG", default_value = IMAGE)]
+    pub(super) image: String,
+
+    /// What runs it: "daemonset", a pod on each node of the control plane, or "deployment", two pods on
+    /// two of them
+    #[arg(long, value_name = "KIND", default_value = "daemonset")]
+    pub(super) workload: String,
 }
+
+/// A name that nobody's cluster has, so that it is filled in.
+const IMAGE: &str =
+    concat!("registry.example.com/cloud-controller-manager:v", env!("CARGO_PKG_VERSION"));
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global flags")]
@@ -381,15 +432,22 @@ pub(super) struct Global {
 
 /// The command as the program's users see it.
 pub(super) fn command(name: &'static str, providers: &[&str]) -> clap::Command {
-    Flags::command()
+    ignored::augment(Flags::command())
         .name(name)
-        .override_usage(format!("{name} [flags]\n       {name} plan [flags]"))
+        .override_usage(format!(
+            "{name} [flags]\n       {name} plan [flags]\n       {name} manifest [flags]\n       \
+             {name} completion SHELL"
+        ))
         .mut_args(|arg| {
             // As in Go, the argument after a flag is its value whatever it looks like.
             let takes_next = !arg.is_positional()
                 && arg.get_action().takes_values()
                 && !arg.is_require_equals_set();
             arg.allow_hyphen_values(takes_next)
+        })
+        .mut_arg("controllers", |arg| {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            arg.help(format!("{help}. There are: {}", selection::known()))
         })
         .mut_arg("cloud_provider", |arg| {
             if providers.is_empty() {
@@ -408,4 +466,13 @@ pub(super) fn plan_command(name: &'static str, providers: &[&str]) -> clap::Comm
     Plan::augment_args(command(name, providers))
         .about(about)
         .override_usage(format!("{name} plan [flags]"))
+}
+
+/// The command `manifest`: the flags that the program shall run with, and its own.
+pub(super) fn manifest_command(name: &'static str, providers: &[&str]) -> clap::Command {
+    let about = "Prints what installs the program in a cluster, to run with these flags: kubectl apply -f. It has \
+                 the rights that the controllers need which the flags let run, and no others";
+    Manifest::augment_args(command(name, providers))
+        .about(about)
+        .override_usage(format!("{name} manifest [flags]"))
 }

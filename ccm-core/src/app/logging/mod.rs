@@ -15,24 +15,47 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{JsonFields, Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Registry, reload};
 
 use super::flags::{LogFormat, Logging};
 
 /// Starts logging to stderr, for the whole process and for good.
 ///
 /// `own_crates` are further crates that are logged as ours are: a vendor's.
-pub fn init(logging: &Logging, own_crates: &[&str]) -> Result<(), SetGlobalDefaultError> {
-    tracing::dispatcher::set_global_default(subscriber(logging, own_crates, io::stderr))
+///
+/// What it gives changes the verbosity while the process runs.
+pub fn init(logging: &Logging, own_crates: &[&str]) -> Result<Verbosity, SetGlobalDefaultError> {
+    let (subscriber, verbosity) = subscriber(logging, own_crates, io::stderr);
+    tracing::dispatcher::set_global_default(subscriber)?;
+    Ok(verbosity)
+}
+
+/// How much the log says. A clone is another handle on the same.
+#[derive(Clone, Debug)]
+pub struct Verbosity {
+    targets: reload::Handle<Targets, Registry>,
+    own_crates: Vec<String>,
+}
+
+impl Verbosity {
+    /// Says as much as `-v` with this level would have it. The error is for people.
+    pub fn set(&self, level: u32) -> Result<(), String> {
+        let own: Vec<&str> = self.own_crates.iter().map(String::as_str).collect();
+        self.targets.reload(targets(level, &own)).map_err(|err| err.to_string())
+    }
 }
 
 /// What [`init`] installs, writing elsewhere.
-pub fn subscriber<W>(logging: &Logging, own_crates: &[&str], writer: W) -> Dispatch
+pub fn subscriber<W>(logging: &Logging, own_crates: &[&str], writer: W) -> (Dispatch, Verbosity)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let registry = tracing_subscriber::registry().with(targets(logging.verbosity, own_crates));
+    let (filter, handle) = reload::Layer::new(targets(logging.verbosity, own_crates));
+    let own_crates = own_crates.iter().map(|&name| name.to_owned()).collect();
+    let verbosity = Verbosity { targets: handle, own_crates };
+    let registry = tracing_subscriber::registry().with(filter);
     let lines = fmt::layer().with_writer(writer);
-    match logging.format {
+    let dispatch = match logging.format {
         LogFormat::Text => {
             let fields = debug_fn(text_field).delimited(" ");
             Dispatch::new(registry.with(lines.with_ansi(false).fmt_fields(fields)))
@@ -40,7 +63,8 @@ where
         LogFormat::Json => Dispatch::new(
             registry.with(lines.fmt_fields(JsonFields::new()).event_format(json::Lines)),
         ),
-    }
+    };
+    (dispatch, verbosity)
 }
 
 /// A field in the text format, as tracing-subscriber writes it, but on one line whatever a cloud's
@@ -114,7 +138,7 @@ mod tests {
         let page = Page::default();
         let writer = page.clone();
         let logging = Logging { verbosity: 0, format };
-        let subscriber = subscriber(&logging, &[], move || writer.clone());
+        let (subscriber, _) = subscriber(&logging, &[], move || writer.clone());
         tracing::dispatcher::with_default(&subscriber, log);
         let bytes = page.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -148,6 +172,24 @@ mod tests {
             let want = most.is_some_and(|most| level <= most);
             assert_eq!(targets.would_enable(target, &level), want, "{level}");
         }
+    }
+
+    #[test]
+    fn verbosity_changes_while_the_process_runs() {
+        let page = Page::default();
+        let writer = page.clone();
+        let logging = Logging { verbosity: 0, format: LogFormat::Text };
+        let (subscriber, verbosity) = subscriber(&logging, &[], move || writer.clone());
+        tracing::dispatcher::with_default(&subscriber, || {
+            let say = |text| tracing::debug!("{text}");
+            say("not heard");
+            verbosity.set(4).unwrap();
+            say("heard");
+            verbosity.set(0).unwrap();
+            say("not heard either");
+        });
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains(" heard\n") && text.lines().count() == 1, "{text}");
     }
 
     #[test]

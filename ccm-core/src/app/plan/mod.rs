@@ -21,6 +21,7 @@ use crate::cloud::{BoxError, CloudProvider, Registration};
 use crate::cluster::client::ClusterConfig;
 use crate::cluster::events::Recorder;
 use crate::cluster::gate::GateKeeper;
+use crate::cluster::keys::controller;
 use crate::cluster::lease;
 use crate::cluster::nodes::Nodes;
 use crate::controllers::{node, node_ipam, node_lifecycle};
@@ -56,7 +57,8 @@ async fn make(
         options.cluster.kubeconfig.as_deref(),
         options.cluster.master.as_deref(),
         &user_agent(),
-    )?;
+    )?
+    .with(options.cluster.manners());
     // Never opened: whatever is overlooked further down is not sent.
     let keeper = GateKeeper::new();
     let gate = keeper.gate();
@@ -80,14 +82,10 @@ async fn make(
         registration,
         cloud: Arc::clone(&cloud),
     };
-    let balancing = match cloud.load_balancers() {
-        Some(balancers) => Some(controllers.balancing(balancers, &nodes, &fleet, &governor)?),
-        None => None,
-    };
+    let balancing = controllers.balancing(&nodes, &fleet, &governor)?;
     let ipam = controllers.node_ipam(Some(&fleet))?;
     let routing = controllers.routing(&nodes, &governor)?;
-    let labelling = cloud.volumes().map(|volumes| controllers.labelling(volumes, &governor));
-    let labelling = labelling.transpose()?;
+    let labelling = controllers.labelling(&governor)?;
 
     let client = cluster.client("plan")?;
     let stop = CancellationToken::new();
@@ -122,8 +120,12 @@ async fn make(
             return Err(BoxError::from(message));
         }
         let mut report = Report::default();
-        report.in_cluster(node::rehearse(&nodes, &fleet, &*cloud, needs).await);
-        report.in_cluster(node_lifecycle::rehearse(&nodes, &fleet, &*cloud, needs).await);
+        if controllers.runs(controller::NODE) {
+            report.in_cluster(node::rehearse(&nodes, &fleet, &*cloud, needs).await);
+        }
+        if controllers.runs(controller::NODE_LIFECYCLE) {
+            report.in_cluster(node_lifecycle::rehearse(&nodes, &fleet, &*cloud, needs).await);
+        }
         if let Some(settings) = &ipam {
             report.in_cluster(node_ipam::rehearse(&nodes, settings).await);
         }

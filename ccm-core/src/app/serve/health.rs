@@ -106,11 +106,13 @@ impl Endpoint {
     }
 }
 
-/// The answer for all checks of an endpoint. `query` is `verbose` and any number of `exclude`.
+/// The answer for all checks of an endpoint. `query` is `verbose` and any number of `exclude`;
+/// `seen` is told what each check that ran has said.
 pub(super) fn all(
     checks: &Checks,
     endpoint: Endpoint,
     query: Vec<(String, String)>,
+    seen: impl Fn(&'static str, bool),
 ) -> (StatusCode, String) {
     let verbose = query.iter().any(|(key, _)| key == "verbose");
     let mut excluded: BTreeSet<String> =
@@ -122,11 +124,16 @@ pub(super) fn all(
     for check in checks.of(endpoint) {
         let line = if excluded.remove(check.name) {
             format!("[+]{} excluded: ok\n", check.name)
-        } else if let Err(why) = (check.run)() {
-            failures.push(format!("{}: {why}", check.name));
-            format!("[-]{} failed: reason withheld\n", check.name)
         } else {
-            format!("[+]{} ok\n", check.name)
+            let said = (check.run)();
+            seen(check.name, said.is_ok());
+            match said {
+                Ok(()) => format!("[+]{} ok\n", check.name),
+                Err(why) => {
+                    failures.push(format!("{}: {why}", check.name));
+                    format!("[-]{} failed: reason withheld\n", check.name)
+                }
+            }
         };
         lines.push_str(&line);
     }
@@ -223,13 +230,14 @@ mod tests {
         #[case] status: u16,
         #[case] text: &str,
     ) {
-        let (got_status, got_text) = all(&checks(), endpoint, query(asked));
+        let (got_status, got_text) = all(&checks(), endpoint, query(asked), |_, _| {});
         assert_eq!((got_status.as_u16(), got_text.as_str()), (status, text));
     }
 
     #[test]
     fn without_checks_there_is_ping() {
-        let (status, text) = all(&Checks::default(), Endpoint::Healthz, query("verbose"));
+        let (status, text) =
+            all(&Checks::default(), Endpoint::Healthz, query("verbose"), |_, _| {});
         assert_eq!((status.as_u16(), text.as_str()), (200, "[+]ping ok\nhealthz check passed\n"));
     }
 
@@ -248,11 +256,11 @@ mod tests {
     fn a_check_is_replaced_by_one_of_its_name_and_can_be_removed() {
         let checks = checks();
         checks.add("cloud-node-controller", Scope::Live, || Ok(()));
-        assert_eq!(all(&checks, Endpoint::Healthz, Vec::new()).1, "ok");
+        assert_eq!(all(&checks, Endpoint::Healthz, Vec::new(), |_, _| {}).1, "ok");
         checks.remove("leaderElection");
         checks.remove("never added");
         assert_eq!(
-            all(&checks, Endpoint::Livez, query("verbose")).1,
+            all(&checks, Endpoint::Livez, query("verbose"), |_, _| {}).1,
             "[+]cloud-node-controller ok\n[+]log ok\nlivez check passed\n"
         );
     }

@@ -1,10 +1,11 @@
 //! The node IPAM controller: from which parts it is made, and when it starts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Controllers, NODE_IPAM_SHORT};
+use super::{Controllers, NODE_IPAM_SHORT, Running};
 use crate::app::flags::NodeIpam;
 use crate::app::serve::{Checks, Scope};
 use crate::app::tasks::Tasks;
@@ -26,6 +27,7 @@ impl Controllers<'_> {
     ) -> Result<Option<Settings>, BoxError> {
         let has_routes = fleet.is_some() && self.makes_routes();
         let (source, kept_free) = match &self.options.node_ipam {
+            _ if !self.runs(controller::NODE_IPAM) => return Ok(None),
             None => return Ok(None),
             Some(NodeIpam::Range { pools, kept_free }) => {
                 (Source::Cluster(pools.clone()), kept_free.clone())
@@ -66,12 +68,13 @@ impl Controllers<'_> {
         nodes: &Arc<Nodes>,
         fleet: Option<&Arc<Fleet>>,
         connected: CancellationToken,
+        pause: Duration,
         tasks: &mut Tasks,
         checks: &Checks,
     ) -> Result<bool, BoxError> {
         let Some(settings) = self.node_ipam(fleet)? else { return Ok(false) };
         let asks_the_cloud = matches!(settings.source, Source::Cloud { .. });
-        let client = self.cluster.mutating_client(controller::NODE_IPAM, self.gate)?;
+        let client = self.cluster.controller_client(controller::NODE_IPAM, self.gate)?;
         let parts = Parts {
             nodes: Arc::clone(nodes),
             client: WriteClient(client),
@@ -82,7 +85,8 @@ impl Controllers<'_> {
         let ipam = NodeIpamController::new(parts, settings);
         let health = Arc::clone(&ipam);
         checks.add(controller::NODE_IPAM, Scope::Live, move || health.check());
-        let (process, stop) = (self.metrics.process.clone(), tasks.stop());
+        let stop = tasks.stop();
+        let runs = Running { process: self.metrics.process.clone(), stop: stop.clone() };
         tasks.spawn(controller::NODE_IPAM, async move {
             if asks_the_cloud {
                 tokio::select! {
@@ -90,9 +94,7 @@ impl Controllers<'_> {
                     () = connected.cancelled() => {}
                 }
             }
-            process.runs(NODE_IPAM_SHORT, true);
-            ipam.run(stop).await;
-            process.runs(NODE_IPAM_SHORT, false);
+            runs.run(NODE_IPAM_SHORT, pause, |stop| ipam.run(stop)).await;
         });
         Ok(true)
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Controllers;
-use crate::cloud::{BoxError, Volumes};
+use super::{Controllers, Watched};
+use crate::cloud::BoxError;
 use crate::cluster::keys::controller;
 use crate::cluster::volumes::PersistentVolumes;
 use crate::controllers::WriteClient;
@@ -11,14 +11,16 @@ use crate::controllers::volume::{Parts, Rules, VolumeController};
 use crate::governor::Governor;
 
 impl Controllers<'_> {
-    /// The controller, and what it watches.
+    /// The controller, and what it watches. `None` where the provider has no volumes, or they are not
+    /// wanted.
     pub(in crate::app) fn labelling(
         &self,
-        cloud: Arc<dyn Volumes>,
         governor: &Governor,
-    ) -> Result<(Arc<PersistentVolumes>, Arc<VolumeController>), BoxError> {
+    ) -> Result<Option<Watched<PersistentVolumes, VolumeController>>, BoxError> {
+        let cloud = self.cloud.volumes().filter(|_| self.runs(controller::VOLUME));
+        let Some(cloud) = cloud else { return Ok(None) };
         let volumes = Arc::new(PersistentVolumes::of(Arc::clone(&cloud)));
-        let client = self.cluster.mutating_client("volume-controller", self.gate)?;
+        let client = self.cluster.controller_client(controller::VOLUME, self.gate)?;
         let parts = Parts {
             volumes: Arc::clone(&volumes),
             cloud,
@@ -29,6 +31,6 @@ impl Controllers<'_> {
         };
         let options = &self.options.volume_controller;
         let rules = Rules { provisioned: options.provisioned, overwrite: options.overwrite };
-        Ok((volumes, VolumeController::new(parts, rules)))
+        Ok(Some((volumes, VolumeController::new(parts, rules))))
     }
 }

@@ -3,23 +3,29 @@
 //! Three kinds, each with a connection pool of its own: one to read and watch with, one whose
 //! mutations pass the gate, one for the lease alone, so that nothing can starve it.
 
+pub mod account;
 mod bearer;
+mod counted;
 mod gated;
+mod pace;
 mod proxy;
 mod source;
 
 use std::error::Error as _;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Uri, header};
 use kube::client::{AuthError, ClientBuilder};
+use kube::config::AuthInfo;
 use kube::{Client, Config};
 
 pub use self::gated::{MUTATION_TIMEOUT, Unanswered};
 use self::source::Surroundings;
 use super::gate::{Closed, Gate};
+use crate::telemetry::ApiMetrics;
 
 /// Name resolution, TCP and TLS together; a guess.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,6 +44,18 @@ pub struct ClusterConfig {
     /// Read by us: kube sends a token file's last newline along, which no header may hold.
     token_file: Option<PathBuf>,
     user_agent: String,
+    manners: Manners,
+    metrics: ApiMetrics,
+}
+
+/// How the clients of a process behave.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manners {
+    /// Requests a second of each client, more than zero, and how many may go at once after a pause.
+    /// `None`: without bounds.
+    pub pace: Option<(f32, u16)>,
+    /// Whether each controller writes as a service account of its own, of its client's name.
+    pub own_accounts: bool,
 }
 
 /// The API server cannot be reached as configured. Names the option and the file, never a secret.
@@ -136,7 +154,37 @@ impl ClusterConfig {
             base,
             token_file: token_file.map(PathBuf::from),
             user_agent: user_agent.to_owned(),
+            manners: Manners::default(),
+            metrics: ApiMetrics::default(),
         })
+    }
+
+    /// Has clients behave so.
+    #[must_use]
+    pub fn with(mut self, manners: Manners) -> Self {
+        self.manners = manners;
+        self
+    }
+
+    /// As [`load`](Self::load), from a file that another option than `--kubeconfig` names.
+    pub fn load_for(
+        option: &'static str,
+        kubeconfig: &Path,
+        user_agent: &str,
+    ) -> Result<Self, ConfigError> {
+        let around = Surroundings { option, ..Surroundings::of_this_process() };
+        Self::load_from(Some(kubeconfig), None, user_agent, &around)
+    }
+
+    /// Counts the requests of clients that are made from now on.
+    #[must_use]
+    pub fn counted(self, metrics: ApiMetrics) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Where its clients' requests are counted.
+    pub fn metrics(&self) -> ApiMetrics {
+        self.metrics.clone()
     }
 
     /// The API server's address.
@@ -148,7 +196,7 @@ impl ClusterConfig {
     ///
     /// kube retries 429, 503 and 504 for it. It would also mutate, past the gate: don't.
     pub fn client(&self, name: &str) -> Result<Client, ConfigError> {
-        self.connect(name, self.base.clone())
+        Ok(self.paced(self.connect(name, self.base.clone())?))
     }
 
     /// A client whose every mutation passes `gate` right before it is sent, is sent once, and is
@@ -157,7 +205,26 @@ impl ClusterConfig {
         let mut config = self.base.clone();
         // A retry would be sent behind the gate's back, and after the decision has aged.
         config.default_retry = false;
-        Ok(gated::client(self.connect(name, config)?, gate.clone()))
+        Ok(gated::client(self.paced(self.connect(name, config)?), gate.clone()))
+    }
+
+    /// As [`mutating_client`](Self::mutating_client), for a controller of this canonical name: where each
+    /// of them has a service account, as that.
+    pub fn controller_client(&self, controller: &str, gate: &Gate) -> Result<Client, ConfigError> {
+        let name = account::of(controller);
+        if !self.manners.own_accounts {
+            return self.mutating_client(name, gate);
+        }
+        let mut anonymous = Self { token_file: None, ..self.clone() };
+        anonymous.base.default_retry = false;
+        anonymous.base.auth_info = AuthInfo::default();
+        let bare = anonymous.connect(name, anonymous.base.clone())?;
+        // A request for a token changes nothing that another leader could mind: it needs no gate.
+        let mut config = self.base.clone();
+        config.default_retry = false;
+        let asker = self.connect("service-account-tokens", config)?;
+        let client = account::client(bare, asker, name);
+        Ok(gated::client(self.paced(client), gate.clone()))
     }
 
     /// A client for the lease alone: no gate, no retries, nothing waits longer than `timeout`.
@@ -170,6 +237,32 @@ impl ClusterConfig {
         self.connect(LEASE_CLIENT, config)
     }
 
+    fn paced(&self, client: Client) -> Client {
+        match self.manners.pace {
+            Some((qps, burst)) => pace::client(client, qps, burst),
+            None => client,
+        }
+    }
+
+    /// A client for questions that change nothing though they are posted: no gate, no retries, and
+    /// nothing waits longer than `timeout`.
+    pub fn asking_client(&self, name: &str, timeout: Duration) -> Result<Client, ConfigError> {
+        let mut config = self.base.clone();
+        config.default_retry = false;
+        config.connect_timeout = Some(timeout);
+        config.read_timeout = Some(timeout);
+        config.write_timeout = Some(timeout);
+        self.connect(name, config)
+    }
+
+    /// The API server's host and port, as client-go's metrics name it.
+    fn host(&self) -> Arc<str> {
+        let server = self.server();
+        let usual = if server.scheme_str() == Some("http") { 80 } else { 443 };
+        let port = server.port_u16().unwrap_or(usual);
+        format!("{}:{port}", server.host().unwrap_or_default()).into()
+    }
+
     fn connect(&self, name: &str, mut config: Config) -> Result<Client, ConfigError> {
         let unusable =
             |problem: String| ConfigError::Credentials { name: name.to_owned(), problem };
@@ -178,14 +271,15 @@ impl ClusterConfig {
         config.headers.push((header::USER_AGENT, agent));
         let builder =
             ClientBuilder::try_from(config).map_err(|err| unusable(without_secrets(&err)))?;
+        let counting = counted::Counting { metrics: self.metrics.clone(), host: self.host() };
         match &self.token_file {
             Some(path) => {
                 let layer = bearer::TokenFile::open(path).map_err(|source| {
                     ConfigError::Unreadable { option: "tokenFile", path: path.clone(), source }
                 })?;
-                Ok(builder.with_layer(&layer).build())
+                Ok(builder.with_layer(&layer).with_layer(&counting).build())
             }
-            None => Ok(builder.build()),
+            None => Ok(builder.with_layer(&counting).build()),
         }
     }
 }

@@ -25,11 +25,17 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 pub(super) struct Surroundings<'a> {
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
     pub(super) service_account: &'a Path,
+    /// The option that names a kubeconfig file.
+    pub(super) option: &'static str,
 }
 
 impl Surroundings<'_> {
     pub(super) fn of_this_process() -> Self {
-        Self { env: &|name| std::env::var(name).ok(), service_account: Path::new(SERVICE_ACCOUNT) }
+        Self {
+            env: &|name| std::env::var(name).ok(),
+            service_account: Path::new(SERVICE_ACCOUNT),
+            option: KUBECONFIG,
+        }
     }
 }
 
@@ -49,7 +55,7 @@ pub(super) fn load(
     around: &Surroundings<'_>,
 ) -> Result<Config, ConfigError> {
     let mut found = match (kubeconfig, master) {
-        (Some(path), _) => from_file(path, master.is_some())?,
+        (Some(path), _) => from_file(path, master.is_some(), around.option)?,
         (None, Some(_)) => Found {
             cluster: Cluster::default(),
             user: AuthInfo::default(),
@@ -68,15 +74,11 @@ pub(super) fn load(
     assemble(found, around)
 }
 
-fn from_file(path: &Path, has_master: bool) -> Result<Found, ConfigError> {
-    let wrong = |problem: String| ConfigError::Content {
-        option: KUBECONFIG,
-        path: path.to_owned(),
-        problem,
-    };
+fn from_file(path: &Path, has_master: bool, option: &'static str) -> Result<Found, ConfigError> {
+    let wrong = |problem: String| ConfigError::Content { option, path: path.to_owned(), problem };
     let file = Kubeconfig::read_from(path).map_err(|err| match err {
         KubeconfigError::ReadConfig(source, path) => {
-            ConfigError::Unreadable { option: KUBECONFIG, path, source }
+            ConfigError::Unreadable { option, path, source }
         }
         // Its own text quotes the lines around the mistake, tokens and keys included.
         KubeconfigError::Parse(err) => wrong(err.location().map_or_else(
@@ -105,13 +107,7 @@ fn from_file(path: &Path, has_master: bool) -> Result<Found, ConfigError> {
         .and_then(|name| file.auth_infos.into_iter().find(|user| user.name == name))
         .and_then(|user| user.auth_info)
         .unwrap_or_default();
-    Ok(Found {
-        cluster,
-        user,
-        namespace: context.namespace,
-        option: KUBECONFIG,
-        path: path.to_owned(),
-    })
+    Ok(Found { cluster, user, namespace: context.namespace, option, path: path.to_owned() })
 }
 
 /// The pod's environment and service account, as kube's and client-go's in-cluster loaders have it.

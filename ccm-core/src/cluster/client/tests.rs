@@ -38,7 +38,7 @@ fn load(
 ) -> Result<ClusterConfig, ConfigError> {
     let env: HashMap<&str, &str> = env.iter().copied().collect();
     let get = |name: &str| env.get(name).map(|text| (*text).to_owned());
-    let around = Surroundings { env: &get, service_account };
+    let around = Surroundings { env: &get, service_account, option: "--kubeconfig" };
     ClusterConfig::load_from(kubeconfig, master, AGENT, &around)
 }
 

@@ -16,7 +16,7 @@ use simcloud::api::{Instance, InstanceId, RunState};
 use tokio::time::sleep;
 
 use self::picture::NodeView;
-use self::stage::{Programs, Stage};
+use self::stage::{METRICS_TOKEN, Programs, Stage};
 use self::story::Teller;
 use crate::Error;
 use crate::out::{Out, Tone, took};
@@ -130,7 +130,7 @@ fn invite(stage: &Stage, out: Out) -> Result<(), Error> {
 demo_cloud() {{ demo_token=$1 demo_path=$2; shift 2; curl -sS -H "Authorization: Bearer $(cat "{dir}/$demo_token")" "{url}/$demo_path" "$@"; echo; }}
 cloud() {{ demo_call=$1; shift; demo_cloud operator.token "v1/$demo_call" "$@"; }}
 control() {{ demo_call=$1; shift; demo_cloud control.token "control/$demo_call" "$@"; }}
-metrics() {{ curl -sS --insecure {metrics}; }}
+metrics() {{ curl -sS --insecure -H "Authorization: Bearer $(cat "{dir}/{METRICS_TOKEN}")" {metrics}; }}
 "#
         ),
     )?;

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use ccm_core::cloud::Needs;
 use ccm_core::cluster::keys;
-use ccm_core::cluster::rights;
+use ccm_core::cluster::rights::{self, Wanted};
 use ccm_envtest::binaries::KUBERNETES_VERSION;
 use ccm_envtest::kubelet::{self, Kubelet};
 use ccm_envtest::{Binary, ControlPlane, Grant, Options};
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -129,6 +130,9 @@ impl Stage {
         out.line(format_args!("simulated cloud          {url}, after {}", took(started.elapsed())));
 
         let account = control_plane.service_account("kube-system", CALLER, &grants()).await?;
+        let scraper = Grant::ClusterRules(vec![may_scrape()]);
+        let scraper = control_plane.service_account("default", "scraper", &[scraper]).await?;
+        write(&dir, METRICS_TOKEN, scraper.token())?;
         let kubeconfig =
             control_plane.write_kubeconfig("admin", control_plane.admin_credentials())?;
         let (send, picture) = watch::channel(Picture::default());
@@ -143,6 +147,7 @@ impl Stage {
             "--cloud-provider=sim".to_owned(),
             format!("--cloud-config={}", config.display()),
             format!("--kubeconfig={}", account.kubeconfig().display()),
+            "--bind-address=127.0.0.1".to_owned(),
             format!("--secure-port={port}"),
             "--allocate-node-cidrs".to_owned(),
             format!("--cluster-cidr={PODS}"),
@@ -333,10 +338,22 @@ impl Stage {
 /// What the cloud-controller-manager may do, and no more.
 pub(crate) fn grants() -> Vec<Grant> {
     let namespace = "kube-system".to_owned();
+    let wanted = Wanted::everything(Needs::default(), CALLER);
     vec![
-        Grant::ClusterRules(rights::in_cluster(&Needs::default())),
-        Grant::RoleRules { namespace, rules: rights::for_lease(CALLER) },
+        Grant::ClusterRules(rights::in_cluster(&wanted)),
+        Grant::RoleRules { namespace, rules: rights::in_namespace(&wanted) },
     ]
+}
+
+/// Where the token is with which metrics can be read.
+pub(super) const METRICS_TOKEN: &str = "metrics.token";
+
+fn may_scrape() -> PolicyRule {
+    PolicyRule {
+        non_resource_urls: Some(vec!["/metrics".to_owned()]),
+        verbs: vec!["get".to_owned()],
+        ..PolicyRule::default()
+    }
 }
 
 /// A cloud with two tokens: the cloud-controller-manager's, which will be revoked, and ours.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use ccm_core::cluster::rights;
+use ccm_core::cluster::rights::{self, Wanted};
 use ccm_provider_aws::registration;
 
 use crate::book;
@@ -18,11 +18,12 @@ fn rights_in_the_cluster() {
     );
     // As the Go program's manifests call it, so that either takes the place of the other.
     role(&mut text, "ClusterRole", &format!("\"system:{NAME}\""), "");
-    for rule in rights::in_cluster(&registration().needs) {
+    let wanted = Wanted::everything(registration().needs, NAME);
+    for rule in rights::in_cluster(&wanted) {
         writeln!(text, "  - {}", serde_json::to_string(&rule).unwrap()).unwrap();
     }
     role(&mut text, "Role", NAME, ", namespace: kube-system");
-    for rule in rights::for_lease(NAME) {
+    for rule in rights::in_namespace(&wanted) {
         writeln!(text, "  - {}", serde_json::to_string(&rule).unwrap()).unwrap();
     }
     text.push_str("```\n\n");

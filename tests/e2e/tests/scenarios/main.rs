@@ -16,5 +16,6 @@ mod provided_ip;
 mod race;
 mod routes;
 mod services;
+mod serving;
 mod swap;
 mod volumes;

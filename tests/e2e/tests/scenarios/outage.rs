@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ccm_e2e::{Options, SOON, Setup, Signal, World, get, run, wait_until};
+use ccm_e2e::{Asker, Options, SOON, Setup, Signal, World, run, wait_until};
 use ccm_envtest::kubelet::Kubelet;
 use kube::api::DeleteParams;
 use tokio::time::{Instant, sleep_until};
@@ -37,7 +37,8 @@ fn after_an_outage_of_the_api_server_it_goes_on() {
 
 /// When something answers on this port, whatever it says.
 async fn first_answer(port: u16) -> Instant {
-    wait_until("the API server's first word", SOON * 3, async || get(port, "/version").await).await;
+    let asker = Asker::new(port);
+    wait_until("the API server's first word", SOON * 3, async || asker.get("/version").await).await;
     Instant::now()
 }
 

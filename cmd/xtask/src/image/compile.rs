@@ -1,0 +1,169 @@
+//! Compiles the program for the image: static, and the same bytes wherever the sources lie.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use super::NAME;
+use crate::{Error, build};
+
+/// Which providers the program has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Providers {
+    /// AWS alone
+    Aws,
+    /// The simulated cloud alone
+    Sim,
+    /// Every provider: what a release has
+    All,
+}
+
+impl Providers {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::Sim => "sim",
+            Self::All => "all",
+        }
+    }
+
+    /// The program's Cargo feature.
+    fn feature(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::Sim => "sim",
+            Self::All => "release",
+        }
+    }
+}
+
+/// What is compiled, from which sources.
+#[derive(Clone, Debug)]
+pub(super) struct Compile {
+    /// The workspace's folder.
+    pub(super) root: PathBuf,
+    /// A target folder of its own: other builds have other flags.
+    pub(super) target_dir: PathBuf,
+    pub(super) target: String,
+    pub(super) providers: Providers,
+    pub(super) profile: String,
+}
+
+impl Compile {
+    /// A command of cargo in these sources.
+    pub(super) fn cargo(&self, subcommand: &str) -> Command {
+        let cargo = build::cargo();
+        let mut command = Command::new(cargo.as_std().get_program());
+        command.arg(subcommand).current_dir(&self.root).stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    /// What chooses the crates that are linked.
+    pub(super) fn selection(&self) -> [String; 5] {
+        [
+            "--locked".to_owned(),
+            format!("--package={NAME}"),
+            format!("--target={}", self.target),
+            "--no-default-features".to_owned(),
+            format!("--features={}", self.providers.feature()),
+        ]
+    }
+
+    /// Compiles, and says where the program is. Cargo's own progress goes to stderr.
+    pub(super) async fn run(&self, commit: &str) -> Result<PathBuf, Error> {
+        let places = self.places()?;
+        let mut command = self.cargo("build");
+        command
+            .args(self.selection())
+            .arg(format!("--profile={}", self.profile))
+            .arg("--message-format=json-render-diagnostics")
+            .env("CARGO_TARGET_DIR", &self.target_dir)
+            // Instead of what the user has set: it would change the bytes.
+            .env("CARGO_ENCODED_RUSTFLAGS", rustc_flags(&places).join("\x1f"))
+            .env(format!("CFLAGS_{}", self.target.replace('-', "_")), c_flags(&places).join(" "))
+            .env("CCM_COMMIT", commit);
+        let child = command.stdout(Stdio::piped()).spawn()?;
+        let output = child.wait_with_output().await?;
+        let built = build::executables(&output.stdout).remove(NAME);
+        built.filter(|_| output.status.success()).ok_or_else(|| {
+            format!("cargo could not build {NAME} for {} ({})", self.target, output.status).into()
+        })
+    }
+
+    /// Folders that differ from one machine or clone to the next, and what they are called in the
+    /// program. Where two fit, the later one is taken.
+    fn places(&self) -> Result<Vec<(PathBuf, &'static str)>, Error> {
+        Ok(vec![
+            (self.root.canonicalize()?, "/ccm-rs"),
+            (cargo_home()?.join("registry/src"), "/crates"),
+            (sysroot(&self.root)?.join("lib/rustlib/src/rust"), "/rust"),
+            (std::path::absolute(&self.target_dir)?, "/target"),
+        ])
+    }
+}
+
+/// Cargo leaves these out of the hashes that become parts of symbols' names, because
+/// `--remap-path-prefix` is among them: programs from two clones have the same symbols.
+fn rustc_flags(places: &[(PathBuf, &str)]) -> Vec<String> {
+    let remap =
+        places.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
+    ["-Ctarget-feature=+crt-static".to_owned()].into_iter().chain(remap).collect()
+}
+
+/// The sources in C write their names into the program, for the messages of failed assertions.
+fn c_flags(places: &[(PathBuf, &str)]) -> Vec<String> {
+    places.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display())).collect()
+}
+
+fn cargo_home() -> Result<PathBuf, Error> {
+    let home = match std::env::var_os("CARGO_HOME") {
+        Some(home) => PathBuf::from(home),
+        None => {
+            std::env::home_dir().ok_or("no home folder, and CARGO_HOME is not set")?.join(".cargo")
+        }
+    };
+    Ok(std::path::absolute(home)?)
+}
+
+/// Where the compiler and its library are.
+pub(super) fn sysroot(root: &Path) -> Result<PathBuf, Error> {
+    said("rustc", &["--print=sysroot"], root).map(PathBuf::from)
+}
+
+/// What a program prints, without the blanks around it.
+pub(super) fn said(program: &str, args: &[&str], folder: &Path) -> Result<String, Error> {
+    let output = std::process::Command::new(program)
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|err| format!("{program}: {err}"))?;
+    if !output.status.success() {
+        let told = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{program} {}: {}", args.join(" "), told.trim()).into());
+    }
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_flag_is_lost_on_the_way() {
+        let places = [(PathBuf::from("/home/me/ccm"), "/ccm-rs"), (PathBuf::from("/t"), "/target")];
+        assert_eq!(
+            rustc_flags(&places),
+            [
+                "-Ctarget-feature=+crt-static",
+                "--remap-path-prefix=/home/me/ccm=/ccm-rs",
+                "--remap-path-prefix=/t=/target"
+            ]
+        );
+        assert_eq!(
+            c_flags(&places),
+            ["-ffile-prefix-map=/home/me/ccm=/ccm-rs", "-ffile-prefix-map=/t=/target"]
+        );
+    }
+}
