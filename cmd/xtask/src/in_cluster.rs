@@ -16,6 +16,10 @@ const INSTALL: [&str; 4] = ["install", "--yes", "--quiet", "--no-install-recomme
 /// What it runs.
 const PROGRAMS: [&str; 2] = ["cloud-controller-manager", "simcloud"];
 
+/// What Go builds for it, unless it is there.
+const BINARIES: [Binary; 4] =
+    [Binary::Kubelet, Binary::KubeControllerManager, Binary::KubeScheduler, Binary::Kubectl];
+
 /// How it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -47,7 +51,7 @@ pub(crate) async fn run(
         Some(programs) => programs,
         None => build_programs().await?,
     };
-    for binary in [Binary::Kubelet, Binary::KubeControllerManager, Binary::KubeScheduler] {
+    for binary in BINARIES {
         out.line(binary.locate().await?.display());
     }
     let mut cargo = build::cargo();

@@ -15,6 +15,10 @@ use rstest::rstest;
 #[case::kubectl(Binary::Kubectl, &["version", "--client"], KUBERNETES_VERSION)]
 #[ignore = "minutes when it has to be built"]
 #[case::controller_manager(Binary::KubeControllerManager, &["--version"], KUBERNETES_VERSION)]
+#[ignore = "minutes when it has to be built"]
+#[case::scheduler(Binary::KubeScheduler, &["--version"], KUBERNETES_VERSION)]
+#[ignore = "minutes when it has to be built"]
+#[case::kubelet(Binary::Kubelet, &["--version"], KUBERNETES_VERSION)]
 #[tokio::test]
 async fn a_program_is_of_the_version(
     #[case] binary: Binary,
