@@ -13,9 +13,6 @@ use crate::{Error, build};
 /// Packages that can be taken back, so that an unattended machine stays small.
 const INSTALL: [&str; 4] = ["install", "--yes", "--quiet", "--no-install-recommends"];
 
-/// What it runs.
-const PROGRAMS: [&str; 2] = ["cloud-controller-manager", "simcloud"];
-
 /// What Go builds for it, unless it is there.
 const BINARIES: [Binary; 4] =
     [Binary::Kubelet, Binary::KubeControllerManager, Binary::KubeScheduler, Binary::Kubectl];
@@ -60,7 +57,7 @@ pub(crate) async fn run(
     if whole {
         cargo.arg("--workspace");
     } else {
-        let packages = ["ccm-node", "xtask"].into_iter().chain(PROGRAMS);
+        let packages = ["ccm-node", "xtask"].into_iter().chain(build::PROGRAMS);
         cargo.args(packages.map(|name| format!("--package={name}")));
     }
     cargo.arg("--test=in_cluster").env("CCM_BIN_DIR", programs);
@@ -110,7 +107,7 @@ async fn installed(missing: Vec<Missing>, out: Out) -> Result<Vec<Missing>, Erro
 }
 
 async fn build_programs() -> Result<PathBuf, Error> {
-    let built = build::programs(&PROGRAMS, &[]).await?;
+    let built = build::programs(&build::PROGRAMS, &[]).await?;
     let program = built.values().next().and_then(|program| program.parent());
     Ok(program.ok_or("cargo built nothing")?.to_owned())
 }

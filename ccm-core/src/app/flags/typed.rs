@@ -424,7 +424,7 @@ pub(super) struct Manifest {
 }
 
 /// A name that nobody's cluster has, so that it is filled in.
-const IMAGE: &str =
+pub(super) const IMAGE: &str =
     concat!("registry.example.com/cloud-controller-manager:v", env!("CARGO_PKG_VERSION"));
 
 #[derive(Debug, Args)]
