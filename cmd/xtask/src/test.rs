@@ -102,7 +102,8 @@ impl Steps {
         self.out.line("");
         let passed = self.count - self.skipped.len();
         if passed > 0 {
-            self.out.ok(format_args!("{passed} steps, in {}", took(since.elapsed())));
+            let steps = if passed == 1 { "step" } else { "steps" };
+            self.out.ok(format_args!("{passed} {steps}, in {}", took(since.elapsed())));
         }
         for title in &self.skipped {
             self.out.line(format_args!("SKIPPED: {title}"));

@@ -66,7 +66,8 @@ impl World {
 
     /// One as wanted.
     pub async fn start_with(options: Options) -> Self {
-        Self::set_up(options.alone, async |dir| {
+        // On the heap, for the sake of the many tests that wait for it.
+        Box::pin(Self::set_up(options.alone, async |dir| {
             let cloud = Cloud::start(dir).await;
             let config = format!(
                 "endpoint: {}\ntoken: {}\nclusterID: {CLUSTER}\nlagSeconds: {}\n\
@@ -78,7 +79,7 @@ impl World {
             let file = dir.join("cloud.yaml");
             std::fs::write(&file, config).unwrap();
             (cloud, Target { provider: "sim", config: file, env: Vec::new() })
-        })
+        }))
         .await
     }
 

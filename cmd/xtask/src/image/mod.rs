@@ -47,7 +47,7 @@ pub(crate) struct Args {
     /// What it runs on, as Rust calls it
     #[arg(long, value_name = "TRIPLE", default_value = TARGET)]
     target: String,
-    /// Cargo's profile: `release`, or `quick`, which compiles in a third of the time and is larger
+    /// Cargo's profile: `release`, or `quick`, which is linked in half of the time and is larger
     #[arg(long, default_value = "release")]
     profile: String,
     /// Run the program in the image's files alone, as root, and see it find names and certificates

@@ -28,7 +28,7 @@ async fn main() -> ExitCode {
     let done = if std::env::args().any(|arg| arg == death::HOLD) {
         death::hold().await
     } else {
-        run().await
+        Box::pin(run()).await
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
