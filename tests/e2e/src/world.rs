@@ -55,6 +55,8 @@ pub struct World<C = Cloud> {
     ccms: AtomicUsize,
     /// Where tests make Services.
     services_in: String,
+    /// Whether the control plane holds what the next test could not bear.
+    is_spoilt: bool,
     _turn: Turn,
 }
 
@@ -115,7 +117,7 @@ impl<C> World<C> {
         let begun = stage.control_plane.audit_events().await.unwrap().len();
         let (stage, ccms) = (Some(stage), AtomicUsize::new(0));
         let services_in = "default".to_owned();
-        Self { cloud, target, stage, dir, begun, ccms, services_in, _turn: turn }
+        Self { cloud, target, stage, dir, begun, ccms, services_in, is_spoilt: false, _turn: turn }
     }
 
     /// The folder of what this world's programs read and write.
@@ -204,6 +206,11 @@ impl<C> World<C> {
     /// Stops etcd in its tracks, or lets it go on: the API server waits for it.
     pub fn signal_etcd(&self, signal: Signal) {
         signal_process(self.stage().control_plane.etcd_pid(), signal);
+    }
+
+    /// Lets no other test have this control plane.
+    pub fn keep_from_others(&mut self) {
+        self.is_spoilt = true;
     }
 
     /// A client that may do anything.
@@ -394,6 +401,7 @@ impl<C> Drop for World<C> {
     fn drop(&mut self) {
         // What a failed test leaves is not for others.
         if !std::thread::panicking()
+            && !self.is_spoilt
             && let Some(stage) = self.stage.take()
         {
             stage.leave();
