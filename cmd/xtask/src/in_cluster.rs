@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::out::Out;
 use crate::test::line;
-use crate::{Error, build};
+use crate::{Error, build, image};
 
 /// Packages that can be taken back, so that an unattended machine stays small.
 const INSTALL: [&str; 4] = ["install", "--yes", "--quiet", "--no-install-recommends"];
@@ -51,8 +51,9 @@ pub(crate) async fn run(
     for binary in BINARIES {
         out.line(binary.locate().await?.display());
     }
+    let image = image::of_the_simulated_cloud(out).await?;
     let mut cargo = build::cargo();
-    cargo.arg("test");
+    cargo.arg("test").env("CCM_IMAGE", image);
     // With the features that all has been built with: otherwise much would be compiled once more.
     if whole {
         cargo.arg("--workspace");
