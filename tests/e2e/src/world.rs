@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ccm_envtest::kubelet::{Kubelet, register_many, set_ready, set_unknown};
-use ccm_envtest::{ControlPlane, ServiceAccountAccess, peer};
+use ccm_envtest::{ControlPlane, Grant, ServiceAccountAccess, peer};
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Namespace, Node};
@@ -132,6 +132,16 @@ impl<C> World<C> {
     /// Starts a cloud-controller-manager.
     pub fn ccm(&self, setup: &Setup) -> Ccm {
         self.ccm_with(setup, self.account(setup.who()).kubeconfig())
+    }
+
+    /// Makes an account with these rights. Accounts stay, so each test has names of its own.
+    pub async fn account_with(&self, name: &str, grants: &[Grant]) -> ServiceAccountAccess {
+        self.stage().control_plane.service_account(NAMESPACE, name, grants).await.unwrap()
+    }
+
+    /// Starts a cloud-controller-manager as this account, whatever the setup says.
+    pub fn ccm_as(&self, account: &ServiceAccountAccess, setup: &Setup) -> Ccm {
+        self.ccm_with(setup, account.kubeconfig())
     }
 
     /// Starts a cloud-controller-manager that finds the API server, and who it is, by this file.
@@ -356,9 +366,14 @@ impl<C> World<C> {
 
     /// What that account asked of the API server so far.
     pub async fn traffic_of(&self, account: Account) -> Traffic {
-        let user = self.account(account).user();
+        self.traffic_by(&[self.account(account).user()]).await
+    }
+
+    /// What these users asked of the API server so far.
+    pub async fn traffic_by(&self, users: &[&str]) -> Traffic {
         let events = self.stage().control_plane.audit_events().await.unwrap();
-        Traffic::new(events.into_iter().skip(self.begun).filter(|event| event.user == user))
+        let is_theirs = |event: &ccm_envtest::audit::Event| users.contains(&&*event.user);
+        Traffic::new(events.into_iter().skip(self.begun).filter(is_theirs))
     }
 
     /// Who holds the lease; empty for nobody.
