@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ccm_core::app::flags::serving::{Certificate, Lookup, Named, Open, Pair, Tls, Version};
@@ -10,6 +10,7 @@ use ccm_core::app::flags::{
     CONTROLLERS, Command, Exit, LogFormat, NodeIpam, Options, Output, PlanOptions, Program, Stream,
     VolumeController, Workload, parse, reference,
 };
+use ccm_core::cluster::keys::controller;
 use ccm_core::controllers::node_lifecycle::Limit;
 use proptest::prelude::*;
 use rstest::rstest;
@@ -937,4 +938,44 @@ fn a_manifest_keeps_the_flags_of_the_program() {
          error: --workload \"job\": must be daemonset or deployment\n\
          error: --image \" \": must be an image's name, such as registry.example.com/ccm:v1"
     );
+}
+
+/// The addon of kops, from its template, with everything that its specification can add.
+const KOPS: [&str; 15] = [
+    "--allocate-node-cidrs=true",
+    "--allow-untagged-cloud=true",
+    "--cidr-allocator-type=RangeAllocator",
+    "--cloud-config=/etc/kubernetes/cloud.config",
+    "--cloud-provider=aws",
+    "--cluster-cidr=100.96.0.0/11",
+    "--cluster-name=blue.example.com",
+    "--concurrent-node-syncs=10",
+    "--configure-cloud-routes=false",
+    "--enable-leader-migration=true",
+    "--leader-elect=true",
+    "--master=https://127.0.0.1",
+    "--node-status-update-frequency=5m0s",
+    "--use-service-account-credentials=true",
+    "--v=2",
+];
+
+/// docs/src/how-to/kops.md says so.
+#[test]
+fn what_kops_gives_is_understood() {
+    let parsed = options(&KOPS);
+    assert_eq!(parsed.cloud.provider, "aws");
+    assert_eq!(parsed.cloud.config.as_deref(), Some(Path::new("/etc/kubernetes/cloud.config")));
+    assert_eq!(parsed.cluster.name, "blue.example.com");
+    assert!(parsed.cluster.own_accounts && parsed.leader_election.is_some());
+    assert_eq!(parsed.route_controller, None);
+    // What the page warns of, and how it is prevented.
+    assert!(parsed.node_ipam.is_some() && parsed.controllers.has(controller::NODE_IPAM));
+    let without = KOPS.into_iter().chain(["--controllers=*,-node-ipam-controller"]);
+    let parsed = options(&without.collect::<Vec<_>>());
+    assert!(!parsed.controllers.has(controller::NODE_IPAM));
+    assert!(
+        parsed.controllers.has(controller::NODE) && parsed.controllers.has(controller::SERVICE)
+    );
+    let without = KOPS.into_iter().chain(["--controllers=*,-node-ipam-controller,-cloud-volume"]);
+    assert!(!options(&without.collect::<Vec<_>>()).controllers.has(controller::VOLUME));
 }

@@ -4,8 +4,10 @@
 //! life of the process.
 
 pub mod flags;
+mod leadership;
 pub mod logging;
 pub mod manifest;
+pub mod migration;
 pub mod plan;
 mod reload;
 mod run;
@@ -53,7 +55,7 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
     let names = providers.iter().map(|provider| provider.name).collect();
     let registry = Registry::new(providers)?;
     let program = Program { name: NAME, version: VERSION, commit: COMMIT, providers: names };
-    let (options, plan) = match flags::parse(&program, std::env::args_os()) {
+    let (mut options, plan) = match flags::parse(&program, std::env::args_os()) {
         Ok(Command::Run(options)) => (options, None),
         Ok(Command::Plan(options, plan)) => (options, Some(plan)),
         Ok(Command::Manifest(options, wanted)) => {
@@ -65,6 +67,8 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
         }
         Err(exit) => return Ok(exit.emit()),
     };
+    let migration = migration::of(&options)?;
+    options.controllers = options.controllers.without(&migration.elsewhere);
     let verbosity = logging::init(&options.logging, &[])?;
     for warning in &options.warnings {
         warn!("{warning}");
@@ -87,7 +91,7 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
         let code = runtime.block_on(plan::run(&options, plan, registration, cloud))?;
         return Ok(ExitCode::from(code));
     }
-    runtime.block_on(run(options, registration, cloud, verbosity))?;
+    runtime.block_on(run(options, registration, cloud, migration.lease, verbosity))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -7,31 +7,33 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
-use super::flags::{LeaderElection, Options, Serving};
+use super::flags::{Options, Serving};
+use super::leadership::Leadership;
 use super::logging::Verbosity;
 use super::reload::Reload;
-use super::serve::{Access, ApiServer, Checks, Endpoints, REVIEW_TIMEOUT, Scope, Server};
+use super::serve::{Access, ApiServer, Checks, Endpoints, REVIEW_TIMEOUT, Server};
 use super::tasks::{GRACE, Tasks, on_signal};
 use super::wiring::{Controllers, Metrics};
 use super::{NAME, VERSION, user_agent};
 use crate::cloud::{BoxError, CloudProvider, Registration};
 use crate::cluster::client::ClusterConfig;
-use crate::cluster::events::{EventType, Recorder};
-use crate::cluster::gate::{Gate, GateKeeper};
-use crate::cluster::lease::{self, Election, Elector, Lost, Timing};
-use crate::report::Chain;
-use crate::telemetry::{AccessMetrics, ApiMetrics, ProcessMetrics};
+use crate::cluster::events::Recorder;
+use crate::cluster::gate::Gate;
+use crate::cluster::lease;
+use crate::telemetry::{AccessMetrics, ApiMetrics};
 
 /// How long the last events may take on the way out.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Runs until a signal, a lost lease or a task that fails.
+/// Runs until a signal, a lost lease or a task that fails. `second` is the lease of a migration, which
+/// is held too.
 pub async fn run(
     options: Options,
     registration: &Registration,
     cloud: Arc<dyn CloudProvider>,
+    second: Option<String>,
     verbosity: Verbosity,
 ) -> Result<(), BoxError> {
     info!(version = VERSION, provider = cloud.name(), "starting");
@@ -51,15 +53,9 @@ pub async fn run(
     let reload = Reload::new(registration, &options, &*cloud, metrics.process.clone());
     let access = AccessMetrics::register(&mut registry);
     let checks = Checks::default();
-    let (mut leadership, gate) = match &options.leader_election {
-        Some(election) => {
-            let keeper = GateKeeper::new();
-            let gate = keeper.gate();
-            (Leadership::Elected(Box::new(elector(&cluster, election, keeper)?)), gate)
-        }
-        None => (Leadership::Alone, Gate::always_open()),
-    };
-    leadership.add_check(&checks);
+    let (mut leadership, gate) =
+        Leadership::stand(&cluster, options.leader_election.as_ref(), second)?;
+    leadership.add_checks(&checks);
     if let Some(serving) = &options.serving {
         let endpoints = Endpoints {
             given: options.given.clone(),
@@ -76,7 +72,7 @@ pub async fn run(
         biased;
         () = stop.cancelled() => Some(Ok(())),
         ended = tasks.first_end() => Some(Err(ended.into())),
-        () = leadership.acquire() => None,
+        acquired = leadership.acquire() => acquired.err().map(|lost| Err(lost.into())),
     };
     if let Some(outcome) = early {
         // A claim may just have been on its way.
@@ -110,33 +106,21 @@ pub async fn run(
         let _ = leading.await;
         Err(ended.into())
     };
-    let outcome = tokio::select! {
+    let ended = tokio::select! {
         // Keeps renewing while the tasks finish, and ends at once when the lease is lost: somebody
         // else may be leading by then.
-        lost = leadership.hold() => return Err(ended_by(lost, &leadership, &recorder, &metrics).await),
-        outcome = work => outcome,
+        lost = leadership.hold() => Err(lost),
+        outcome = work => Ok(outcome),
     };
     stop.cancel();
     leadership.announce(&recorder, &metrics.process, false);
     recorder.flush(LAST_WORDS).await;
     leadership.release().await;
-    let outcome = outcome.and(tasks.join(GRACE).await.map_err(Into::into));
+    let outcome = ended?.and(tasks.join(GRACE).await.map_err(Into::into));
     if outcome.is_ok() {
         info!("stopped");
     }
     outcome
-}
-
-/// Tells what can still be told.
-async fn ended_by(
-    lost: Lost,
-    leadership: &Leadership,
-    recorder: &Recorder,
-    metrics: &Metrics,
-) -> BoxError {
-    leadership.announce(recorder, &metrics.process, false);
-    recorder.flush(LAST_WORDS).await;
-    lost.into()
 }
 
 /// What the controllers are made from, again and again.
@@ -213,76 +197,4 @@ fn access_by(
     );
     let settings = Some(authentication.client("authentication")?);
     Ok(Access { reviewer: Arc::new(reviewer), settings, metrics })
-}
-
-fn elector(
-    cluster: &ClusterConfig,
-    election: &LeaderElection,
-    keeper: GateKeeper,
-) -> Result<Elector, BoxError> {
-    let timing =
-        Timing::new(election.lease_duration, election.renew_deadline, election.retry_period)?;
-    let client = cluster.lease_client(timing.request_timeout())?;
-    let election = Election {
-        namespace: election.namespace.clone(),
-        name: election.name.clone(),
-        identity: lease::identity(),
-        timing,
-    };
-    Ok(Elector::new(client, election, keeper))
-}
-
-/// Why this process may write.
-enum Leadership {
-    /// It holds the lease.
-    Elected(Box<Elector>),
-    /// `--leader-elect=false`: its operator says that there is no other.
-    Alone,
-}
-
-impl Leadership {
-    fn add_check(&self, checks: &Checks) {
-        if let Self::Elected(elector) = self {
-            let health = elector.health();
-            let check = move || health.check().map_err(|stale| stale.to_string());
-            checks.add("leaderElection", Scope::Live, check);
-        }
-    }
-
-    async fn acquire(&mut self) {
-        if let Self::Elected(elector) = self {
-            elector.acquire().await;
-        }
-    }
-
-    async fn hold(&mut self) -> Lost {
-        match self {
-            Self::Elected(elector) => elector.hold().await,
-            Self::Alone => std::future::pending().await,
-        }
-    }
-
-    fn count(&self, metrics: &ProcessMetrics, leads: bool) {
-        if let Self::Elected(elector) = self {
-            metrics.leads(&elector.involved().name, leads);
-        }
-    }
-
-    /// Tells everybody whether we lead.
-    fn announce(&self, recorder: &Recorder, metrics: &ProcessMetrics, leads: bool) {
-        let Self::Elected(elector) = self else { return };
-        self.count(metrics, leads);
-        let (about, identity) = (elector.involved(), elector.identity());
-        let what = if leads { "became leader" } else { "stopped leading" };
-        recorder.event(&about, EventType::Normal, "LeaderElection", format!("{identity} {what}"));
-    }
-
-    /// Lets the next replica lead at once.
-    async fn release(&mut self) {
-        if let Self::Elected(elector) = self
-            && let Err(err) = elector.release().await
-        {
-            warn!(error = %Chain(&err), "lease not released");
-        }
-    }
 }

@@ -19,6 +19,8 @@ pub struct Wanted {
     pub needs: Needs,
     /// The lease of the election; `None` without one.
     pub lease: Option<String>,
+    /// The lease of a migration, beside that of the election.
+    pub migration: Option<String>,
     /// Whether each controller writes as an account of its own.
     pub own_accounts: bool,
     /// Whether clients of the endpoints are authenticated.
@@ -39,6 +41,7 @@ impl Wanted {
             ],
             needs,
             lease: Some(lease.to_owned()),
+            migration: None,
             own_accounts: false,
             serves: true,
         }
@@ -85,6 +88,9 @@ pub fn in_namespace(wanted: &Wanted) -> Vec<PolicyRule> {
     if let Some(lease) = &wanted.lease {
         rules.extend(for_lease(lease));
     }
+    if let Some(lease) = &wanted.migration {
+        rules.push(of_lease(lease));
+    }
     if wanted.serves {
         rules.extend(for_authentication());
     }
@@ -121,8 +127,12 @@ pub fn for_lease(name: &str) -> Vec<PolicyRule> {
     vec![
         // A creation cannot be limited to a name.
         rule("coordination.k8s.io", "leases", &["create"]),
-        named(rule("coordination.k8s.io", "leases", &["get", "update", "watch"]), name),
+        of_lease(name),
     ]
+}
+
+fn of_lease(name: &str) -> PolicyRule {
+    named(rule("coordination.k8s.io", "leases", &["get", "update", "watch"]), name)
 }
 
 /// Verbs of resources of the group without a name.

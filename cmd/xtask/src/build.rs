@@ -10,6 +10,12 @@ use tokio::process::Command;
 
 use crate::Error;
 
+/// What tests run.
+pub(crate) const PROGRAMS: [&str; 2] = ["cloud-controller-manager", "simcloud"];
+
+/// The features with which the program has every provider, as a release has.
+pub(crate) const EVERY_PROVIDER: [&str; 1] = ["cloud-controller-manager/aws"];
+
 /// The workspace's folder.
 ///
 /// As cargo says when it runs us, which need not be where we were compiled: clones may share a

@@ -194,10 +194,9 @@ async fn nobody_waits() {
 }
 
 async fn start(args: &Hold, out: Out) -> Result<Cluster, Error> {
-    let files = tempfile::tempdir()?;
-    let Given { image, manifest } = &args.given;
-    let ccm = Ccm::of(image.as_deref(), manifest.as_deref(), &args.manager, files.path())?;
     let cluster = Cluster::start(&Setup { simcloud: args.simcloud.clone() }).await?;
+    let Given { image, manifest } = &args.given;
+    let ccm = Ccm::of(image.as_deref(), manifest.as_deref(), &args.manager, cluster.dir())?;
     ccm.import(&cluster).await?;
     let manifest = ccm.fill_in(&cluster)?;
     invite(&cluster, &manifest, out).await?;

@@ -8,13 +8,14 @@ use tokio::process::Command;
 
 use crate::out::Out;
 use crate::test::line;
-use crate::{Error, build};
+use crate::{Error, build, image};
 
 /// Packages that can be taken back, so that an unattended machine stays small.
 const INSTALL: [&str; 4] = ["install", "--yes", "--quiet", "--no-install-recommends"];
 
-/// What it runs.
-const PROGRAMS: [&str; 2] = ["cloud-controller-manager", "simcloud"];
+/// What Go builds for it, unless it is there.
+const BINARIES: [Binary; 4] =
+    [Binary::Kubelet, Binary::KubeControllerManager, Binary::KubeScheduler, Binary::Kubectl];
 
 /// How it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,16 +48,17 @@ pub(crate) async fn run(
         Some(programs) => programs,
         None => build_programs().await?,
     };
-    for binary in [Binary::Kubelet, Binary::KubeControllerManager, Binary::KubeScheduler] {
+    for binary in BINARIES {
         out.line(binary.locate().await?.display());
     }
+    let image = image::of_the_simulated_cloud(out).await?;
     let mut cargo = build::cargo();
-    cargo.arg("test");
+    cargo.arg("test").env("CCM_IMAGE", image);
     // With the features that all has been built with: otherwise much would be compiled once more.
     if whole {
         cargo.arg("--workspace");
     } else {
-        let packages = ["ccm-node", "xtask"].into_iter().chain(PROGRAMS);
+        let packages = ["ccm-node", "xtask"].into_iter().chain(build::PROGRAMS);
         cargo.args(packages.map(|name| format!("--package={name}")));
     }
     cargo.arg("--test=in_cluster").env("CCM_BIN_DIR", programs);
@@ -106,7 +108,7 @@ async fn installed(missing: Vec<Missing>, out: Out) -> Result<Vec<Missing>, Erro
 }
 
 async fn build_programs() -> Result<PathBuf, Error> {
-    let built = build::programs(&PROGRAMS, &[]).await?;
+    let built = build::programs(&build::PROGRAMS, &[]).await?;
     let program = built.values().next().and_then(|program| program.parent());
     Ok(program.ok_or("cargo built nothing")?.to_owned())
 }

@@ -10,6 +10,7 @@ mod docs;
 mod image;
 mod in_cluster;
 mod kubectl;
+mod manifests;
 mod out;
 mod program;
 mod signals;
@@ -40,6 +41,8 @@ enum Task {
     Test(test::Args),
     /// Write the generated pages of the book
     Docs(docs::Args),
+    /// Write what is applied to a cluster: plain manifests, kustomize and charts
+    Manifests(manifests::Args),
     /// Make the container image
     Image(image::Args),
     /// Run kubectl: the one on PATH if it is fit for the demo's API server, else one that is built
@@ -58,6 +61,7 @@ async fn main() -> ExitCode {
         Task::Demo(args) => demo::run(args, out).await,
         Task::Test(args) => test::run(args, out).await,
         Task::Docs(args) => docs::run(&args, out),
+        Task::Manifests(args) => manifests::run(args, out).await,
         Task::Image(args) => image::run(args, out).await,
         Task::Kubectl(args) => kubectl::run(args).await,
         Task::Cluster(command) => cluster::run(command, out).await,

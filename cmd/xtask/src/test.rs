@@ -10,7 +10,7 @@ use ccm_envtest::Binary;
 use tokio::process::{Child, Command};
 
 use crate::out::{Out, took};
-use crate::{Error, build, demo, docs, in_cluster};
+use crate::{Error, build, demo, docs, in_cluster, manifests};
 
 /// Tests that run at once. Many of them start an API server of their own, of 300 MiB.
 const THREADS: usize = 4;
@@ -60,6 +60,7 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<(), Error> {
     steps.dependencies().await?;
 
     let programs = steps.programs().await?;
+    steps.manifests(&programs)?;
     if args.fast {
         steps.tests("Unit tests", &["--lib", "--bins"], programs).await?;
     } else {
@@ -101,7 +102,8 @@ impl Steps {
         self.out.line("");
         let passed = self.count - self.skipped.len();
         if passed > 0 {
-            self.out.ok(format_args!("{passed} steps, in {}", took(since.elapsed())));
+            let steps = if passed == 1 { "step" } else { "steps" };
+            self.out.ok(format_args!("{passed} {steps}, in {}", took(since.elapsed())));
         }
         for title in &self.skipped {
             self.out.line(format_args!("SKIPPED: {title}"));
@@ -183,20 +185,23 @@ impl Steps {
     /// Builds what the tests run, because cargo builds only the programs of a test's own package.
     async fn programs(&mut self) -> Result<PathBuf, Error> {
         let since = self.begin("Programs");
-        let built = build::programs(
-            &["cloud-controller-manager", "simcloud"],
-            &["cloud-controller-manager/aws"],
-        )
-        .await?;
+        let built = build::programs(&build::PROGRAMS, &build::EVERY_PROVIDER).await?;
         let program = built.values().next().and_then(|program| program.parent());
         let folder = program.ok_or("cargo built nothing")?.to_owned();
         self.done(since);
         Ok(folder)
     }
 
+    fn manifests(&mut self, programs: &Path) -> Result<(), Error> {
+        let since = self.begin("What is applied to a cluster");
+        manifests::check(&programs.join("cloud-controller-manager"), self.out)?;
+        self.done(since);
+        Ok(())
+    }
+
     async fn control_plane(&mut self) -> Result<(), Error> {
-        let since = self.begin("etcd and kube-apiserver, built unless they are there");
-        for binary in [Binary::Etcd, Binary::KubeApiserver] {
+        let since = self.begin("etcd, kube-apiserver and clients, built unless they are there");
+        for binary in [Binary::Etcd, Binary::KubeApiserver, Binary::Kubectl, Binary::Helm] {
             self.out.line(binary.locate().await?.display());
         }
         self.done(since);

@@ -67,7 +67,8 @@ impl Wanted {
         self
     }
 
-    fn service(&self) -> Service {
+    /// The object, to be sent as it is.
+    pub fn service(&self) -> Service {
         serde_json::from_value(self.0.clone()).unwrap()
     }
 }

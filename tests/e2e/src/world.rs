@@ -68,7 +68,8 @@ impl World {
 
     /// One as wanted.
     pub async fn start_with(options: Options) -> Self {
-        Self::set_up(options.alone, async |dir| {
+        // On the heap, for the sake of the many tests that wait for it.
+        Box::pin(Self::set_up(options.alone, async |dir| {
             let cloud = Cloud::start(dir).await;
             let config = format!(
                 "endpoint: {}\ntoken: {}\nclusterID: {CLUSTER}\nlagSeconds: {}\n\
@@ -80,7 +81,7 @@ impl World {
             let file = dir.join("cloud.yaml");
             std::fs::write(&file, config).unwrap();
             (cloud, Target { provider: "sim", config: file, env: Vec::new() })
-        })
+        }))
         .await
     }
 
@@ -121,7 +122,7 @@ impl<C> World<C> {
     }
 
     /// The folder of what this world's programs read and write.
-    pub(crate) fn dir(&self) -> &Path {
+    pub fn dir(&self) -> &Path {
         &self.dir
     }
 
@@ -145,7 +146,8 @@ impl<C> World<C> {
         self.ccm_with(setup, account.kubeconfig())
     }
 
-    fn ccm_with(&self, setup: &Setup, kubeconfig: &Path) -> Ccm {
+    /// Starts a cloud-controller-manager that finds the API server, and who it is, by this file.
+    pub fn ccm_with(&self, setup: &Setup, kubeconfig: &Path) -> Ccm {
         let name = format!("ccm-{}", self.ccms.fetch_add(1, Ordering::Relaxed) + 1);
         let admin = self.stage().control_plane.admin_credentials();
         Ccm::start(&name, &self.dir, setup, kubeconfig, &self.target, admin)
@@ -182,7 +184,8 @@ impl<C> World<C> {
         self.ccm_with(setup, &path)
     }
 
-    fn account(&self, account: Account) -> &ServiceAccountAccess {
+    /// Who the program is in the cluster.
+    pub fn account(&self, account: Account) -> &ServiceAccountAccess {
         let [first, second, undeleting, unlabelling, reading, peer] = &*self.stage().accounts;
         match account {
             Account::First => first,

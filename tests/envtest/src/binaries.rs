@@ -24,6 +24,14 @@ const MODULE: [(&str, &str); 2] = [
     ("go.sum", include_str!("../binaries/go.sum")),
 ];
 
+/// The module that pins helm, which is no part of Kubernetes but has much of it in it: with the same versions Go's
+/// build cache has most of that.
+const HELM_MODULE: [(&str, &str); 2] =
+    [("go.mod", include_str!("../helm/go.mod")), ("go.sum", include_str!("../helm/go.sum"))];
+
+/// The helm that is built.
+pub const HELM_VERSION: &str = "3.21.4";
+
 /// The Kubernetes that is built. `binaries/go.mod` says the same, and a test holds them together.
 pub const KUBERNETES_VERSION: &str = "1.36.3";
 
@@ -51,17 +59,20 @@ pub enum Binary {
     KubeScheduler,
     /// What runs the pods of a node.
     Kubelet,
+    /// What renders charts.
+    Helm,
 }
 
 impl Binary {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::Kubectl,
         Self::KubeControllerManager,
         Self::KubeScheduler,
         Self::Kubelet,
+        Self::Helm,
     ];
 
     /// The file's name.
@@ -73,6 +84,7 @@ impl Binary {
             Self::KubeControllerManager => "kube-controller-manager",
             Self::KubeScheduler => "kube-scheduler",
             Self::Kubelet => "kubelet",
+            Self::Helm => "helm",
         }
     }
 
@@ -85,6 +97,15 @@ impl Binary {
             Self::KubeControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
             Self::KubeScheduler => "k8s.io/kubernetes/cmd/kube-scheduler",
             Self::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
+            Self::Helm => "helm.sh/helm/v3/cmd/helm",
+        }
+    }
+
+    /// Names and texts of the files that pin what it is built from.
+    fn module(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Helm => &HELM_MODULE,
+            _ => &MODULE,
         }
     }
 
@@ -96,15 +117,20 @@ impl Binary {
             Self::Kubectl => 40,
             Self::KubeControllerManager | Self::Kubelet => 90,
             Self::KubeScheduler => 20,
+            Self::Helm => 80,
         })
     }
 
     fn recipe(self) -> Recipe {
         let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+        let versions = match self {
+            Self::Helm => format!("helm-{HELM_VERSION}"),
+            _ => format!("kubernetes-{KUBERNETES_VERSION}-etcd-{ETCD_VERSION}"),
+        };
         Recipe {
             name: self.name(),
-            folder: format!("kubernetes-{KUBERNETES_VERSION}-etcd-{ETCD_VERSION}-{os}-{arch}"),
-            files: &MODULE,
+            folder: format!("{versions}-{os}-{arch}"),
+            files: self.module(),
             package: self.package(),
             build_time: self.build_time(),
             missing: |program, reason| Error::Missing { program, reason },
@@ -143,7 +169,11 @@ impl Binary {
             (Ok(path), _) => Ok(Some(path)),
             (
                 Err(_),
-                Self::Kubectl | Self::KubeControllerManager | Self::KubeScheduler | Self::Kubelet,
+                Self::Kubectl
+                | Self::KubeControllerManager
+                | Self::KubeScheduler
+                | Self::Kubelet
+                | Self::Helm,
             ) => Ok(None),
             (Err(source), Self::Etcd | Self::KubeApiserver) => {
                 Err(Error::Assets { program: self.name(), folder: folder.to_owned(), source })
@@ -254,17 +284,29 @@ mod tests {
 
     #[test]
     fn the_module_file_pins_the_versions_that_we_say() {
-        let go_mod = MODULE[0].1;
-        for line in [
-            format!("\tk8s.io/kubernetes v{KUBERNETES_VERSION} // indirect\n"),
-            format!("\tgo.etcd.io/etcd/server/v3 v{ETCD_VERSION} // indirect\n"),
-            format!("\ngo {GO_MINIMUM}.0\n"),
-        ] {
-            assert!(go_mod.contains(&line), "{line:?} is not in go.mod");
+        let kubernetes = format!("\tk8s.io/kubernetes v{KUBERNETES_VERSION} // indirect\n");
+        let etcd = format!("\tgo.etcd.io/etcd/server/v3 v{ETCD_VERSION} // indirect\n");
+        let helm = format!("\thelm.sh/helm/v3 v{HELM_VERSION} // indirect\n");
+        let client = format!("\tk8s.io/client-go v{} // indirect\n", library_version());
+        for (go_mod, lines) in
+            [(MODULE[0].1, [kubernetes, etcd]), (HELM_MODULE[0].1, [helm, client])]
+        {
+            for line in lines.into_iter().chain([format!("\ngo {GO_MINIMUM}.0\n")]) {
+                assert!(go_mod.contains(&line), "{line:?} is not in go.mod");
+            }
         }
         for binary in Binary::ALL {
-            let line = format!("\t{}\n", binary.package());
-            assert!(go_mod.contains(&line), "{binary} is no tool of go.mod");
+            let go_mod = binary.module()[0].1;
+            // Alone, or one of several.
+            let package = binary.package();
+            let lines = [format!("\ntool {package}\n"), format!("\t{package}\n")];
+            let is_tool = lines.iter().any(|line| go_mod.contains(line));
+            assert!(is_tool, "{binary} is no tool of go.mod");
         }
+    }
+
+    /// Kubernetes' libraries begin with 0 where it begins with 1.
+    fn library_version() -> String {
+        format!("0{}", &KUBERNETES_VERSION[1..])
     }
 }

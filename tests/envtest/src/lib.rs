@@ -15,7 +15,8 @@
 //! ```
 //!
 //! What a newcomer gets wrong: there is no kube-controller-manager, scheduler or kubelet. Nobody turns nodes Unknown,
-//! deletes dependents, empties namespaces or takes the not-ready taint away; [`kubelet`] plays as much as is needed.
+//! deletes dependents, empties namespaces or takes the not-ready taint away; [`kubelet`] plays as much as is needed. The
+//! crate `ccm-node` puts them there.
 //!
 //! Everything that is started is stopped, however we end. A [`ControlPlane`] that goes out of scope kills its processes
 //! and removes its directory. If our process is killed, a guardian does that (`guardian`); if the guardian is killed

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use ccm_envtest::{
     Binary,
-    binaries::{ETCD_VERSION, KUBERNETES_VERSION},
+    binaries::{ETCD_VERSION, HELM_VERSION, KUBERNETES_VERSION},
 };
 use rstest::rstest;
 
@@ -15,6 +15,12 @@ use rstest::rstest;
 #[case::kubectl(Binary::Kubectl, &["version", "--client"], KUBERNETES_VERSION)]
 #[ignore = "minutes when it has to be built"]
 #[case::controller_manager(Binary::KubeControllerManager, &["--version"], KUBERNETES_VERSION)]
+#[ignore = "minutes when it has to be built"]
+#[case::helm(Binary::Helm, &["version", "--short"], HELM_VERSION)]
+#[ignore = "minutes when it has to be built"]
+#[case::scheduler(Binary::KubeScheduler, &["--version"], KUBERNETES_VERSION)]
+#[ignore = "minutes when it has to be built"]
+#[case::kubelet(Binary::Kubelet, &["--version"], KUBERNETES_VERSION)]
 #[tokio::test]
 async fn a_program_is_of_the_version(
     #[case] binary: Binary,

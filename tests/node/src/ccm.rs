@@ -7,14 +7,14 @@ use crate::{
     image::{self, Entry},
 };
 
-/// What is installed where nothing else is given.
-const MANIFEST: &str = include_str!("../stand-in.yaml");
+/// What is installed where nothing else is given: what everybody installs.
+const MANIFEST: &str = include_str!("../../../manifests/sim.yaml");
 
 /// Where the manifest's cloud is until it is filled in.
-const ENDPOINT: &str = "http://127.0.0.1:7070";
+const ENDPOINT: &str = "http://127.0.0.1:9090";
 
 /// What opens that cloud until it is filled in.
-const TOKEN: &str = "cloud-secret";
+const TOKEN: &str = "FILL-IN-the-token-of-the-simulated-cloud";
 
 /// An image in an archive, and a manifest that is not filled in yet.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct Ccm {
 
 impl Ccm {
     /// From these files. Where there is no image one is made of `program` with the libraries that it loads, in `dir`;
-    /// where there is no manifest a stand-in is taken.
+    /// where there is no manifest that of the repository is taken.
     pub fn of(
         archive: Option<&Path>,
         manifest: Option<&Path>,
@@ -103,8 +103,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stand_in_has_an_image_and_what_is_filled_in() {
-        assert_eq!(image_of(MANIFEST).unwrap(), "ccm-rs.test/cloud-controller-manager:1");
+    fn the_manifest_has_an_image_and_what_is_filled_in() {
+        let image = image_of(MANIFEST).unwrap();
+        assert!(image.contains("/cloud-controller-manager:v"), "{image}");
         assert!(MANIFEST.contains(ENDPOINT) && MANIFEST.contains(TOKEN));
     }
 }

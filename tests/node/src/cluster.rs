@@ -12,8 +12,9 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client,
-    api::{ObjectMeta, PostParams},
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
+use serde_json::json;
 use simcloud::api::{CreateInstance, Nic};
 use simcloud::console::Console;
 use tokio::time::{Instant, sleep};
@@ -78,6 +79,7 @@ impl Cluster {
         let mut node = Node::start(&mut control_plane, NODE, &[cloud.address]).await?;
         make_machine(&cloud.console, &node).await?;
         until_ready(&client, &mut node).await?;
+        join_the_control_plane(&client).await?;
         Ok(Self { node, scheduler, controllers, cloud, control_plane, kubeconfig })
     }
 
@@ -239,6 +241,15 @@ async fn until_ready(client: &Client, node: &mut Node) -> Result<(), Error> {
         }
         sleep(POLL).await;
     }
+}
+
+/// What an installer does with the node of its control plane; a kubelet may not say so of itself.
+async fn join_the_control_plane(client: &Client) -> Result<(), Error> {
+    const ROLE: &str = "node-role.kubernetes.io/control-plane";
+    let label = json!({ "metadata": { "labels": { ROLE: "" } } });
+    let nodes = Api::<NodeObject>::all(client.clone());
+    nodes.patch_metadata(NODE, &PatchParams::default(), &Patch::Merge(&label)).await?;
+    Ok(())
 }
 
 fn is_ready(node: &NodeObject) -> bool {

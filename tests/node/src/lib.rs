@@ -4,7 +4,7 @@
 //! The node is namespaces of this machine: process IDs, mounts and a network of its own, which a cable of two ends joins to
 //! the machine's. Nobody but this machine reaches it, nothing of it is seen on the machine's ports, and what it mounts,
 //! configures or starts is gone when its first process is. Control plane and cloud listen on loopback alone; the node has
-//! them at the same addresses of its own loopback ([`relay`]), and the API server at the kubernetes Service's address too.
+//! them at the same addresses of its own loopback, and the API server at the kubernetes Service's address too.
 //!
 //! Root is needed, and a few packages: [`needs::missing`] says which are not there.
 //!

@@ -26,6 +26,11 @@ pub enum Workload {
 }
 
 impl ManifestOptions {
+    /// Whether the image's name is the cluster's, and not the one that stands where nobody said any.
+    pub fn says_image(&self) -> bool {
+        self.image != typed::IMAGE
+    }
+
     pub(super) fn new(flags: typed::Manifest, args: Vec<String>) -> Result<Self, FlagErrors> {
         let mut errors = Vec::new();
         let mut refuse = |flag, value: &str, accepted| {

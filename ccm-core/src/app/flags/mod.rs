@@ -30,8 +30,8 @@ pub(super) use self::go::duration as go_duration;
 pub use self::manifest::{ManifestOptions, Workload};
 pub use self::network::{NodeIpam, RouteController};
 pub use self::options::{
-    Cloud, Cluster, FlagError, FlagErrors, LeaderElection, LogFormat, Logging, NodeController,
-    NodeLifecycle, Options, Pace, ServiceController, VolumeController,
+    Cloud, Cluster, FlagError, FlagErrors, LeaderElection, LogFormat, Logging, MigrationFile,
+    NodeController, NodeLifecycle, Options, Pace, ServiceController, VolumeController,
 };
 pub use self::plan::{Output, PlanOptions};
 pub use self::reference::{manifest_reference, plan_reference, reference};

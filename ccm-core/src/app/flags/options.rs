@@ -115,6 +115,17 @@ pub struct LeaderElection {
     pub renew_deadline: Duration,
     /// Pause between attempts.
     pub retry_period: Duration,
+    /// The move of controllers from a kube-controller-manager; `None` where there is none.
+    pub migration: Option<MigrationFile>,
+}
+
+/// Where the move of controllers is described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MigrationFile {
+    /// Nowhere: it is upstream's usual one.
+    Usual,
+    /// In this file.
+    Named(PathBuf),
 }
 
 /// The node controller.
@@ -494,6 +505,12 @@ fn leader_election(
         DURATION,
         positive_duration,
     );
+    let migrates = errors.read(
+        "--enable-leader-migration",
+        &flags.enable_leader_migration,
+        BOOLEAN,
+        go::boolean,
+    );
     // As upstream, the rest is of no interest without an election.
     if !enabled? {
         return Some(None);
@@ -531,6 +548,9 @@ fn leader_election(
         lease_duration: lease_duration?,
         renew_deadline: renew_deadline?,
         retry_period: retry_period?,
+        migration: migrates?.then(|| {
+            path(flags.leader_migration_config).map_or(MigrationFile::Usual, MigrationFile::Named)
+        }),
     }))
 }
 

@@ -39,6 +39,13 @@ impl Selection {
     pub fn has(&self, name: &str) -> bool {
         self.0.contains(name)
     }
+
+    /// This one without some, by their canonical names.
+    #[must_use]
+    pub fn without(mut self, names: &[&str]) -> Self {
+        self.0.retain(|name| !names.contains(name));
+        self
+    }
 }
 
 /// Reads the entries of the flag, `*`, `name` or `-name`. `None` has been reported.

@@ -188,6 +188,23 @@ pub(super) struct LeaderElection {
     /// Namespace of the lease
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
     pub(super) leader_elect_resource_namespace: String,
+
+    /// Run nothing before the lease is held, too, under which a kube-controller-manager runs the
+    /// controllers that move here; needs --leader-elect
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value = "false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) enable_leader_migration: String,
+
+    /// File that says which controllers move, and under which lease; without it those that the
+    /// kube-controller-manager had, under cloud-provider-extraction-migration
+    #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true)]
+    pub(super) leader_migration_config: OsString,
 }
 
 #[derive(Debug, Args)]
@@ -407,7 +424,7 @@ pub(super) struct Manifest {
 }
 
 /// A name that nobody's cluster has, so that it is filled in.
-const IMAGE: &str =
+pub(super) const IMAGE: &str =
     concat!("registry.example.com/cloud-controller-manager:v", env!("CARGO_PKG_VERSION"));
 
 #[derive(Debug, Args)]

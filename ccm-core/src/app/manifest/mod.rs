@@ -4,11 +4,17 @@
 //! provider says that it needs, so that neither can be forgotten nor be too many.
 
 mod objects;
+mod order;
+mod pod;
+mod probes;
+#[cfg(test)]
+mod tests;
+mod text;
 mod workload;
 
 use serde_json::Value;
 
-use super::flags::{ManifestOptions, Options};
+use super::flags::{ManifestOptions, Options, Workload};
 use crate::cloud::{BoxError, Registration};
 
 /// A document of the file: an object, or its text where there are places to fill in.
@@ -30,13 +36,25 @@ pub fn manifest(
          # Places to fill in are marked FILL IN. Printed by `cloud-controller-manager manifest`.\n",
         registration.name
     );
-    let mut documents = objects::rights(options, registration);
+    if options.leader_election.is_none() && manifest.workload == Workload::DaemonSet {
+        text.push_str(
+            "# Without leader election, only for a control plane of one node: each node's pod would do the same.\n",
+        );
+    }
+    let mut documents = objects::rights(&name, options, registration);
     documents.extend(objects::settings(&name, &registration.install));
-    documents.extend(workload::workload(&name, registration, manifest));
+    documents.extend(workload::workload(&name, registration, options, manifest));
+    let comments = text::comments(manifest);
     for document in documents {
         text.push_str("---\n");
         match document {
-            Document::Object(object) => text.push_str(&serde_saphyr::to_string(&object)?),
+            Document::Object(object) => {
+                let printed = serde_saphyr::to_string(&order::Ordered(&object))?;
+                // The comments are about pods.
+                let has_pods = object.pointer("/spec/template").is_some();
+                let comments = if has_pods { &comments[..] } else { &[] };
+                text.push_str(&text::commented(&printed, comments));
+            }
             Document::Text(document) => text.push_str(&document),
         }
         if !text.ends_with('\n') {

@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde_json::{Value, json};
 
 use super::Document;
 use crate::app::flags::{CONTROLLERS, Options};
+use crate::app::migration;
 use crate::cloud::{Install, Registration, Sample};
 use crate::cluster::keys::controller;
-use crate::cluster::rights;
+use crate::cluster::rights::{self, Wanted};
 
 /// Where all of it is.
 pub(super) const NAMESPACE: &str = "kube-system";
@@ -18,42 +20,41 @@ pub(super) const ACCOUNT: &str = "cloud-controller-manager";
 
 const CLUSTER_ROLE: &str = "system:cloud-controller-manager";
 
+/// What every object bears, so that it is found by what it belongs to.
+pub(super) fn labels(name: &str) -> Value {
+    json!({ "app.kubernetes.io/name": ACCOUNT, "app.kubernetes.io/instance": name })
+}
+
 /// The account and its rights; with them those of the controllers' own accounts, where they have any.
-pub(super) fn rights(options: &Options, registration: &Registration) -> Vec<Document> {
+pub(super) fn rights(name: &str, options: &Options, registration: &Registration) -> Vec<Document> {
     let wanted = wanted(options, registration);
-    let mut objects = vec![json!({
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": named(ACCOUNT),
-    })];
-    let rules = rights::in_cluster(&wanted);
-    objects.extend(cluster_role(CLUSTER_ROLE, &rules, &[ACCOUNT]));
-    let rules = rights::in_namespace(&wanted);
-    objects.push(json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
-        "metadata": named(ACCOUNT),
-        "rules": rules,
-    }));
-    objects.push(json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": named(ACCOUNT),
-        "roleRef": role_ref("Role", ACCOUNT),
-        "subjects": subjects(&[ACCOUNT]),
-    }));
-    for (account, rules) in rights::of_accounts(&wanted) {
-        objects.push(json!({
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": named(account),
-        }));
-        objects.extend(cluster_role(&format!("{CLUSTER_ROLE}:{account}"), &rules, &[account]));
+    let mut objects = vec![account(ACCOUNT)];
+    objects.extend(cluster_role(CLUSTER_ROLE, &rights::in_cluster(&wanted), ACCOUNT));
+    match options.leader_election.as_ref().map(|election| election.namespace.as_str()) {
+        Some(elsewhere) if elsewhere != NAMESPACE => {
+            let here = Wanted { lease: None, migration: None, ..wanted.clone() };
+            objects.extend(role(NAMESPACE, &rights::in_namespace(&here)));
+            let leases = Wanted {
+                controllers: Vec::new(),
+                own_accounts: false,
+                serves: false,
+                ..wanted.clone()
+            };
+            objects.extend(role(elsewhere, &rights::in_namespace(&leases)));
+        }
+        _ => objects.extend(role(NAMESPACE, &rights::in_namespace(&wanted))),
+    }
+    for (own, rules) in rights::of_accounts(&wanted) {
+        objects.push(account(own));
+        objects.extend(cluster_role(&format!("{CLUSTER_ROLE}:{own}"), &rules, own));
+    }
+    for object in &mut objects {
+        object["metadata"]["labels"] = labels(name);
     }
     objects.into_iter().map(Document::Object).collect()
 }
 
-fn wanted(options: &Options, registration: &Registration) -> rights::Wanted {
+fn wanted(options: &Options, registration: &Registration) -> Wanted {
     let lacks = registration.install.lacks;
     let makes_routes = options.route_controller.is_some() && !options.cluster.cidrs.is_empty();
     let runs = |name: &str| {
@@ -62,34 +63,59 @@ fn wanted(options: &Options, registration: &Registration) -> rights::Wanted {
             && (name != controller::ROUTE || makes_routes)
             && (name != controller::NODE_IPAM || options.node_ipam.is_some())
     };
-    rights::Wanted {
+    Wanted {
         controllers: CONTROLLERS.iter().map(|known| known.name).filter(|name| runs(name)).collect(),
         needs: registration.needs.clone(),
         lease: options.leader_election.as_ref().map(|election| election.name.clone()),
+        // The file that the pods will have may not be here.
+        migration: migration::of(options).unwrap_or_else(|_| migration::usual()).lease,
         own_accounts: options.cluster.own_accounts,
         serves: options.serving.is_some(),
     }
 }
 
-fn named(name: &str) -> Value {
-    json!({ "name": name, "namespace": NAMESPACE })
+/// No pod gets its token unasked: the program's pods ask, and the controllers' tokens are requested.
+fn account(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": { "name": name, "namespace": NAMESPACE },
+        "automountServiceAccountToken": false,
+    })
 }
 
 fn role_ref(kind: &str, name: &str) -> Value {
     json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name })
 }
 
-fn subjects(accounts: &[&str]) -> Value {
-    let subject =
-        |name: &&str| json!({ "kind": "ServiceAccount", "name": name, "namespace": NAMESPACE });
-    accounts.iter().map(subject).collect()
+fn subject(account: &str) -> Value {
+    json!({ "kind": "ServiceAccount", "name": account, "namespace": NAMESPACE })
 }
 
-fn cluster_role(
-    name: &str,
-    rules: &[k8s_openapi::api::rbac::v1::PolicyRule],
-    accounts: &[&str],
-) -> [Value; 2] {
+/// Rights of the program's account in one namespace. None where there are no rules.
+fn role(namespace: &str, rules: &[PolicyRule]) -> Vec<Value> {
+    if rules.is_empty() {
+        return Vec::new();
+    }
+    let metadata = json!({ "name": ACCOUNT, "namespace": namespace });
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": metadata,
+        "rules": rules,
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": metadata,
+        "roleRef": role_ref("Role", ACCOUNT),
+        "subjects": [subject(ACCOUNT)],
+    });
+    vec![role, binding]
+}
+
+/// Rights of an account in the whole cluster.
+fn cluster_role(name: &str, rules: &[PolicyRule], account: &str) -> [Value; 2] {
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
@@ -101,7 +127,7 @@ fn cluster_role(
         "kind": "ClusterRoleBinding",
         "metadata": { "name": name },
         "roleRef": role_ref("ClusterRole", name),
-        "subjects": subjects(accounts),
+        "subjects": [subject(account)],
     });
     [role, binding]
 }
@@ -110,9 +136,8 @@ fn cluster_role(
 pub(super) fn settings(name: &str, install: &Install) -> Vec<Document> {
     let mut documents = vec![Document::Text(config_map(name, install.config.as_ref()))];
     if let Some(secret) = &install.secret {
-        let mut text = format!(
-            "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\n  namespace: {NAMESPACE}\nstringData:\n"
-        );
+        let mut text = head("Secret", name);
+        text.push_str("stringData:\n");
         file(&mut text, secret);
         documents.push(Document::Text(text));
     }
@@ -120,17 +145,26 @@ pub(super) fn settings(name: &str, install: &Install) -> Vec<Document> {
 }
 
 fn config_map(name: &str, config: Option<&Sample>) -> String {
-    let mut text = format!(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: {NAMESPACE}\ndata:\n  \
+    let mut text = head("ConfigMap", name);
+    text.push_str(
+        "data:\n  \
          # FILL IN where no kube-proxy serves the Service `kubernetes` before the nodes are initialised: address\n  \
          # and port of an API server, as its certificate has them.\n  \
          # apiServerHost: 192.0.2.10\n  \
-         # apiServerPort: \"6443\"\n"
+         # apiServerPort: \"6443\"\n",
     );
     if let Some(config) = config {
         file(&mut text, config);
     }
     text
+}
+
+/// The beginning of an object.
+fn head(kind: &str, name: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: {NAMESPACE}\n  labels:\n    \
+         app.kubernetes.io/instance: {name}\n    app.kubernetes.io/name: {ACCOUNT}\n"
+    )
 }
 
 /// A key with a text of several lines.

@@ -76,10 +76,7 @@ impl Authorizer {
 }
 
 fn is_open(rules: &[Open], path: &str) -> bool {
-    rules.iter().any(|rule| match rule {
-        Open::Path(open) => path == open,
-        Open::Prefix(prefix) => path.starts_with(prefix),
-    })
+    rules.iter().any(|rule| rule.covers(path))
 }
 
 #[cfg(test)]

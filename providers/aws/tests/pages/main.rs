@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 
 mod book;
-mod install;
 mod policies;
 mod takeover;
 

@@ -19,5 +19,6 @@ mod rights;
 mod routes;
 mod services;
 mod serving;
+mod start;
 mod swap;
 mod volumes;

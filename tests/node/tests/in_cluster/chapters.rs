@@ -141,7 +141,7 @@ async fn rolled(stage: &mut Stage) -> Result<(), Error> {
     stage.cluster.node().tag(&image, &next).await?;
     let since = Instant::now();
     let set = format!("*={next}");
-    let daemonset = "daemonset/cloud-controller-manager";
+    let daemonset = "daemonset/sim-cloud-controller-manager";
     stage.kubectl.run(&["set", "image", "-n", NAMESPACE, daemonset, &set]).await?;
     let leader = stage.leader_other_than(&before).await?;
     let leads = took(since);

@@ -1,7 +1,7 @@
 //! The cloud-controller-manager as a pod, on a real node that waits for it: one chapter after the other on one cluster.
 //!
 //! `cargo xtask test --in-cluster` runs it; by itself it takes the programs from `CCM_BIN_DIR`, or from beside the tests.
-//! `CCM_IMAGE` and `CCM_MANIFEST` name another image and another manifest than the stand-ins.
+//! `CCM_IMAGE` and `CCM_MANIFEST` name another image and another manifest than those of the repository and of a build for tests.
 //!
 //! Where root or a package is missing it says so, and that it was skipped.
 
@@ -28,7 +28,7 @@ async fn main() -> ExitCode {
     let done = if std::env::args().any(|arg| arg == death::HOLD) {
         death::hold().await
     } else {
-        run().await
+        Box::pin(run()).await
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,7 +8,6 @@ use std::{
 use ccm_node::{Ccm, Cluster, Error, NODE, Setup};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, api::ListParams};
-use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::{
@@ -34,32 +33,28 @@ pub(crate) struct Stage {
     pub(crate) ccm: Ccm,
     /// Filled in.
     pub(crate) manifest: PathBuf,
-    _files: TempDir,
     begun: Instant,
 }
 
 impl Stage {
     pub(crate) async fn set() -> Result<Self, Error> {
         let begun = Instant::now();
-        let files = tempfile::tempdir()?;
+        let cluster = Cluster::start(&Setup { simcloud: program("simcloud")? }).await?;
+        say(format_args!("a cluster with one node, which waits for its cloud: {}", took(begun)));
+        let since = Instant::now();
         let path = |name| std::env::var_os(name).map(PathBuf::from);
         let ccm = Ccm::of(
             path("CCM_IMAGE").as_deref(),
             path("CCM_MANIFEST").as_deref(),
             &program("cloud-controller-manager")?,
-            files.path(),
+            cluster.dir(),
         )?;
-        say(format_args!("the image: {}", took(begun)));
-        let since = Instant::now();
-        let cluster = Cluster::start(&Setup { simcloud: program("simcloud")? }).await?;
-        say(format_args!("a cluster with one node, which waits for its cloud: {}", took(since)));
-        let since = Instant::now();
         ccm.import(&cluster).await?;
         let manifest = ccm.fill_in(&cluster)?;
         let kubectl = Kubectl::new(cluster.kubeconfig()).await?;
         let lease = Watch::begin(cluster.client());
-        say(format_args!("the image imported: {}", took(since)));
-        Ok(Self { lease, kubectl, cluster, ccm, manifest, _files: files, begun })
+        say(format_args!("the image made, unless it was given, and imported: {}", took(since)));
+        Ok(Self { lease, kubectl, cluster, ccm, manifest, begun })
     }
 
     /// The filled-in manifest's path.

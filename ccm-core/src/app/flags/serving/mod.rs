@@ -139,6 +139,16 @@ pub enum Open {
     Prefix(String),
 }
 
+impl Open {
+    /// Whether everybody may ask for this path.
+    pub fn covers(&self, path: &str) -> bool {
+        match self {
+            Self::Path(open) => path == open,
+            Self::Prefix(prefix) => path.starts_with(prefix),
+        }
+    }
+}
+
 const DURATION: &str = "a duration, such as 10s or 1m30s, or 0";
 const HEADERS: &str = "names of HTTP headers, separated by commas";
 

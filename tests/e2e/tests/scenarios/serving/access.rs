@@ -194,7 +194,7 @@ fn what_the_cluster_refuses_to_show_ends_the_process_unless_that_is_tolerated() 
         let blind = world.control_plane().service_account("default", "blind", &[]).await.unwrap();
         let flag = format!("--authentication-kubeconfig={}", blind.kubeconfig().display());
         let mut ccm = world.ccm(&Setup::new().serving().flag(flag.clone()));
-        let status = ccm.end(Duration::from_secs(60)).await;
+        let status = ccm.end(Duration::from_mins(1)).await;
         assert!(!status.success());
         let log = ccm.log();
         assert!(log.contains("--authentication-tolerate-lookup-failure"), "{log}");

@@ -1,0 +1,180 @@
+//! What runs, as whom, and with which configuration: flags and files that say so.
+
+use std::path::{Path, PathBuf};
+
+use ccm_core::cloud::Needs;
+use ccm_core::cluster::rights::{self, Wanted};
+use ccm_e2e::{Account, SOON, Setup, Wanted as Service, World, run, wait_until};
+use ccm_envtest::Grant;
+use ccm_envtest::kubelet::Kubelet;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::json;
+
+const MIGRATION: &str = "cloud-provider-extraction-migration";
+
+/// The configuration file of the world's cloud.
+fn config(world: &mut World) -> PathBuf {
+    let mut path = PathBuf::new();
+    world.retarget(|target| path.clone_from(&target.config));
+    path
+}
+
+fn rewrite(path: &Path, change: impl FnOnce(String) -> String) {
+    let text = std::fs::read_to_string(path).unwrap();
+    // As a kubelet does it: at once.
+    let other = path.with_extension("new");
+    std::fs::write(&other, change(text)).unwrap();
+    std::fs::rename(other, path).unwrap();
+}
+
+#[test]
+fn only_the_controllers_that_are_named_run() {
+    run(async {
+        let world = World::start().await;
+        let mut ccm = world.ccm(&Setup::new().serving().flag("--controllers=cloud-node,-service"));
+        let service = Service::named("idle");
+        world.services().create(&PostParams::default(), &service.service()).await.unwrap();
+        world.barrier("n1").await;
+        let running = |name: &str| {
+            format!(
+                "running_managed_controllers{{name=\"{name}\",manager=\"cloud-controller-manager\"}}"
+            )
+        };
+        ccm.metric_is(&running("cloud-node"), 1.0).await;
+        for name in ["cloud-node-lifecycle", "service", "route", "nodeipam", "cloud-volume"] {
+            ccm.metric_is(&running(name), 0.0).await;
+        }
+        assert!(world.service("idle").await.is_untouched(), "nobody sees to Services");
+        let asked = world.traffic().await.lines();
+        assert!(!asked.iter().any(|line| line.contains("services")), "{asked:?}");
+    });
+}
+
+#[test]
+fn configuration_and_credentials_are_read_again() {
+    run(async {
+        let mut world = World::start().await;
+        let file = config(&mut world);
+        let token = world.dir().join("token");
+        std::fs::write(&token, "not-the-token-of-anybody").unwrap();
+        rewrite(&file, |text| text.replace("token: token-of-the-ccm", "tokenFile: token"));
+        let mut ccm = world.ccm(&Setup::new().serving());
+        world.cloud.instance_named("n1").await;
+        world.register(Kubelet::new("n1")).await;
+        world
+            .node_until("n1", "the cloud's refusal", SOON, |node| {
+                matches!(node.known().0, "False" | "Unknown")
+            })
+            .await;
+        let holder = world.holder().await;
+
+        rewrite(&token, |_| "token-of-the-ccm\n".to_owned());
+        world.initialized("n1").await;
+        ccm.metric_is("ccm_cloud_config_reloads_total{outcome=\"used\"}", 1.0).await;
+
+        rewrite(&file, |text| format!("{text}endpont: x\n"));
+        ccm.metric_is("ccm_cloud_config_reloads_total{outcome=\"refused\"}", 1.0).await;
+        world.barrier("n2").await;
+        let log = ccm.log();
+        assert!(log.contains("cannot be used; those of before go on"), "{log}");
+        assert!(log.contains("endpont"), "the key: {log}");
+
+        rewrite(&file, |text| {
+            text.replace("endpont: x\n", "").replace("clusterID: ", "clusterID: x")
+        });
+        ccm.metric_is("ccm_cloud_config_reloads_total{outcome=\"refused\"}", 2.0).await;
+        assert!(ccm.log().contains("which takes a restart"), "another cluster's ID");
+
+        rewrite(&file, |text| text.replace("clusterID: x", "clusterID: ") + "batchLimit: 7\n");
+        ccm.metric_is("ccm_cloud_config_reloads_total{outcome=\"used\"}", 2.0).await;
+        world.barrier("n3").await;
+        assert_eq!(world.holder().await, holder, "one process, and it led all the time");
+        let token_is_told = ccm.log().contains("token-of-the-ccm");
+        assert!(!token_is_told, "a credential in the log");
+    });
+}
+
+#[test]
+fn a_login_by_a_program_works() {
+    run(async {
+        let world = World::start().await;
+        let account = world.account(Account::First);
+        let credential = json!({
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "kind": "ExecCredential",
+            "status": { "token": account.token() },
+        });
+        let answer = world.dir().join("credential.json");
+        std::fs::write(&answer, credential.to_string()).unwrap();
+        let direct = std::fs::read_to_string(account.kubeconfig()).unwrap();
+        let exec = json!({
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": "cat",
+            "args": [answer],
+            "interactiveMode": "Never",
+        });
+        let token = format!("token: {}", account.token());
+        assert!(direct.contains(&token), "how the token stands in a kubeconfig");
+        let kubeconfig = world.dir().join("exec.kubeconfig");
+        std::fs::write(&kubeconfig, direct.replace(&token, &format!("exec: {exec}"))).unwrap();
+
+        let _ccm = world.ccm_with(&Setup::new(), &kubeconfig);
+        world.barrier("n1").await;
+    });
+}
+
+#[test]
+fn nothing_runs_before_the_lease_of_a_migration_is_held() {
+    run(async {
+        let mut world = World::start().await;
+        let wanted = Wanted {
+            migration: Some(MIGRATION.to_owned()),
+            ..Wanted::everything(Needs::default(), "cloud-controller-manager")
+        };
+        let grants = [
+            Grant::ClusterRules(rights::in_cluster(&wanted)),
+            Grant::RoleRules {
+                namespace: "kube-system".to_owned(),
+                rules: rights::in_namespace(&wanted),
+            },
+        ];
+        let plane = world.control_plane();
+        let account = plane.service_account("kube-system", "migrating", &grants).await.unwrap();
+        let leases = Api::<Lease>::namespaced(world.admin(), "kube-system");
+        let held: Lease = serde_json::from_value(json!({
+            "metadata": { "name": MIGRATION },
+            "spec": { "holderIdentity": "kube-controller-manager", "leaseDurationSeconds": 3600 },
+        }))
+        .unwrap();
+        leases.create(&PostParams::default(), &held).await.unwrap();
+
+        let setup = Setup::new().flag("--enable-leader-migration").flag("--v=4");
+        let mut ccm = world.ccm_with(&setup, account.kubeconfig());
+        let ours = world.holder_other_than("", SOON).await;
+        world.join("n1").await;
+        wait_until("word of the wait", SOON, async || {
+            ccm.expect_running();
+            let log = ccm.log();
+            if log.contains("waiting for the lease of the migration") { Ok(()) } else { Err(log) }
+        })
+        .await;
+        let node = world.node("n1").await;
+        assert!(!node.is_initialized(), "the old program may still run: {node:?}");
+
+        let released = json!({ "spec": { "holderIdentity": "" } });
+        let params = PatchParams::default();
+        leases.patch(MIGRATION, &params, &Patch::Merge(&released)).await.unwrap();
+        world.initialized("n1").await;
+        let lease = leases.get(MIGRATION).await.unwrap();
+        let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
+        assert_eq!(holder.split('_').next(), ours.split('_').next(), "held by the same process");
+        ccm.signal(ccm_e2e::Signal::TERM);
+        assert!(ccm.end(SOON).await.success());
+        let lease = leases.get(MIGRATION).await.unwrap();
+        let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
+        assert_eq!(holder, "", "given back");
+        leases.delete(MIGRATION, &DeleteParams::default()).await.unwrap();
+    });
+}
