@@ -494,4 +494,14 @@ mod tests {
         want[0].mode = Some(IpMode::Proxy);
         assert!(!service.shows(&want) && !service.shows(&want[1..]));
     }
+
+    #[test]
+    fn a_time_that_only_go_can_read_is_none_and_breaks_nothing() {
+        let times = ["9999-12-31T23:59:59Z", "10000-01-01T23:58:59Z", "2026-01-02T03:04:05Z"];
+        let condition = |time| json!({"type": time, "status": "True", "lastTransitionTime": time});
+        let conditions: Vec<_> = times.iter().map(condition).collect();
+        let service = trimmed(&json!({}), &json!({"conditions": conditions}));
+        let since = times.map(|time| service.condition(time).unwrap().since.is_some());
+        assert_eq!(since, [false, false, true]);
+    }
 }
