@@ -28,6 +28,20 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
+/// The text, cut where it is longer than `limit` bytes: what users write has hardly a bound, and what is
+/// said of it has.
+pub(crate) fn cut(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        let mut end = limit.saturating_sub('…'.len_utf8());
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 /// Passes a subtask's panic on to the task that waits for it, so that it ends the process as that of
 /// any task does.
 pub(crate) fn propagate(ended: Result<(), tokio::task::JoinError>) {

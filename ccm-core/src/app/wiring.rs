@@ -148,15 +148,16 @@ impl Controllers<'_> {
         let runs = Running { process: self.metrics.process.clone(), stop: tasks.stop() };
         let mut running: Vec<BoxFuture<'static, ()>> = Vec::new();
 
-        let writer = WriteClient(self.cluster.controller_client(controller::NODE, self.gate)?);
+        let writer = self.cluster.controller_client(controller::NODE, self.gate)?;
         if self.runs(controller::NODE) {
-            let initialiser = self.initialiser(&nodes, &fleet, writer.clone());
+            let client = WriteClient::new(writer.clone());
+            let initialiser = self.initialiser(&nodes, &fleet, client);
             let health = Arc::clone(&initialiser);
             checks.add(controller::NODE, Scope::Live, move || health.check());
             running.push(runs.run(NODE_SHORT, pacing.next(), |stop| initialiser.run(stop)));
         }
         if self.runs(controller::NODE_LIFECYCLE) {
-            let lifecycle = self.lifecycle(&nodes, &fleet, writer);
+            let lifecycle = self.lifecycle(&nodes, &fleet, WriteClient::new(writer));
             let health = Arc::clone(&lifecycle);
             checks.add(controller::NODE_LIFECYCLE, Scope::Live, move || health.check());
             running.push(runs.run(LIFECYCLE_SHORT, pacing.next(), |stop| lifecycle.run(stop)));
@@ -288,7 +289,7 @@ impl Controllers<'_> {
             cloud: Arc::clone(&self.cloud),
             balancers,
             governor: governor.clone(),
-            client: WriteClient(client),
+            client: WriteClient::new(client),
             // Upstream's component, which dashboards and people filter by.
             recorder: self.recorder.for_component("service-controller"),
             metrics: self.metrics.service.clone(),
@@ -333,7 +334,7 @@ impl Controllers<'_> {
             cloud: Arc::clone(&self.cloud),
             routes,
             governor: governor.clone(),
-            client: WriteClient(self.cluster.controller_client(controller::ROUTE, self.gate)?),
+            client: WriteClient::new(self.cluster.controller_client(controller::ROUTE, self.gate)?),
             // Upstream's component, underscore and all.
             recorder: self.recorder.for_component("route_controller"),
             metrics: self.metrics.route.clone(),

@@ -34,8 +34,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// one process, hurts none.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// The longest pause where the API server denies the right to look. That is not put right by itself,
-/// and each try is a line in the log.
+/// The longest pause where the API server denies the right to look. That is not put right by itself.
 const LONGEST_PAUSE_WHEN_DENIED: Duration = Duration::from_secs(30);
 
 /// Denials in a row that may be the API server's own start: its rules are not in yet.
@@ -232,8 +231,13 @@ impl<T: Cached> Cache<T> {
                     self.take(event, &mut seen);
                 }
                 Some(Err(err)) => {
-                    warn!(error = %Chain(&err), "{kind} cannot be watched");
                     denials = if is_denied(&err) { denials + 1 } else { 0 };
+                    // A right that is lacking is the same at each try.
+                    if denials > 1 {
+                        debug!(error = %Chain(&err), "{kind} cannot be watched");
+                    } else {
+                        warn!(error = %Chain(&err), "{kind} cannot be watched");
+                    }
                     // Others are watched meanwhile.
                     tokio::select! {
                         () = stop.cancelled() => return,

@@ -8,6 +8,11 @@ use crate::cloud::{CloudError, Kind};
 use crate::cluster::keys;
 use crate::cluster::node::{ConditionStatus, Node};
 use crate::controllers::write::seconds;
+use crate::report::cut;
+
+/// The longest message, in bytes, and the longest provider ID in one.
+const MOST_SAID: usize = 2048;
+const MOST_SHOWN: usize = 256;
 
 /// `reason` when nothing is waited for.
 pub(super) const INSTANCE_FOUND: &str = "InstanceFound";
@@ -41,7 +46,7 @@ impl Known {
         Self {
             status: ConditionStatus::Unknown,
             reason: err.kind().reason(),
-            message: err.message().to_owned(),
+            message: cut(err.message().to_owned(), MOST_SAID),
         }
     }
 
@@ -90,7 +95,7 @@ pub(super) fn is_end(err: &CloudError) -> bool {
 /// By what the cloud is asked about the node, in words.
 pub(super) fn looked_up_by(node: &Node) -> String {
     match &node.provider_id {
-        Some(id) => format!("provider ID {id}"),
+        Some(id) => format!("provider ID {}", cut(id.to_string(), MOST_SHOWN)),
         None => format!("name {}", node.name),
     }
 }

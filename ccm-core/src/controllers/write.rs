@@ -1,6 +1,10 @@
 //! What every write is made of: patches that test what they were decided on, and answers of which no
 //! more is asked than we read. Decides nothing.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
 use http::{HeaderValue, header::ACCEPT};
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, PatchOperation, RemoveOperation, TestOperation};
@@ -11,6 +15,7 @@ use kube::core::Request;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::cluster::keys;
 use crate::cluster::node::{Node, Version};
@@ -21,9 +26,53 @@ const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8
 /// Where Nodes are.
 pub(super) const NODES: &str = "/api/v1/nodes";
 
+/// How long a right that is lacking is not complained of again.
+const REMINDED_AFTER: Duration = Duration::from_hours(1);
+
 /// A client for writes; `kube`'s own type does not implement `Debug`.
 #[derive(Clone)]
-pub struct WriteClient(pub Client);
+pub struct WriteClient(pub Client, Arc<Lacks>);
+
+impl WriteClient {
+    /// One for a controller, which knows what that has complained of.
+    pub fn new(client: Client) -> Self {
+        Self(client, Arc::default())
+    }
+
+    /// Whether the write was refused for want of a right, and the log says so already. It is the same
+    /// for all objects and at each try, so one line is enough.
+    pub(super) fn is_known_lack(&self, err: &kube::Error) -> bool {
+        lack(err).is_some_and(|right| !self.1.is_news(right, Instant::now()))
+    }
+}
+
+/// Rights that are lacking, and when that was said.
+#[derive(Debug, Default)]
+struct Lacks(Mutex<HashMap<String, Instant>>);
+
+impl Lacks {
+    /// Whether it is to be said now. Then it counts as said.
+    fn is_news(&self, right: &str, now: Instant) -> bool {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_said = said.get(right).is_some_and(|then| now < *then + REMINDED_AFTER);
+        if !was_said {
+            said.insert(right.to_owned(), now);
+        }
+        !was_said
+    }
+}
+
+/// The right that is lacking: who may not do what with which resource, in the words of the API server.
+/// `None` for other refusals, webhooks' among them, whose reasons differ from object to object.
+fn lack(err: &kube::Error) -> Option<&str> {
+    let kube::Error::Api(status) = err else { return None };
+    if status.code != 403 {
+        return None;
+    }
+    let (_, right) = status.message.split_once(" is forbidden: User ")?;
+    let (right, _) = right.split_once(" in API group ")?;
+    Some(right)
+}
 
 impl std::fmt::Debug for WriteClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -160,5 +209,49 @@ pub(super) fn refusal(code: u16) -> &'static str {
         429 => "throttled",
         0 => "unanswered",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn refused(code: u16, message: &str) -> kube::Error {
+        let message = message.to_owned();
+        kube::Error::Api(Box::new(Status { code, message, ..Status::default() }))
+    }
+
+    fn forbidden(object: &str, verb: &str, at: &str) -> kube::Error {
+        let resource = r#"resource "services/status" in API group "" "#;
+        refused(
+            403,
+            &format!(
+                r#"services "{object}" is forbidden: User "ccm" cannot {verb} {resource}{at}"#
+            ),
+        )
+    }
+
+    #[test]
+    fn a_right_that_is_lacking_is_one_thing_for_all_objects() {
+        let web = forbidden("web", "patch", r#"in the namespace "shop""#);
+        let right = r#""ccm" cannot patch resource "services/status""#;
+        assert_eq!(lack(&web), Some(right));
+        assert_eq!(lack(&forbidden("db", "patch", "at the cluster scope")), Some(right));
+        assert_ne!(lack(&forbidden("web", "delete", "")), Some(right));
+        let webhook = r#"admission webhook "w" denied the request: not this one"#;
+        for other in [refused(403, webhook), refused(409, "conflict"), refused(403, "")] {
+            assert_eq!(lack(&other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_lack_is_news_once_an_hour() {
+        let (lacks, now) = (Lacks::default(), Instant::now());
+        assert!(lacks.is_news("a", now) && lacks.is_news("b", now));
+        assert!(!lacks.is_news("a", now + Duration::from_mins(59)));
+        assert!(lacks.is_news("a", now + REMINDED_AFTER));
+        assert!(!lacks.is_news("a", now + REMINDED_AFTER));
     }
 }

@@ -34,15 +34,6 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// As [`cargo`], at a low priority: what runs beside it comes first, and does not starve it.
-pub(crate) fn nice_cargo() -> Command {
-    let cargo = cargo();
-    let cargo = cargo.as_std();
-    let mut command = Command::new("nice");
-    command.args(["-n", "10"]).arg(cargo.get_program()).current_dir(root()).stdin(Stdio::null());
-    command
-}
-
 /// Builds these packages and says where their programs are. Cargo's own progress goes to stderr.
 ///
 /// All of them and this one in one go: crates that they share are compiled once, with the features

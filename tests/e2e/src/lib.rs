@@ -35,6 +35,7 @@ pub use cloud::Cloud;
 pub use https::{Answer, Asker};
 pub use process::{Process, Signal};
 pub use proxy::Proxy;
+pub use rights::{LEASE, NAMESPACE, least};
 pub use routes::Pods;
 pub use seen::{Seen, instance_known};
 pub use services::{SeenService, Wanted, ports};

@@ -42,6 +42,15 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// The warnings and errors that hold this text, so far.
+    pub fn warnings(&self, text: &str) -> Vec<String> {
+        let is_one = |line: &&str| {
+            let mut words = line.split_whitespace().skip(1);
+            matches!(words.next(), Some("WARN" | "ERROR")) && line.contains(text)
+        };
+        self.log().lines().filter(is_one).map(str::to_owned).collect()
+    }
+
     /// Its process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()

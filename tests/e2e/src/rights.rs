@@ -5,17 +5,17 @@ use ccm_core::cluster::rights::{self, Wanted};
 use ccm_envtest::Grant;
 
 /// Where the program runs.
-pub(crate) const NAMESPACE: &str = "kube-system";
+pub const NAMESPACE: &str = "kube-system";
 
 /// The lease of the election.
-pub(crate) const LEASE: &str = "cloud-controller-manager";
+pub const LEASE: &str = "cloud-controller-manager";
 
 fn everything() -> Wanted {
     Wanted::everything(Needs::default(), LEASE)
 }
 
 /// All rights.
-pub(crate) fn least() -> [Grant; 2] {
+pub fn least() -> [Grant; 2] {
     [
         Grant::ClusterRules(rights::in_cluster(&everything())),
         Grant::RoleRules {

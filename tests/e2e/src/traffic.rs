@@ -109,7 +109,9 @@ impl Traffic {
         self.0.iter().map(line).collect()
     }
 
-    fn keep(&self, wanted: impl Fn(&Event) -> bool) -> Self {
+    /// Those that `wanted` lets pass.
+    #[must_use]
+    pub fn keep(&self, wanted: impl Fn(&Event) -> bool) -> Self {
         Self(self.0.iter().filter(|event| wanted(event)).cloned().collect())
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ccm_envtest::kubelet::{Kubelet, register_many, set_ready, set_unknown};
-use ccm_envtest::{ControlPlane, ServiceAccountAccess, peer};
+use ccm_envtest::{ControlPlane, Grant, ServiceAccountAccess, peer};
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Namespace, Node};
@@ -55,6 +55,8 @@ pub struct World<C = Cloud> {
     ccms: AtomicUsize,
     /// Where tests make Services.
     services_in: String,
+    /// Whether the control plane holds what the next test could not bear.
+    is_spoilt: bool,
     _turn: Turn,
 }
 
@@ -116,7 +118,7 @@ impl<C> World<C> {
         let begun = stage.control_plane.audit_events().await.unwrap().len();
         let (stage, ccms) = (Some(stage), AtomicUsize::new(0));
         let services_in = "default".to_owned();
-        Self { cloud, target, stage, dir, begun, ccms, services_in, _turn: turn }
+        Self { cloud, target, stage, dir, begun, ccms, services_in, is_spoilt: false, _turn: turn }
     }
 
     /// The folder of what this world's programs read and write.
@@ -132,6 +134,16 @@ impl<C> World<C> {
     /// Starts a cloud-controller-manager.
     pub fn ccm(&self, setup: &Setup) -> Ccm {
         self.ccm_with(setup, self.account(setup.who()).kubeconfig())
+    }
+
+    /// Makes an account with these rights. Accounts stay, so each test has names of its own.
+    pub async fn account_with(&self, name: &str, grants: &[Grant]) -> ServiceAccountAccess {
+        self.stage().control_plane.service_account(NAMESPACE, name, grants).await.unwrap()
+    }
+
+    /// Starts a cloud-controller-manager as this account, whatever the setup says.
+    pub fn ccm_as(&self, account: &ServiceAccountAccess, setup: &Setup) -> Ccm {
+        self.ccm_with(setup, account.kubeconfig())
     }
 
     /// Starts a cloud-controller-manager that finds the API server, and who it is, by this file.
@@ -197,6 +209,11 @@ impl<C> World<C> {
     /// Stops etcd in its tracks, or lets it go on: the API server waits for it.
     pub fn signal_etcd(&self, signal: Signal) {
         signal_process(self.stage().control_plane.etcd_pid(), signal);
+    }
+
+    /// Lets no other test have this control plane.
+    pub fn keep_from_others(&mut self) {
+        self.is_spoilt = true;
     }
 
     /// A client that may do anything.
@@ -356,9 +373,14 @@ impl<C> World<C> {
 
     /// What that account asked of the API server so far.
     pub async fn traffic_of(&self, account: Account) -> Traffic {
-        let user = self.account(account).user();
+        self.traffic_by(&[self.account(account).user()]).await
+    }
+
+    /// What these users asked of the API server so far.
+    pub async fn traffic_by(&self, users: &[&str]) -> Traffic {
         let events = self.stage().control_plane.audit_events().await.unwrap();
-        Traffic::new(events.into_iter().skip(self.begun).filter(|event| event.user == user))
+        let is_theirs = |event: &ccm_envtest::audit::Event| users.contains(&&*event.user);
+        Traffic::new(events.into_iter().skip(self.begun).filter(is_theirs))
     }
 
     /// Who holds the lease; empty for nobody.
@@ -382,6 +404,7 @@ impl<C> Drop for World<C> {
     fn drop(&mut self) {
         // What a failed test leaves is not for others.
         if !std::thread::panicking()
+            && !self.is_spoilt
             && let Some(stage) = self.stage.take()
         {
             stage.leave();

@@ -72,6 +72,8 @@ pub struct Event {
     pub verb: String,
     /// The path and query.
     pub uri: String,
+    /// `coordination.k8s.io`, for example. Empty for the core group, and for a path that is no resource.
+    pub group: String,
     /// `nodes`, for example. Empty for a path that is no resource.
     pub resource: String,
     /// `status`, for example. Empty for none.
@@ -122,8 +124,9 @@ struct LineUser {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct LineObject {
+    api_group: String,
     resource: String,
     subresource: String,
     namespace: String,
@@ -145,6 +148,7 @@ impl From<Line> for Event {
             groups: line.user.groups,
             verb: line.verb,
             uri: line.request_uri,
+            group: line.object_ref.api_group,
             resource: line.object_ref.resource,
             subresource: line.object_ref.subresource,
             namespace: line.object_ref.namespace,

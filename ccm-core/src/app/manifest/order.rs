@@ -65,8 +65,17 @@ mod tests {
             "metadata": { "labels": {}, "name": "x" },
         });
         let text = serde_saphyr::to_string(&Ordered(&object)).unwrap();
-        let places =
-            ["kind", "metadata", "name", "labels", "data", "a:", "b:", "list", "apiGroups"];
+        let places = [
+            "kind",
+            "metadata",
+            "name",
+            "labels",
+            "data:\n  a",
+            "b: \"2\"",
+            "list",
+            "apiGroups",
+            "verbs",
+        ];
         let places = places.map(|word| text.find(word).unwrap());
         assert!(places.is_sorted(), "{text}");
         assert_eq!(serde_saphyr::from_str::<Value>(&text).unwrap(), object);

@@ -77,7 +77,7 @@ impl Controllers<'_> {
         let client = self.cluster.controller_client(controller::NODE_IPAM, self.gate)?;
         let parts = Parts {
             nodes: Arc::clone(nodes),
-            client: WriteClient(client),
+            client: WriteClient::new(client),
             // Upstream's component, which dashboards and people filter by.
             recorder: self.recorder.for_component("cidrAllocator"),
             metrics: self.metrics.ipam.clone(),

@@ -25,7 +25,7 @@ impl Controllers<'_> {
             volumes: Arc::clone(&volumes),
             cloud,
             governor: governor.clone(),
-            client: WriteClient(client),
+            client: WriteClient::new(client),
             recorder: self.recorder.for_component(controller::VOLUME),
             metrics: self.metrics.volume.clone(),
         };

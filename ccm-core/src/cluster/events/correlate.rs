@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::bounded::Bounded;
 use super::{EventType, Involved};
+use crate::report::cut;
 
 /// Entries of each of the three memories.
 pub(super) const CAPACITY: usize = 4096;
@@ -220,18 +221,6 @@ fn reference(about: Involved) -> ObjectReference {
         uid: given(about.uid),
         ..ObjectReference::default()
     }
-}
-
-fn cut(mut message: String, limit: usize) -> String {
-    if message.len() > limit {
-        let mut end = limit - '…'.len_utf8();
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
-        message.truncate(end);
-        message.push('…');
-    }
-    message
 }
 
 #[cfg(test)]

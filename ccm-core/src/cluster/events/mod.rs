@@ -19,7 +19,7 @@ use kube::{Api, Client, Resource};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use self::correlate::{Bucket, CAPACITY, Correlator, Moment, Outcome, Report};
 use super::client::Reason;
@@ -31,6 +31,9 @@ const QUEUE: usize = 1000;
 /// less than a tenth of what a small API server can write, and a full queue is told in 50 s.
 const BURST: u32 = 50;
 const PER_SECOND: u32 = 20;
+
+/// HTTP's word for a right that is lacking.
+const FORBIDDEN: u16 = 403;
 
 /// How long one write may take before it is given up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -141,6 +144,7 @@ impl Recorder {
             correlator: Correlator::new(host, CAPACITY),
             pace: Bucket::full(BURST, Duration::from_secs(1) / PER_SECOND, Instant::now()),
             dropped: Arc::clone(&dropped),
+            may_write: true,
         };
         tokio::spawn(writer.run(tasks));
         Self { component: component.into(), queue, dropped }
@@ -200,6 +204,8 @@ struct Writer {
     correlator: Correlator,
     pace: Bucket,
     dropped: Arc<Counters>,
+    /// Whether the API server has not denied the last one.
+    may_write: bool,
 }
 
 impl Writer {
@@ -223,12 +229,22 @@ impl Writer {
         self.pace.take(Instant::now());
         let sent = timeout(WRITE_TIMEOUT, send(&self.client, &outcome)).await;
         let problem = match &sent {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => {
+                self.may_write = true;
+                return;
+            }
             Ok(Err(err)) => Reason(err).to_string(),
             Err(_) => "no answer from the API server in time".to_owned(),
         };
         self.dropped.failed.fetch_add(1, Ordering::Relaxed);
-        debug!(error = problem, "event not written");
+        let is_denied =
+            matches!(&sent, Ok(Err(kube::Error::Api(status))) if status.code == FORBIDDEN);
+        // Otherwise nobody would hear of it: the events are what would tell.
+        if is_denied && std::mem::take(&mut self.may_write) {
+            warn!(error = problem, "events are denied and left out");
+        } else {
+            debug!(error = problem, "event not written");
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use std::fmt::Display;
 use std::num::NonZeroU16;
 use std::time::{Duration, SystemTime};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
 use kube::core::NamespaceResourceScope;
 use serde::Deserialize;
 
@@ -114,7 +115,9 @@ struct WireCondition {
     status: Box<str>,
     reason: Box<str>,
     message: Box<str>,
-    last_transition_time: Option<Time>,
+    /// Whoever may write conditions may write a time that only Go can read, of the year 10000 or the
+    /// last day of 9999.
+    last_transition_time: Option<Box<str>>,
 }
 
 core_resource!(WireService, NamespaceResourceScope, "Service", "services");
@@ -179,9 +182,14 @@ impl WireCondition {
             status: ConditionStatus::parse(&self.status),
             reason: self.reason,
             message: self.message,
-            since: self.last_transition_time.map(|time| time.0.into()),
+            since: self.last_transition_time.and_then(|time| since(&time)),
         }
     }
+}
+
+/// `None` for a time that cannot be one.
+fn since(text: &str) -> Option<SystemTime> {
+    text.parse::<Timestamp>().ok().map(SystemTime::from)
 }
 
 /// Reads the spec and keeps the first thing that makes no sense.
@@ -485,5 +493,15 @@ mod tests {
         assert!(service.shows(&want));
         want[0].mode = Some(IpMode::Proxy);
         assert!(!service.shows(&want) && !service.shows(&want[1..]));
+    }
+
+    #[test]
+    fn a_time_that_only_go_can_read_is_none_and_breaks_nothing() {
+        let times = ["9999-12-31T23:59:59Z", "10000-01-01T23:58:59Z", "2026-01-02T03:04:05Z"];
+        let condition = |time| json!({"type": time, "status": "True", "lastTransitionTime": time});
+        let conditions: Vec<_> = times.iter().map(condition).collect();
+        let service = trimmed(&json!({}), &json!({"conditions": conditions}));
+        let since = times.map(|time| service.condition(time).unwrap().since.is_some());
+        assert_eq!(since, [false, false, true]);
     }
 }

@@ -456,6 +456,8 @@ impl NodeController {
         let moved = matches!(code, 409 | 422);
         if moved && failures < PATIENT_REFUSALS {
             debug!(node = %node.name, error = %Reason(err), "node changed meanwhile");
+        } else if self.parts.client.is_known_lack(err) {
+            debug!(node = %node.name, error = %Reason(err), "node not written");
         } else {
             warn!(node = %node.name, error = %Reason(err), "node not written");
         }

@@ -460,6 +460,8 @@ impl NodeIpamController {
         // Somebody else gave it ranges, or it is another node by now; the watch shows it.
         if matches!(code, 409 | 422) && failures < PATIENT_FAILURES {
             debug!(node = %node.name, error = %Reason(err), "node changed meanwhile");
+        } else if self.parts.client.is_known_lack(err) {
+            debug!(node = %node.name, error = %Reason(err), "node not written");
         } else {
             warn!(node = %node.name, error = %Reason(err), "node not written");
         }

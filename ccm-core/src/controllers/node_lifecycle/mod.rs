@@ -374,7 +374,11 @@ impl NodeLifecycleController {
             debug!(node = %node.name, write = what, error = %Reason(err), "node changed meanwhile");
             return outcome;
         }
-        warn!(node = %node.name, write = what, error = %Reason(err), "node not written");
+        if self.parts.client.is_known_lack(err) {
+            debug!(node = %node.name, write = what, error = %Reason(err), "node not written");
+        } else {
+            warn!(node = %node.name, write = what, error = %Reason(err), "node not written");
+        }
         if matches!(write, Write::Delete { .. }) {
             let message = format!("the Node could not be deleted: {}", Reason(err));
             self.say(node, EventType::Warning, "DeletingNodeFailed", message);

@@ -352,7 +352,11 @@ impl RouteController {
                 self.metrics.refused(refusal(code));
                 file.refused = file.refused.saturating_add(1);
                 let pause = pause_after(file.refused);
-                warn!(node = %node.name, error = %Reason(&err), ?pause, "node not written");
+                if self.client.is_known_lack(&err) {
+                    debug!(node = %node.name, error = %Reason(&err), ?pause, "node not written");
+                } else {
+                    warn!(node = %node.name, error = %Reason(&err), ?pause, "node not written");
+                }
                 if code == 403 && file.refused == 3 {
                     let message = format!("the API server refuses the write: {}", Reason(&err));
                     self.desk.say(node, EventType::Warning, "NodeNotUpdated", &message);

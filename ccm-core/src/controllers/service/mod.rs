@@ -378,7 +378,12 @@ impl ServiceController {
                 self.metrics.refused(refusal(code));
                 file.refused = file.refused.saturating_add(1);
                 let pause = pause_after(file.refused);
-                warn!(service = %service.key, error = %Reason(&err), ?pause, "service not written");
+                let name = &service.key;
+                if self.client.is_known_lack(&err) {
+                    debug!(service = %name, error = %Reason(&err), ?pause, "service not written");
+                } else {
+                    warn!(service = %name, error = %Reason(&err), ?pause, "service not written");
+                }
                 if matches!(code, 403 | 422) && file.refused == 3 {
                     let message = format!("the API server refuses the write: {}", Reason(&err));
                     let (kind, reason) = (EventType::Warning, "ServiceNotUpdated");

@@ -1,6 +1,6 @@
 //! What a Service asks for, read from it; and whether that is still the same. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::cloud::{Annotations, ExternalTrafficPolicy, LoadBalancerSpec, Note, SourceRange};
@@ -72,13 +72,15 @@ fn source_ranges(service: &Service) -> Vec<SourceRange> {
 
 fn distinct<'a>(field: &str, texts: impl Iterator<Item = &'a str>) -> Vec<SourceRange> {
     let mut ranges: Vec<SourceRange> = Vec::new();
+    // An object may hold a hundred thousand: each is compared with none.
+    let (mut networks, mut oddities) = (HashSet::new(), HashSet::new());
     for text in texts.map(str::trim) {
         let network = text.parse().ok();
-        let is_same = |range: &SourceRange| match network {
-            Some(_) => range.network == network,
-            None => range.text == text,
+        let is_new = match network {
+            Some(network) => networks.insert(network),
+            None => oddities.insert(text),
         };
-        if !ranges.iter().any(is_same) {
+        if is_new {
             ranges.push(SourceRange { field: field.to_owned(), text: text.to_owned(), network });
         }
     }

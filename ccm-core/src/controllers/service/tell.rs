@@ -5,6 +5,10 @@ use crate::cloud::{IngressAddress, IngressPoint, Kind};
 use crate::cluster::events::EventType;
 use crate::cluster::node::ConditionStatus;
 use crate::converge::{Cause, Progress, Trouble};
+use crate::report::cut;
+
+/// The longest message, in bytes, less what is said behind it. The API takes 32 KiB; nobody reads that.
+const MOST_SAID: usize = 2048;
 
 /// A failure that passes by itself is told of a load balancer that works when it has come so often.
 const PATIENCE: u32 = 3;
@@ -48,7 +52,7 @@ pub fn begun() -> Told {
 
 /// What a user got wrong.
 pub fn unreadable(sentences: &[String]) -> Told {
-    let message = sentences.join("; ");
+    let message = cut(sentences.join("; "), MOST_SAID);
     let event = Event {
         kind: EventType::Warning,
         reason: "SyncLoadBalancerFailed",
@@ -80,7 +84,8 @@ pub fn present(progress: &Progress, is_ready: bool) -> Option<Told> {
         let message = if addresses.is_empty() {
             "the load balancer is as the Service asks".to_owned()
         } else {
-            format!("the load balancer is as the Service asks, at {}", addresses.join(", "))
+            let addresses = cut(addresses.join(", "), MOST_SAID);
+            format!("the load balancer is as the Service asks, at {addresses}")
         };
         let (status, reason) = (ConditionStatus::True, "Ready");
         return Some(Told { status, reason, message, passes: false, event: None });
@@ -110,13 +115,13 @@ pub fn absent(progress: &Progress) -> Told {
 }
 
 fn progressing(reason: &'static str, message: &str) -> Told {
-    let (status, message) = (ConditionStatus::False, message.to_owned());
+    let (status, message) = (ConditionStatus::False, cut(message.to_owned(), MOST_SAID));
     Told { status, reason, message, passes: true, event: None }
 }
 
 fn troubled(trouble: &Trouble) -> Told {
     let kind = trouble.error.kind();
-    let message = trouble.error.message();
+    let message = cut(trouble.error.message().to_owned(), MOST_SAID);
     let reason = if trouble.cause == Cause::Nodes && trouble.was_done {
         "UpdateLoadBalancerFailed"
     } else {

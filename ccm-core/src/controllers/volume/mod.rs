@@ -376,6 +376,8 @@ impl VolumeController {
         // The volume moved under our hands: decided again.
         if code == 409 && failures < PATIENT_REFUSALS {
             debug!(volume = %volume.name, error = %Reason(err), "volume changed meanwhile");
+        } else if self.client.is_known_lack(err) {
+            debug!(volume = %volume.name, error = %Reason(err), "volume not written");
         } else {
             warn!(volume = %volume.name, error = %Reason(err), "volume not written");
         }

@@ -274,7 +274,7 @@ fn begin(server: &Server, cloud: &Arc<Cloud>) -> CancellationToken {
         volumes: Arc::clone(&cache),
         cloud: Arc::clone(cloud) as _,
         governor: Governor::new(Gate::always_open(), CloudMetrics::unread()),
-        client: WriteClient(client.clone()),
+        client: WriteClient::new(client.clone()),
         recorder: Recorder::new(client, "test", "host"),
         metrics: VolumeMetrics::unread(),
     };

@@ -3,6 +3,7 @@ use std::fs;
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
@@ -267,4 +268,68 @@ fn mistakes_in_other_files(#[case] file: &str, #[case] text: &str, #[case] want:
     let rest = if file == "token" { "tokenFile: token" } else { "caFile: caFile\ntoken: t" };
     let err = folder.read(&format!("endpoint: https://cloud.example\n{rest}")).unwrap_err();
     assert_eq!(err.to_string(), format!("--cloud-config, {want}"));
+}
+
+/// A line of a configuration, right or wrong.
+fn line() -> impl Strategy<Value = String> {
+    let key = prop_oneof![
+        5 => prop::sample::select(vec![
+            "endpoint", "token", "tokenFile", "caFile", "clusterID", "batchLimit", "lagSeconds",
+            "routeTable", "legacyVolumeField",
+        ])
+        .prop_map(str::to_owned),
+        1 => "\\PC{0,12}",
+    ];
+    let value = prop_oneof![
+        Just("http://127.0.0.1:8080".to_owned()),
+        Just("-9223372036854775809".to_owned()),
+        "[ -~]{0,20}",
+        "\\PC{0,20}",
+        Just("&a [*a, *a]".to_owned()),
+        Just("!!binary x".to_owned()),
+    ];
+    let colon = prop::sample::select(vec![": ", ":", " ", ": |\n  ", ": >\n", ":\t"]);
+    (key, colon, value).prop_map(|(key, colon, value)| format!("{key}{colon}{value}\n"))
+}
+
+/// What is said of a mistake: one line, without the token, with the line of the file where there is one.
+fn is_helpful(outcome: Result<Config, ConfigError>, lines: usize) -> Result<(), TestCaseError> {
+    let Err(err) = outcome else { return Ok(()) };
+    let said = err.to_string();
+    prop_assert!(!said.is_empty() && !said.contains(TOKEN), "{said:?}");
+    if let Some((_, rest)) = said.split_once("line ") {
+        let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        if let Ok(number) = number.parse::<usize>() {
+            prop_assert!((1..=lines + 1).contains(&number), "{said:?} of {lines} lines");
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_are_too_odd_to_be_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let lines = bytes.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count();
+        is_helpful(read_at(Path::new("/nowhere/sim.yaml"), &bytes), lines)?;
+    }
+
+    #[test]
+    fn no_lines_are_too_odd_to_be_read_or_refused(lines in prop::collection::vec(line(), 0..8)) {
+        let text = lines.concat();
+        let count = text.chars().filter(|&c| matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')).count();
+        is_helpful(read_at(Path::new("/nowhere/sim.yaml"), text.as_bytes()), count)?;
+    }
+
+    /// What makes no sense to a key is told with the key and the line, wherever it stands.
+    #[test]
+    fn a_wrong_number_is_told_with_its_key_and_line(
+        before in 0_usize..20,
+        key in prop::sample::select(vec!["batchLimit", "lagSeconds"]),
+        value in "-[0-9]{1,30}|[a-z]{1,9}|[0-9]{1,5}\\.[0-9]{1,5}",
+    ) {
+        let comments = "# about nothing\n".repeat(before);
+        let text = format!("endpoint: http://127.0.0.1:1\ntoken: {TOKEN}\n{comments}{key}: \"{value}\"\n");
+        let said = read(&text).unwrap_err().to_string();
+        prop_assert!(said.contains(key) && said.contains(&format!("line {}", before + 3)), "{said}");
+    }
 }

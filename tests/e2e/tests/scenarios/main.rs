@@ -5,6 +5,7 @@
 
 mod doubt;
 mod follow;
+mod hostile;
 mod initialise;
 mod ipam;
 mod lease;
@@ -14,6 +15,7 @@ mod outage;
 mod process;
 mod provided_ip;
 mod race;
+mod rights;
 mod routes;
 mod services;
 mod serving;

@@ -45,7 +45,7 @@ impl Process {
         let nodes = Arc::new(Nodes::new(&[]));
         let parts = Parts {
             nodes: Arc::clone(&nodes),
-            client: WriteClient(client.clone()),
+            client: WriteClient::new(client.clone()),
             recorder: Recorder::new(client, "cidrAllocator", "host"),
             metrics: IpamMetrics::unread(),
         };

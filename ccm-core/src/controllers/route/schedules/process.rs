@@ -54,7 +54,7 @@ impl Process {
             cloud: Arc::new(Cloud),
             routes: Converger::new(provider),
             governor: Governor::new(Gate::always_open(), CloudMetrics::unread()),
-            client: WriteClient(client.clone()),
+            client: WriteClient::new(client.clone()),
             recorder: Recorder::new(client, "route_controller", "host"),
             metrics: RouteMetrics::unread(),
             converge: ConvergeMetrics::unread(),
