@@ -34,6 +34,15 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// As [`cargo`], behind whatever else wants to compute.
+pub(crate) fn nice_cargo() -> Command {
+    let cargo = cargo();
+    let cargo = cargo.as_std();
+    let mut command = Command::new("nice");
+    command.args(["-n", "10"]).arg(cargo.get_program()).current_dir(root()).stdin(Stdio::null());
+    command
+}
+
 /// Builds these packages and says where their programs are. Cargo's own progress goes to stderr.
 ///
 /// All of them and this one in one go: crates that they share are compiled once, with the features

@@ -1,11 +1,13 @@
 //! `cargo xtask test`: everything that has to hold, one step after the other.
 
+use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Instant;
 
 use ccm_awscloud::AwsCloud;
 use ccm_envtest::Binary;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::out::{Out, took};
 use crate::{Error, build, demo, docs, in_cluster, manifests};
@@ -64,8 +66,7 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<(), Error> {
     } else {
         steps.control_plane().await?;
         steps.aws().await?;
-        steps.tests("Tests", &[], programs.clone()).await?;
-        steps.waiting_tests().await?;
+        steps.all_tests(programs.clone()).await?;
         steps.demo().await?;
         steps.in_cluster(Some(programs), install).await?;
     }
@@ -229,14 +230,29 @@ impl Steps {
         self.command(title, cargo).await
     }
 
-    /// Tests of the AWS provider that wait for what a cloud takes its time with, on fakes that they share
-    /// or have for themselves. With the features of the whole workspace: otherwise the SDK would be
-    /// compiled once more.
-    async fn waiting_tests(&mut self) -> Result<(), Error> {
-        let mut cargo = build::cargo();
-        cargo.args(["test", "--workspace", "--test=fake"]);
-        cargo.env("RUST_TEST_THREADS", WAITING_THREADS.to_string());
-        self.command("The AWS provider against the fake", cargo).await
+    /// All tests, and beside them those of the AWS provider that wait for what a cloud takes its time with, on
+    /// fakes that they share or have for themselves: both wait more than they compute.
+    async fn all_tests(&mut self, programs: PathBuf) -> Result<(), Error> {
+        // So that neither waits for the other's compiler.
+        self.cargo("Tests, built", &["test", "--workspace", "--no-run"]).await?;
+        // With the features of the whole workspace: otherwise the SDK would be compiled once more.
+        let fake = ["test", "--workspace", "--test=fake"];
+        self.cargo(
+            "The AWS provider's tests on the fake, built",
+            &[&fake[..], &["--no-run"]].concat(),
+        )
+        .await?;
+        let mut cargo = build::nice_cargo();
+        cargo.args(fake).env("RUST_TEST_THREADS", WAITING_THREADS.to_string());
+        let beside = Beside::start(cargo)?;
+        let tested = self.tests("Tests", &[], programs).await;
+
+        let since = self.begin("The AWS provider against the fake, begun with the tests before");
+        // Waited for in any case: killed, it would leave its own children behind.
+        let ended = beside.end().await;
+        tested.and(ended)?;
+        self.done(since);
+        Ok(())
     }
 
     /// The programs are those of all tests, or built for this one.
@@ -254,6 +270,42 @@ impl Steps {
         let since = self.begin("The demo");
         demo::run(demo::Args { once: true }, self.out).await?;
         self.done(since);
+        Ok(())
+    }
+}
+
+/// A command that runs beside others, which speaks when it has ended.
+#[derive(Debug)]
+struct Beside {
+    line: String,
+    said: std::fs::File,
+    child: Child,
+}
+
+impl Beside {
+    fn start(mut command: Command) -> Result<Self, Error> {
+        let line = line(&command);
+        let said = tempfile::tempfile()?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(said.try_clone()?)
+            .stderr(said.try_clone()?)
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(Self { line, said, child })
+    }
+
+    /// Waits for its end, and prints all that it said.
+    async fn end(self) -> Result<(), Error> {
+        let Self { line, mut said, mut child } = self;
+        let status = child.wait().await?;
+        said.rewind()?;
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "{line}")?;
+        std::io::copy(&mut said, &mut stdout)?;
+        if !status.success() {
+            return Err(format!("{line} ({status})").into());
+        }
         Ok(())
     }
 }
