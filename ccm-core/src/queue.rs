@@ -4,20 +4,24 @@
 //! at once; duplicates collapse. Keys are taken in groups, so that one question to the cloud can be
 //! about many of them.
 
+mod counted;
+
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use self::counted::Counted;
 use crate::cloud::Urgency;
+use crate::telemetry::QueueMetrics;
 
 /// A queue of keys with urgency and delay.
 #[derive(Debug)]
 pub struct WorkQueue<K> {
-    state: Mutex<State<K>>,
+    state: Arc<Mutex<Counted<K>>>,
     changed: Notify,
 }
 
@@ -44,12 +48,6 @@ struct Wanted {
     number: u64,
 }
 
-impl<K: Clone + Eq + Ord + Hash> Default for WorkQueue<K> {
-    fn default() -> Self {
-        Self { state: Mutex::default(), changed: Notify::new() }
-    }
-}
-
 impl<K: Clone + Eq + Ord + Hash> Default for State<K> {
     fn default() -> Self {
         Self {
@@ -62,19 +60,30 @@ impl<K: Clone + Eq + Ord + Hash> Default for State<K> {
 }
 
 impl<K: Clone + Eq + Ord + Hash> WorkQueue<K> {
-    fn state(&self) -> MutexGuard<'_, State<K>> {
+    /// An empty queue, which is counted here.
+    pub fn new(metrics: &QueueMetrics) -> Self
+    where
+        K: std::fmt::Debug + Send + 'static,
+    {
+        let state = Arc::new(Mutex::new(Counted::new(metrics.clone())));
+        let backlog = Arc::downgrade(&state);
+        metrics.watch(backlog);
+        Self { state, changed: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, Counted<K>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wants the key to be looked at now.
     pub fn add(&self, key: K, urgency: Urgency) {
-        self.state().want(key, urgency, None);
+        self.state().want(key, urgency, Instant::now(), None);
         self.changed.notify_one();
     }
 
     /// Wants the key to be looked at after this time, if it is not wanted sooner anyway.
     pub fn add_after(&self, key: K, urgency: Urgency, delay: Duration) {
-        self.state().want(key, urgency, Some(Instant::now() + delay));
+        self.state().want(key, urgency, Instant::now(), Some(delay));
         self.changed.notify_one();
     }
 
@@ -84,7 +93,7 @@ impl<K: Clone + Eq + Ord + Hash> WorkQueue<K> {
             let next = {
                 let mut state = self.state();
                 state.wake(Instant::now());
-                if !state.ready.is_empty() {
+                if state.depth() > 0 {
                     return;
                 }
                 state.next_due()
@@ -101,7 +110,7 @@ impl<K: Clone + Eq + Ord + Hash> WorkQueue<K> {
                 let mut state = self.state();
                 let now = Instant::now();
                 state.wake(now);
-                let keys = state.take(most);
+                let keys = state.take(most, now);
                 if !keys.is_empty() {
                     return keys;
                 }
@@ -124,7 +133,7 @@ impl<K: Clone + Eq + Ord + Hash> WorkQueue<K> {
 
     /// The key is not worked on any more.
     pub fn done(&self, key: &K) {
-        self.state().done(key);
+        self.state().done(key, Instant::now());
         self.changed.notify_one();
     }
 
@@ -136,8 +145,7 @@ impl<K: Clone + Eq + Ord + Hash> WorkQueue<K> {
 
     /// How many keys wait, due or not.
     pub fn len(&self) -> usize {
-        let state = self.state();
-        state.ready.len() + state.later.len()
+        self.state().len()
     }
 
     /// Whether none waits.
@@ -147,7 +155,8 @@ impl<K: Clone + Eq + Ord + Hash> WorkQueue<K> {
 }
 
 impl<K: Clone + Eq + Ord + Hash> State<K> {
-    pub(crate) fn want(&mut self, key: K, urgency: Urgency, due: Option<Instant>) {
+    /// Whether the key is due that was not before.
+    pub(crate) fn want(&mut self, key: K, urgency: Urgency, due: Option<Instant>) -> bool {
         let number = self.next_number;
         self.next_number += 1;
         let entry = self.entries.entry(key.clone()).or_default();
@@ -162,12 +171,14 @@ impl<K: Clone + Eq + Ord + Hash> State<K> {
             },
         };
         entry.wanted = Some(wanted);
+        let was_due = before.is_some_and(|before| before.due.is_none());
         if !running {
             if let Some(before) = before {
                 self.unlist(&key, before);
             }
             self.list(key, wanted);
         }
+        wanted.due.is_none() && !was_due
     }
 
     pub(crate) fn forget(&mut self, key: &K) {
@@ -201,15 +212,18 @@ impl<K: Clone + Eq + Ord + Hash> State<K> {
         self.later.first().map(|(due, _, _)| *due)
     }
 
-    /// Moves what has become due among what is ready.
-    pub(crate) fn wake(&mut self, now: Instant) {
+    /// Moves what has become due among what is ready, and says what.
+    pub(crate) fn wake(&mut self, now: Instant) -> Vec<K> {
+        let mut woken = Vec::new();
         while self.later.first().is_some_and(|(due, _, _)| *due <= now) {
-            let Some((_, number, key)) = self.later.pop_first() else { return };
+            let Some((_, number, key)) = self.later.pop_first() else { break };
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             let Some(wanted) = &mut entry.wanted else { continue };
             wanted.due = None;
-            self.ready.insert((wanted.urgency, number, key));
+            self.ready.insert((wanted.urgency, number, key.clone()));
+            woken.push(key);
         }
+        woken
     }
 
     pub(crate) fn take(&mut self, most: usize) -> Vec<K> {
@@ -245,7 +259,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_urgent_come_first_in_their_order() {
-        let queue = WorkQueue::default();
+        let queue = WorkQueue::new(&QueueMetrics::unread());
         queue.add("drift", Urgency::Drift);
         queue.add("b", Urgency::Initialize);
         queue.add("a", Urgency::Initialize);
@@ -256,7 +270,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_key_is_never_worked_on_twice_at_once() {
-        let queue = WorkQueue::default();
+        let queue = WorkQueue::new(&QueueMetrics::unread());
         queue.add("a", Urgency::Refresh);
         assert_eq!(taken(&queue, 9).await, ["a"]);
         queue.add("a", Urgency::Refresh);
@@ -265,12 +279,12 @@ mod tests {
         assert_eq!(taken(&queue, 9).await, ["a"]);
         queue.done(&"a");
         assert!(taken(&queue, 9).await.is_empty() && queue.is_empty());
-        assert!(queue.state().entries.is_empty());
+        assert!(queue.state().is_at_rest());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_delay_is_kept_unless_the_key_is_wanted_sooner() {
-        let queue = WorkQueue::default();
+        let queue = WorkQueue::new(&QueueMetrics::unread());
         queue.add_after("later", Urgency::Refresh, SOON);
         queue.add_after("sooner", Urgency::Refresh, SOON);
         queue.add("sooner", Urgency::Refresh);
@@ -287,7 +301,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_due_is_waited_for_and_left_there() {
-        let queue = WorkQueue::default();
+        let queue = WorkQueue::new(&QueueMetrics::unread());
         queue.add_after("a", Urgency::Refresh, SOON);
         let start = Instant::now();
         queue.due().await;
@@ -301,17 +315,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_forgotten_leaves_nothing_behind() {
-        let queue = WorkQueue::default();
+        let queue = WorkQueue::new(&QueueMetrics::unread());
         queue.add_after("later", Urgency::Drift, SOON);
         queue.add("now", Urgency::Drift);
         queue.forget(&"later");
         queue.forget(&"now");
-        assert!(queue.is_empty() && queue.state().entries.is_empty());
+        assert!(queue.is_empty() && queue.state().is_at_rest());
         queue.add("busy", Urgency::Drift);
         assert_eq!(taken(&queue, 1).await, ["busy"]);
         queue.add("busy", Urgency::Drift);
         queue.forget(&"busy");
         queue.done(&"busy");
-        assert!(queue.is_empty() && queue.state().entries.is_empty());
+        assert!(queue.is_empty() && queue.state().is_at_rest());
     }
 }

@@ -15,8 +15,11 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use ccm_core::cluster::client::{ClusterConfig, Reason, is_closed};
 use ccm_core::cluster::gate::{Gate, GateKeeper};
+use ccm_core::telemetry::ApiMetrics;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use rstest::rstest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -33,13 +36,20 @@ struct Server {
 
 impl Server {
     async fn start(status: StatusCode) -> Self {
+        Self::start_with(vec![status]).await
+    }
+
+    /// Answers with these, one after the other, and then with the last for ever.
+    async fn start_with(statuses: Vec<StatusCode>) -> Self {
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let log = Arc::clone(&asked);
         let answer = move |request: Request| {
             let agent =
                 request.headers().get(header::USER_AGENT).map(|agent| agent.to_str().unwrap());
             let line = format!("{} as {}", request.method(), agent.unwrap_or("nobody"));
-            log.lock().unwrap().push(line);
+            let mut log = log.lock().unwrap();
+            let status = statuses[log.len().min(statuses.len() - 1)];
+            log.push(line);
             let body = r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"c"}}"#;
             async move { (status, [(header::RETRY_AFTER, "1")], body).into_response() }
         };
@@ -109,6 +119,49 @@ async fn a_mutation_is_sent_once() {
     let err = api.create(&PostParams::default(), &config_map()).await.unwrap_err();
     assert!(!is_closed(&err));
     assert_eq!(server.asked().len(), 1);
+}
+
+/// What is counted of requests, as it is on the wire.
+fn counted(registry: &Registry) -> Vec<String> {
+    let mut text = String::new();
+    encode(&mut text, registry).unwrap();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("rest_client_requests_total"));
+    let mut lines: Vec<String> = lines
+        .map(|line| {
+            line.split(",host=").next().unwrap().to_owned() + line.split_once('}').unwrap().1
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[tokio::test]
+async fn every_try_of_a_read_is_counted() {
+    let busy = StatusCode::TOO_MANY_REQUESTS;
+    let server = Server::start_with(vec![busy, busy, StatusCode::OK]).await;
+    let mut registry = Registry::default();
+    let config = server.config().counted(ApiMetrics::register(&mut registry));
+    let api = Api::<ConfigMap>::namespaced(config.client("test").unwrap(), "default");
+    api.get("c").await.unwrap();
+    let want = [r#"{code="200",method="GET" 1"#, r#"{code="429",method="GET" 2"#];
+    assert_eq!(counted(&registry), want);
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_waits_for_any_more_is_counted() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    let mut registry = Registry::default();
+    let config = ClusterConfig::load(None, Some(&address), AGENT).unwrap();
+    let config = config.counted(ApiMetrics::register(&mut registry));
+    let api = Api::<ConfigMap>::namespaced(config.client("test").unwrap(), "default");
+    timeout(Duration::from_millis(300), api.get("c")).await.unwrap_err();
+    // It ends on another task.
+    let since = Instant::now();
+    while counted(&registry).is_empty() && since.elapsed() < SOON {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(counted(&registry), [r#"{code="<error>",method="GET" 1"#]);
 }
 
 #[tokio::test]

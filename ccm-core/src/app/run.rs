@@ -66,7 +66,7 @@ pub async fn run(
         tasks.spawn_last("serve", server.run(tasks.stop(), tasks.close()));
     }
 
-    metrics.nothing_runs();
+    metrics.at_start();
     leadership.count(&metrics.process, false);
     let early = tokio::select! {
         biased;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::pacing::{Pacing, Running};
-use super::flags::Options;
+use super::flags::{Options, gates};
 use super::serve::{Checks, Scope};
 use super::tasks::Tasks;
 use crate::cloud::{
@@ -39,7 +39,7 @@ use crate::governor::Governor;
 use crate::report::Chain;
 use crate::telemetry::{
     CloudMetrics, ConvergeMetrics, IpamMetrics, LifecycleMetrics, NodeMetrics, ProcessMetrics,
-    RouteMetrics, ServiceMetrics, VolumeMetrics,
+    QueueMetrics, RouteMetrics, ServiceMetrics, VolumeMetrics,
 };
 
 /// How long the provider may take to find its surroundings before it starts over.
@@ -78,16 +78,17 @@ impl Metrics {
         registration: &Registration,
         cloud: &dyn CloudProvider,
     ) -> Self {
+        let queues = QueueMetrics::register(registry);
         Self {
             process: ProcessMetrics::register(registry),
             cloud: CloudMetrics::register(registry, &metric_prefix(registration, cloud)),
-            node: NodeMetrics::register(registry),
+            node: NodeMetrics::register(registry, &queues),
             lifecycle: LifecycleMetrics::register(registry),
-            service: ServiceMetrics::register(registry),
-            route: RouteMetrics::register(registry),
-            volume: VolumeMetrics::register(registry),
-            converge: ConvergeMetrics::register(registry),
-            ipam: IpamMetrics::register(registry),
+            service: ServiceMetrics::register(registry, &queues),
+            route: RouteMetrics::register(registry, &queues),
+            volume: VolumeMetrics::register(registry, &queues),
+            converge: ConvergeMetrics::register(registry, &queues),
+            ipam: IpamMetrics::register(registry, &queues),
         }
     }
 
@@ -96,12 +97,15 @@ impl Metrics {
         self.cloud.clone()
     }
 
-    /// No controller runs yet.
-    pub(super) fn nothing_runs(&self) {
+    /// No controller runs yet; which features there are does not depend on it.
+    pub(super) fn at_start(&self) {
         for name in
             [NODE_SHORT, LIFECYCLE_SHORT, SERVICE_SHORT, ROUTE_SHORT, NODE_IPAM_SHORT, VOLUME_SHORT]
         {
             self.process.runs(name, false);
+        }
+        for (name, stage, done) in gates::fixed() {
+            self.process.feature(name, stage, done);
         }
     }
 }

@@ -127,7 +127,7 @@ impl<S: Spec> Engine<S> {
             governor,
             settings,
             book: Mutex::new(book),
-            queue: WorkQueue::default(),
+            queue: WorkQueue::new(metrics.queue()),
             office,
             metrics,
             watcher: None,

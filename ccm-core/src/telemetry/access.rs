@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
@@ -19,6 +20,8 @@ pub struct AccessMetrics {
     authentication: Histograms<ResultLabel>,
     decisions: Family<ResultLabel, Counter>,
     authorization: Histograms<ResultLabel>,
+    connections: Gauge,
+    refused_connections: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -44,6 +47,8 @@ impl AccessMetrics {
             authentication: Family::new_with_constructor(seconds),
             decisions: Family::default(),
             authorization: Family::new_with_constructor(seconds),
+            connections: Gauge::default(),
+            refused_connections: Counter::default(),
         };
         registry.register(
             "authenticated_user_requests",
@@ -70,7 +75,27 @@ impl AccessMetrics {
             "Time to find out what somebody may do at the endpoints",
             this.authorization.clone(),
         );
+        registry.register(
+            "ccm_endpoint_connections",
+            "Connections to the endpoints",
+            this.connections.clone(),
+        );
+        registry.register(
+            "ccm_endpoint_connections_refused",
+            "Connections to the endpoints that found no place, because of all others or of those of the same client",
+            this.refused_connections.clone(),
+        );
         this
+    }
+
+    /// There are so many connections.
+    pub(crate) fn connections(&self, count: usize) {
+        self.connections.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a connection that found no place.
+    pub(crate) fn connection_refused(&self) {
+        self.refused_connections.inc();
     }
 
     /// Says who asked, if that was found out, and how long it took.

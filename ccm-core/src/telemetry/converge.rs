@@ -9,13 +9,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::Histograms;
+use super::{Histograms, QueueMetrics};
 use crate::cloud::{Effect, Kind};
 
 /// What the convergence engines do. There is one for each sort of thing that is made.
 #[derive(Clone, Debug)]
 pub struct ConvergeMetrics {
     what: &'static str,
+    queue: QueueMetrics,
     passes: Family<OutcomeLabels, Counter>,
     pass_duration: Histograms<WhatLabel>,
     changes: Family<ChangeLabels, Counter>,
@@ -45,13 +46,14 @@ struct ChangeLabels {
 impl ConvergeMetrics {
     /// Metrics that nobody reads, for tests.
     pub fn unread() -> Self {
-        Self::register(&mut Registry::default())
+        Self::register(&mut Registry::default(), &QueueMetrics::unread())
     }
 
     /// Registers the metrics.
-    pub fn register(registry: &mut Registry) -> Self {
+    pub fn register(registry: &mut Registry, queues: &QueueMetrics) -> Self {
         let this = Self {
             what: "",
+            queue: queues.clone(),
             passes: Family::default(),
             // From a look that finds nothing to do to a load balancer that is waited for.
             pass_duration: Histograms::new_with_constructor(|| {
@@ -100,7 +102,12 @@ impl ConvergeMetrics {
     /// The same metrics for an engine that makes this: `load_balancer` or `route`.
     #[must_use]
     pub fn of(&self, what: &'static str) -> Self {
-        Self { what, ..self.clone() }
+        Self { what, queue: self.queue.of(what), ..self.clone() }
+    }
+
+    /// What is counted of the engine's queue of units.
+    pub(crate) fn queue(&self) -> &QueueMetrics {
+        &self.queue
     }
 
     fn label(&self) -> WhatLabel {

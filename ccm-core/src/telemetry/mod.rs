@@ -11,6 +11,7 @@ mod node;
 mod node_ipam;
 mod node_lifecycle;
 mod process;
+mod queue;
 mod route;
 mod service;
 mod usage;
@@ -28,6 +29,8 @@ pub use self::node::NodeMetrics;
 pub use self::node_ipam::IpamMetrics;
 pub use self::node_lifecycle::LifecycleMetrics;
 pub use self::process::ProcessMetrics;
+pub use self::queue::QueueMetrics;
+pub(crate) use self::queue::{Backlog, Load};
 pub use self::route::RouteMetrics;
 pub use self::service::ServiceMetrics;
 pub use self::volume::VolumeMetrics;
@@ -57,12 +60,13 @@ mod tests {
     #[test]
     fn names_on_the_wire_are_what_dashboards_expect() {
         let mut registry = Registry::default();
+        let queues = QueueMetrics::register(&mut registry);
         let cloud = CloudMetrics::register(&mut registry, "cloudprovider_sim");
-        let node = NodeMetrics::register(&mut registry);
+        let node = NodeMetrics::register(&mut registry, &queues);
         let lifecycle = LifecycleMetrics::register(&mut registry);
-        let service = ServiceMetrics::register(&mut registry);
-        let converge = ConvergeMetrics::register(&mut registry).of("route");
-        let route = RouteMetrics::register(&mut registry);
+        let service = ServiceMetrics::register(&mut registry, &queues);
+        let converge = ConvergeMetrics::register(&mut registry, &queues).of("route");
+        let route = RouteMetrics::register(&mut registry, &queues);
         let process = ProcessMetrics::register(&mut registry);
         service.hosts_updated(Duration::from_millis(1500));
         service.hosts_not_updated(Duration::from_secs(3));
@@ -101,6 +105,7 @@ mod tests {
         node.refused("forbidden");
         process.leads("cloud-controller-manager", true);
         process.runs("cloud-node", true);
+        process.feature("ComponentFlagz", "BETA", true);
 
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
@@ -148,6 +153,7 @@ mod tests {
             r#"ccm_route_writes_refused_total{reason="changed"} 1"#,
             r#"leader_election_master_status{name="cloud-controller-manager"} 1"#,
             r#"kubernetes_build_info{git_version="v"#,
+            r#"kubernetes_feature_enabled{name="ComponentFlagz",stage="BETA"} 1"#,
             r#"running_managed_controllers{name="cloud-node",manager="cloud-controller-manager"} 1"#,
         ] {
             assert!(text.contains(line), "{line} not in\n{text}");
@@ -186,7 +192,7 @@ mod tests {
     #[test]
     fn names_of_ipam_on_the_wire_are_upstreams() {
         let mut registry = Registry::default();
-        let ipam = IpamMetrics::register(&mut registry);
+        let ipam = IpamMetrics::register(&mut registry, &QueueMetrics::unread());
         let range = "10.244.0.0/16".parse().unwrap();
         ipam.pool(&range, 256.0);
         ipam.allocated(&range, 3, 0.25);

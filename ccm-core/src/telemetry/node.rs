@@ -8,11 +8,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::{ReasonLabel, WriteLabel};
+use super::{QueueMetrics, ReasonLabel, WriteLabel};
 
 /// The node controller. The two histograms are upstream's, buckets included.
 #[derive(Clone, Debug)]
 pub struct NodeMetrics {
+    queue: QueueMetrics,
     taint_removal_delay: Histogram,
     initial_sync_delay: Histogram,
     waiting: Family<ReasonLabel, Gauge>,
@@ -21,10 +22,16 @@ pub struct NodeMetrics {
 }
 
 impl NodeMetrics {
+    /// Metrics that nobody reads, for tests.
+    pub fn unread() -> Self {
+        Self::register(&mut Registry::default(), &QueueMetrics::unread())
+    }
+
     /// Registers the metrics.
-    pub fn register(registry: &mut Registry) -> Self {
+    pub fn register(registry: &mut Registry, queues: &QueueMetrics) -> Self {
         let buckets = || Histogram::new([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0]);
         let this = Self {
+            queue: queues.of("Nodes"),
             taint_removal_delay: buckets(),
             initial_sync_delay: buckets(),
             waiting: Family::default(),
@@ -57,6 +64,11 @@ impl NodeMetrics {
             this.refused.clone(),
         );
         this
+    }
+
+    /// What is counted of the controller's queue.
+    pub(crate) fn queue(&self) -> &QueueMetrics {
+        &self.queue
     }
 
     /// Counts a node that was initialised this long after it was made.

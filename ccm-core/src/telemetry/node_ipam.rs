@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::{Histograms, ReasonLabel, WriteLabel};
+use super::{Histograms, QueueMetrics, ReasonLabel, WriteLabel};
 
 /// The one label of upstream's metrics, `clusterCIDR`, whose name no field can have.
 type PoolLabel = [(&'static str, String); 1];
@@ -20,6 +20,7 @@ type Share = Gauge<f64, AtomicU64>;
 /// occupied ranges that it tried where ours counts runs of them.
 #[derive(Clone, Debug)]
 pub struct IpamMetrics {
+    queue: QueueMetrics,
     allocations: Family<PoolLabel, Counter>,
     releases: Family<PoolLabel, Counter>,
     usage: Family<PoolLabel, Share>,
@@ -33,12 +34,13 @@ pub struct IpamMetrics {
 impl IpamMetrics {
     /// Metrics that nobody reads, for tests and plans.
     pub fn unread() -> Self {
-        Self::register(&mut Registry::default())
+        Self::register(&mut Registry::default(), &QueueMetrics::unread())
     }
 
     /// Registers the metrics.
-    pub fn register(registry: &mut Registry) -> Self {
+    pub fn register(registry: &mut Registry, queues: &QueueMetrics) -> Self {
         let this = Self {
+            queue: queues.of("cidrallocator_node"),
             allocations: Family::default(),
             releases: Family::default(),
             usage: Family::default(),
@@ -89,6 +91,11 @@ impl IpamMetrics {
             this.refused.clone(),
         );
         this
+    }
+
+    /// What is counted of the controller's queue.
+    pub(crate) fn queue(&self) -> &QueueMetrics {
+        &self.queue
     }
 
     /// There is this range, with room for so many nodes.

@@ -17,6 +17,7 @@ pub struct ProcessMetrics {
     master: Family<NameLabel, Gauge>,
     controllers: Family<ControllerLabels, Gauge>,
     reloads: Family<OutcomeLabel, Counter>,
+    features: Family<FeatureLabels, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,6 +34,12 @@ struct NameLabel {
 struct ControllerLabels {
     name: &'static str,
     manager: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FeatureLabels {
+    name: &'static str,
+    stage: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -64,6 +71,7 @@ impl ProcessMetrics {
             master: Family::default(),
             controllers: Family::default(),
             reloads: Family::default(),
+            features: Family::default(),
         };
         registry.register(
             "leader_election_master_status",
@@ -79,6 +87,11 @@ impl ProcessMetrics {
             "ccm_cloud_config_reloads",
             "Changes of the provider's configuration or credentials that were seen, by whether they could be used",
             this.reloads.clone(),
+        );
+        registry.register(
+            "kubernetes_feature_enabled",
+            "Whether what a feature gate of the Go programs switches is done",
+            this.features.clone(),
         );
         let build = Family::<BuildLabels, Gauge>::default();
         build.get_or_create(&BuildLabels { git_version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -110,6 +123,12 @@ impl ProcessMetrics {
     /// Says whether we hold the lease.
     pub fn leads(&self, lease: &str, leads: bool) {
         self.master.get_or_create(&NameLabel { name: lease.to_owned() }).set(i64::from(leads));
+    }
+
+    /// Says whether what this gate of the Go programs switches is done, and how far it has got there.
+    pub fn feature(&self, name: &'static str, stage: &'static str, enabled: bool) {
+        let labels = FeatureLabels { name, stage };
+        self.features.get_or_create(&labels).set(i64::from(enabled));
     }
 
     /// Counts a change of the provider's configuration, and whether it could be used.

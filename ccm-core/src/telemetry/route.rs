@@ -9,12 +9,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::ReasonLabel;
+use super::{QueueMetrics, ReasonLabel};
 
 /// The route controller. The first is upstream's, which counts looks at all routes where ours counts
 /// looks at one node's, or at one table.
 #[derive(Clone, Debug)]
 pub struct RouteMetrics {
+    queue: QueueMetrics,
     syncs: Family<SyncLabels, Counter>,
     nodes: Family<StateLabel, Gauge>,
     delay: Histogram,
@@ -38,12 +39,13 @@ struct StateLabel {
 impl RouteMetrics {
     /// Metrics that nobody reads, for tests.
     pub fn unread() -> Self {
-        Self::register(&mut Registry::default())
+        Self::register(&mut Registry::default(), &QueueMetrics::unread())
     }
 
     /// Registers the metrics.
-    pub fn register(registry: &mut Registry) -> Self {
+    pub fn register(registry: &mut Registry, queues: &QueueMetrics) -> Self {
         let this = Self {
+            queue: queues.of("Routes"),
             syncs: Family::default(),
             nodes: Family::default(),
             delay: Histogram::new([1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0, 300.0, 1800.0]),
@@ -90,6 +92,11 @@ impl RouteMetrics {
             this.refused.clone(),
         );
         this
+    }
+
+    /// What is counted of the controller's queue.
+    pub(crate) fn queue(&self) -> &QueueMetrics {
+        &self.queue
     }
 
     /// Counts a look at routes.

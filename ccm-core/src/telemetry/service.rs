@@ -9,12 +9,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::ReasonLabel;
+use super::{QueueMetrics, ReasonLabel};
 
 /// The service controller. The first four are upstream's, buckets included; it counts its updates of
 /// hosts where ours counts changes of members.
 #[derive(Clone, Debug)]
 pub struct ServiceMetrics {
+    queue: QueueMetrics,
     host_updates: Counter,
     host_update_errors: Counter,
     node_pass: Histogram,
@@ -45,13 +46,14 @@ struct WhatLabel {
 impl ServiceMetrics {
     /// Metrics that nobody reads, for tests.
     pub fn unread() -> Self {
-        Self::register(&mut Registry::default())
+        Self::register(&mut Registry::default(), &QueueMetrics::unread())
     }
 
     /// Registers the metrics.
-    pub fn register(registry: &mut Registry) -> Self {
+    pub fn register(registry: &mut Registry, queues: &QueueMetrics) -> Self {
         let upstreams = || Histogram::new(exponential_buckets(1.0, 2.0, 15));
         let this = Self {
+            queue: queues.of("service"),
             host_updates: Counter::default(),
             host_update_errors: Counter::default(),
             node_pass: upstreams(),
@@ -117,6 +119,11 @@ impl ServiceMetrics {
             this.refused.clone(),
         );
         this
+    }
+
+    /// What is counted of the controller's queue.
+    pub(crate) fn queue(&self) -> &QueueMetrics {
+        &self.queue
     }
 
     /// Counts an update of one load balancer because nodes changed, and says how long it took.

@@ -8,11 +8,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::{ReasonLabel, WriteLabel};
+use super::{QueueMetrics, ReasonLabel, WriteLabel};
 
 /// The volume controller.
 #[derive(Clone, Debug)]
 pub struct VolumeMetrics {
+    queue: QueueMetrics,
     delay: Histogram,
     waiting: Family<ReasonLabel, Gauge>,
     writes: Family<WriteLabel, Counter>,
@@ -22,12 +23,13 @@ pub struct VolumeMetrics {
 impl VolumeMetrics {
     /// Metrics that nobody reads, for tests.
     pub fn unread() -> Self {
-        Self::register(&mut Registry::default())
+        Self::register(&mut Registry::default(), &QueueMetrics::unread())
     }
 
     /// Registers the metrics.
-    pub fn register(registry: &mut Registry) -> Self {
+    pub fn register(registry: &mut Registry, queues: &QueueMetrics) -> Self {
         let this = Self {
+            queue: queues.of("pvLabels"),
             // From a cloud that answers at once to a volume that was there before us.
             delay: Histogram::new([0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 3600.0]),
             waiting: Family::default(),
@@ -57,6 +59,11 @@ impl VolumeMetrics {
         this
     }
 
+    /// What is counted of the controller's queue.
+    pub(crate) fn queue(&self) -> &QueueMetrics {
+        &self.queue
+    }
+
     /// Counts a write, to a volume that was made so long ago.
     pub fn written(&self, write: &'static str, age: Duration) {
         self.writes.get_or_create(&WriteLabel { write }).inc();
@@ -83,7 +90,7 @@ mod tests {
     #[test]
     fn names_on_the_wire_are_what_the_book_says() {
         let mut registry = Registry::default();
-        let volume = VolumeMetrics::register(&mut registry);
+        let volume = VolumeMetrics::register(&mut registry, &QueueMetrics::unread());
         volume.written("both", Duration::from_secs(3));
         volume.waiting("VolumeNotFound", 2);
         volume.refused("changed");

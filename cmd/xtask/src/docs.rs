@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use ccm_core::app::{NAME, flags};
 use ccm_core::cloud::annotations::reference;
-use ccm_core::cloud::{Bucket, Effect, Kind, Operation};
+use ccm_core::cloud::{Bucket, Effect, Kind, Operation, Urgency};
+use ccm_core::queue::WorkQueue;
 use ccm_core::telemetry::{
     AccessMetrics, ApiMetrics, CloudMetrics, ConvergeMetrics, IpamMetrics, LifecycleMetrics,
-    NodeMetrics, ProcessMetrics, RouteMetrics, ServiceMetrics, VolumeMetrics,
+    NodeMetrics, ProcessMetrics, QueueMetrics, RouteMetrics, ServiceMetrics, VolumeMetrics,
 };
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -106,6 +107,9 @@ fn metrics_page() -> Result<String, Error> {
          programs where those have one; names that begin with `ccm_` are our own. `<provider>` is \
          the value of `--cloud-provider`.\n\
          \n\
+         Queues (`workqueue_*`) are `Nodes`, `service`, `Routes`, `cidrallocator_node` and `pvLabels` of the controllers, named \
+         as in the Go programs, and of the engine `load_balancer` and `route`: what is made in the cloud.\n\
+         \n\
          | Metric | Type | Labels | Meaning |\n\
          | --- | --- | --- | --- |";
     let line = |metric: Metric| {
@@ -128,15 +132,18 @@ struct Metric {
 /// What a process exports, each family touched once: one without a sample is not on the wire.
 fn metrics() -> Result<Vec<Metric>, Error> {
     let mut registry = Registry::default();
+    let queues = QueueMetrics::register(&mut registry);
+    let queue = WorkQueue::new(&queues.of("Nodes"));
+    queue.add_after("worker-1", Urgency::Refresh, Duration::ZERO);
     let cloud = CloudMetrics::register(&mut registry, "cloudprovider_<provider>");
-    let node = NodeMetrics::register(&mut registry);
+    let node = NodeMetrics::register(&mut registry, &queues);
     let lifecycle = LifecycleMetrics::register(&mut registry);
-    let service = ServiceMetrics::register(&mut registry);
-    let converge = ConvergeMetrics::register(&mut registry).of("load_balancer");
-    let route = RouteMetrics::register(&mut registry);
-    let volume = VolumeMetrics::register(&mut registry);
+    let service = ServiceMetrics::register(&mut registry, &queues);
+    let converge = ConvergeMetrics::register(&mut registry, &queues).of("load_balancer");
+    let route = RouteMetrics::register(&mut registry, &queues);
+    let volume = VolumeMetrics::register(&mut registry, &queues);
     let process = ProcessMetrics::register(&mut registry);
-    let ipam = IpamMetrics::register(&mut registry);
+    let ipam = IpamMetrics::register(&mut registry, &queues);
     let api = ApiMetrics::register(&mut registry);
     let access = AccessMetrics::register(&mut registry);
     api.request(&http::Method::GET, "server", None, Duration::ZERO);
@@ -179,6 +186,7 @@ fn metrics() -> Result<Vec<Metric>, Error> {
     converge.change(Effect::Create, Ok(()), Duration::ZERO);
     process.leads(NAME, true);
     process.runs("cloud-node", true);
+    process.feature("ComponentFlagz", "BETA", true);
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(parse(&text))

@@ -14,23 +14,26 @@ enum Here {
     Nothing,
 }
 
-/// Gates of a Go cloud-controller-manager that mean something here.
-const OURS: [(&str, Here, &str); 7] = [
+/// Gates of a Go cloud-controller-manager that mean something here, with how far each has got in Go's
+/// 1.36, and why it cannot be switched.
+const OURS: [(&str, &str, Here, &str); 7] = [
     (
         "CloudControllerManagerWatchBasedRoutesReconciliation",
+        "ALPHA",
         Here::Always,
         "routes follow a watch of the nodes",
     ),
-    ("CloudControllerManagerWebhook", Here::Never, "there are no webhooks"),
-    ("ComponentFlagz", Here::Always, "/flagz is served"),
-    ("ComponentStatusz", Here::Always, "/statusz is served"),
+    ("CloudControllerManagerWebhook", "ALPHA", Here::Never, "there are no webhooks"),
+    ("ComponentFlagz", "BETA", Here::Always, "/flagz is served"),
+    ("ComponentStatusz", "BETA", Here::Always, "/statusz is served"),
     (
         "ControllerManagerReleaseLeaderElectionLockOnExit",
+        "ALPHA",
         Here::Always,
         "the lease is released at the end",
     ),
-    ("NativeHistograms", Here::Never, "histograms have fixed buckets"),
-    ("RemoteRequestHeaderUID", Here::Nothing, ""),
+    ("NativeHistograms", "ALPHA", Here::Never, "histograms have fixed buckets"),
+    ("RemoteRequestHeaderUID", "BETA", Here::Nothing, ""),
 ];
 
 /// Gates of the libraries that every Go program of Kubernetes is linked with, as of 1.36. A command
@@ -85,6 +88,16 @@ const LIBRARIES: [&str; 47] = [
     "WatchListClient",
 ];
 
+/// The gates that are one way or the other here, as `kubernetes_feature_enabled` has them: name, stage,
+/// and whether what it switches is done.
+pub(in crate::app) fn fixed() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+    OURS.into_iter().filter_map(|(name, stage, here, _)| match here {
+        Here::Always => Some((name, stage, true)),
+        Here::Never => Some((name, stage, false)),
+        Here::Nothing => None,
+    })
+}
+
 /// Reads `Name=bool` entries and says of each that asks for something else than what is done why it
 /// has no effect. What is wrong is reported.
 pub(super) fn gates<'a>(
@@ -113,9 +126,9 @@ pub(super) fn gates<'a>(
             continue;
         };
         match ours {
-            Some((_, Here::Always, _)) if wanted => {}
-            Some((_, Here::Never, _)) if !wanted => {}
-            Some((_, Here::Always | Here::Never, why)) => {
+            Some((_, _, Here::Always, _)) if wanted => {}
+            Some((_, _, Here::Never, _)) if !wanted => {}
+            Some((_, _, Here::Always | Here::Never, why)) => {
                 warnings.push(format!("--feature-gates {entry}: has no effect: {why}"));
             }
             _ => warnings.push(format!(

@@ -4,7 +4,7 @@
 //! arguments that both know mean the same. What differs says so in the help.
 
 mod completion;
-mod gates;
+pub(super) mod gates;
 mod given;
 mod go;
 mod ignored;

@@ -15,11 +15,13 @@ use tracing::{debug, warn};
 use super::authentication::{Authenticator, Identity, Unknown};
 use super::authorization::Authorizer;
 use super::connections::{Shown, Stranger};
-use super::review::NoAnswer;
+use super::review::{NoAnswer, PATIENCE};
 use crate::telemetry::AccessMetrics;
 
-/// How long a request may take in all: longer than the API server is asked at most.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+/// How long a request may take in all: longer than the API server is asked at most, which is about the
+/// token and about the right.
+const REQUEST_TIMEOUT: Duration =
+    PATIENCE.saturating_mul(2).saturating_add(Duration::from_secs(10));
 
 /// Who may come in.
 pub(super) struct Door {

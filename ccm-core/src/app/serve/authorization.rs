@@ -11,18 +11,23 @@ use crate::app::flags::serving::{Authorization, Open};
 /// Whoever is in it may do everything: the API server would say so too.
 const MASTERS: &str = "system:masters";
 
-/// Verdicts that are remembered. A guess: there are a few scrapers and a few paths.
-const VERDICTS: NonZeroUsize = NonZeroUsize::new(512).unwrap();
+/// Verdicts that are remembered, of each sort. A guess: there are a few scrapers and a few paths.
+const VERDICTS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// Longer questions are not remembered, so that nobody can fill the memory. As upstream.
 /// <https://github.com/kubernetes/apiserver/blob/master/plugin/pkg/authorizer/webhook/webhook.go>
 const LONGEST: usize = 10_000;
 
+/// The same for those that were denied: anybody can ask them.
+const LONGEST_DENIED: usize = 1_000;
+
 /// Finds out what somebody may do.
 pub(super) struct Authorizer {
     rules: Authorization,
     reviewer: Arc<dyn Reviewer>,
-    verdicts: Cache<Question, Verdict>,
+    allowed: Cache<Question, Verdict>,
+    /// Apart from the others, so that nobody can make those be forgotten by asking for what he may not.
+    denied: Cache<Question, Verdict>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +48,7 @@ impl Question {
 
 impl Authorizer {
     pub(super) fn new(rules: Authorization, reviewer: Arc<dyn Reviewer>) -> Self {
-        Self { rules, reviewer, verdicts: Cache::new(VERDICTS) }
+        Self { rules, reviewer, allowed: Cache::new(VERDICTS), denied: Cache::new(VERDICTS) }
     }
 
     /// Whether everybody may ask for the path.
@@ -62,14 +67,17 @@ impl Authorizer {
             return Ok(Verdict { allowed: true, reason: String::new() });
         }
         let question = Question { who: who.clone(), verb: verb.to_owned(), path: path.to_owned() };
-        if let Some(verdict) = self.verdicts.get(&question) {
-            return Ok(verdict);
+        if let Some(known) = self.allowed.get(&question).or_else(|| self.denied.get(&question)) {
+            return Ok(known);
         }
         let verdict = self.reviewer.access(who, verb, path).await?;
-        if question.bytes() <= LONGEST {
-            let Authorization { allowed_ttl, denied_ttl, .. } = self.rules;
-            let ttl = if verdict.allowed { allowed_ttl } else { denied_ttl };
-            self.verdicts.put(question, verdict.clone(), ttl);
+        let (cache, ttl, longest) = if verdict.allowed {
+            (&self.allowed, self.rules.allowed_ttl, LONGEST)
+        } else {
+            (&self.denied, self.rules.denied_ttl, LONGEST_DENIED)
+        };
+        if question.bytes() <= longest {
+            cache.put(question, verdict.clone(), ttl);
         }
         Ok(verdict)
     }
@@ -186,14 +194,51 @@ mod tests {
         assert!(judge.asked.lock().unwrap().is_empty());
     }
 
+    #[rstest]
+    #[case(true, LONGEST, 2)]
+    #[case(true, LONGEST_DENIED, 1)]
+    #[case(false, LONGEST_DENIED, 2)]
+    #[case(false, LONGEST_DENIED / 2, 1)]
     #[tokio::test]
-    async fn long_questions_are_asked_again() {
-        let judge = Arc::new(Judge { answer: Mutex::new(Some(false)), ..Judge::default() });
+    async fn long_questions_are_asked_again(
+        #[case] allowed: bool,
+        #[case] length: usize,
+        #[case] want: usize,
+    ) {
+        let judge = Arc::new(Judge { answer: Mutex::new(Some(allowed)), ..Judge::default() });
         let authorizer = authorizer(&judge);
-        let path = format!("/{}", "x".repeat(LONGEST));
+        let path = format!("/{}", "x".repeat(length));
         for _ in 0..2 {
             authorizer.may(&jane(), "get", &path).await.unwrap();
         }
-        assert_eq!(judge.asked.lock().unwrap().len(), 2);
+        assert_eq!(judge.asked.lock().unwrap().len(), want);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_verdict_is_for_one_alone() {
+        let judge = Arc::new(Judge { answer: Mutex::new(Some(true)), ..Judge::default() });
+        let authorizer = authorizer(&judge);
+        let text = str::to_owned;
+        let others = [
+            Identity { uid: text("u"), ..jane() },
+            Identity { groups: vec![text("g")], ..jane() },
+            Identity { extra: [(text("e"), vec![text("v")])].into(), ..jane() },
+            Identity { user: text("john"), ..jane() },
+        ];
+        for (asked, who) in std::iter::once(jane()).chain(others).enumerate() {
+            authorizer.may(&who, "get", "/metrics").await.unwrap();
+            assert_eq!(judge.asked.lock().unwrap().len(), asked + 1, "{who:?}");
+        }
+        authorizer.may(&jane(), "get", "/metrics").await.unwrap();
+        assert_eq!(judge.asked.lock().unwrap().len(), 5);
+        // Many who may not do not count against those who may.
+        *judge.answer.lock().unwrap() = Some(false);
+        for number in 0..VERDICTS.get() * 2 {
+            let path = format!("/{number}");
+            authorizer.may(&Identity::anonymous(), "get", &path).await.unwrap();
+        }
+        let asked = judge.asked.lock().unwrap().len();
+        assert!(authorizer.may(&jane(), "get", "/metrics").await.unwrap().allowed);
+        assert_eq!(judge.asked.lock().unwrap().len(), asked);
     }
 }

@@ -14,6 +14,7 @@ mod files;
 mod health;
 mod listen;
 mod review;
+mod slots;
 mod tls;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 use axum::middleware::from_fn_with_state;
 use kube::Client;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -39,6 +41,7 @@ use self::access::Door;
 use self::authentication::Authenticator;
 use self::authorization::Authorizer;
 use self::connections::Connections;
+use self::slots::{Most, Slots};
 use self::tls::Manner;
 use super::flags::Serving;
 use crate::telemetry::AccessMetrics;
@@ -102,6 +105,14 @@ pub enum ServeError {
     Lookup(#[from] LookupError),
 }
 
+/// How many files this process may have open from now on: as many as it may allow itself, as Go does.
+fn most_files() -> u64 {
+    let limits = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limits.maximum, ..limits };
+    let limits = if setrlimit(Resource::Nofile, raised).is_ok() { raised } else { limits };
+    limits.current.unwrap_or(u64::MAX)
+}
+
 impl Server {
     /// Endpoints where and as `serving` says; port 0 stands for any free one.
     pub fn new(serving: Serving, endpoints: Endpoints, access: Access) -> Self {
@@ -138,6 +149,7 @@ impl Server {
         let manner = Manner { tls: serving.tls, http2: serving.http2_streams.is_some() };
         let tls = tls::Keeper::new(manner, source, believed.trust())
             .map_err(|source| ServeError::Tls { address, source })?;
+        let metrics = access.metrics;
         let door = Door {
             authenticator: Authenticator::new(
                 believed.trust(),
@@ -145,7 +157,7 @@ impl Server {
                 serving.authentication.token_ttl,
             ),
             authorizer: Authorizer::new(serving.authorization, access.reviewer),
-            metrics: access.metrics,
+            metrics: metrics.clone(),
         };
 
         let Some(listener) = listen::listen(address, serving.shares_port, &stop).await? else {
@@ -170,6 +182,8 @@ impl Server {
             tls: tls.current(),
             router: endpoints.router().layer(from_fn_with_state(Arc::new(door), access::admit)),
             http2_streams: serving.http2_streams.unwrap_or_default(),
+            slots: Slots::new(Most::of(most_files())),
+            metrics,
         };
         tokio::select! {
             () = connections.serve(listener, close) => Ok(()),

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::telemetry::ApiMetrics;
 
-/// Puts the counting outside of everything but retries: each try is a request.
+/// Puts the counting outside of everything but pace and retries: each try is a request.
 #[derive(Clone, Debug)]
 pub(super) struct Counting {
     pub(super) metrics: ApiMetrics,
@@ -46,15 +46,35 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        let Counting { metrics, host } = self.counting.clone();
+        let counting = self.counting.clone();
         let method = request.method().clone();
-        let begun = Instant::now();
+        let mut sent = Sent { counting, method, begun: Instant::now(), status: None };
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
-            let status = answer.as_ref().ok().map(Response::status);
-            metrics.request(&method, &host, status, begun.elapsed());
+            sent.answered(answer.as_ref().ok().map(Response::status));
             answer
         })
+    }
+}
+
+/// A request, which counts when it ends: also when nobody waits for its answer any more.
+struct Sent {
+    counting: Counting,
+    method: Method,
+    begun: Instant,
+    status: Option<StatusCode>,
+}
+
+impl Sent {
+    fn answered(&mut self, status: Option<StatusCode>) {
+        self.status = status;
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        let Counting { metrics, host } = &self.counting;
+        metrics.request(&self.method, host, self.status, self.begun.elapsed());
     }
 }

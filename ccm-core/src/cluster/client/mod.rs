@@ -9,6 +9,7 @@ mod counted;
 mod gated;
 mod pace;
 mod proxy;
+mod retried;
 mod source;
 
 use std::error::Error as _;
@@ -194,18 +195,16 @@ impl ClusterConfig {
 
     /// A client to read and watch with.
     ///
-    /// kube retries 429, 503 and 504 for it. It would also mutate, past the gate: don't.
+    /// What is answered by 429, 503 or 504 is sent again. It would also mutate, past the gate: don't.
     pub fn client(&self, name: &str) -> Result<Client, ConfigError> {
-        Ok(self.paced(self.connect(name, self.base.clone())?))
+        Ok(retried::client(self.paced(self.connect(name, self.base.clone())?)))
     }
 
     /// A client whose every mutation passes `gate` right before it is sent, is sent once, and is
     /// answered within [`MUTATION_TIMEOUT`]. Reads pass freely.
     pub fn mutating_client(&self, name: &str, gate: &Gate) -> Result<Client, ConfigError> {
-        let mut config = self.base.clone();
-        // A retry would be sent behind the gate's back, and after the decision has aged.
-        config.default_retry = false;
-        Ok(gated::client(self.paced(self.connect(name, config)?), gate.clone()))
+        // No retry: it would be sent behind the gate's back, and after the decision has aged.
+        Ok(gated::client(self.paced(self.connect(name, self.base.clone())?), gate.clone()))
     }
 
     /// As [`mutating_client`](Self::mutating_client), for a controller of this canonical name: where each
@@ -216,13 +215,10 @@ impl ClusterConfig {
             return self.mutating_client(name, gate);
         }
         let mut anonymous = Self { token_file: None, ..self.clone() };
-        anonymous.base.default_retry = false;
         anonymous.base.auth_info = AuthInfo::default();
         let bare = anonymous.connect(name, anonymous.base.clone())?;
         // A request for a token changes nothing that another leader could mind: it needs no gate.
-        let mut config = self.base.clone();
-        config.default_retry = false;
-        let asker = self.connect("service-account-tokens", config)?;
+        let asker = self.connect("service-account-tokens", self.base.clone())?;
         let client = account::client(bare, asker, name);
         Ok(gated::client(self.paced(client), gate.clone()))
     }
@@ -230,7 +226,6 @@ impl ClusterConfig {
     /// A client for the lease alone: no gate, no retries, nothing waits longer than `timeout`.
     pub fn lease_client(&self, timeout: Duration) -> Result<Client, ConfigError> {
         let mut config = self.base.clone();
-        config.default_retry = false;
         config.connect_timeout = Some(timeout);
         config.read_timeout = Some(timeout);
         config.write_timeout = Some(timeout);
@@ -248,7 +243,6 @@ impl ClusterConfig {
     /// nothing waits longer than `timeout`.
     pub fn asking_client(&self, name: &str, timeout: Duration) -> Result<Client, ConfigError> {
         let mut config = self.base.clone();
-        config.default_retry = false;
         config.connect_timeout = Some(timeout);
         config.read_timeout = Some(timeout);
         config.write_timeout = Some(timeout);
@@ -269,6 +263,8 @@ impl ClusterConfig {
         let agent = HeaderValue::try_from(format!("{}/{name}", self.user_agent))
             .map_err(|err| unusable(format!("its user agent: {err}")))?;
         config.headers.push((header::USER_AGENT, agent));
+        // It would be inside of what counts; who wants it has it around that.
+        config.default_retry = false;
         let builder =
             ClientBuilder::try_from(config).map_err(|err| unusable(without_secrets(&err)))?;
         let counting = counted::Counting { metrics: self.metrics.clone(), host: self.host() };

@@ -142,7 +142,7 @@ impl NodeController {
     /// The controller, fed by the watch from now on.
     pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
         let memories = Memories::new(parts.metrics.clone(), settings.refresh, Instant::now());
-        let intake = Arc::new(Intake { queue: WorkQueue::default(), memories });
+        let intake = Arc::new(Intake { queue: WorkQueue::new(parts.metrics.queue()), memories });
         let feed = Arc::clone(&intake);
         parts.nodes.on_change(move |change| feed.take(change));
         let writers = Semaphore::new(settings.writers.get().into());

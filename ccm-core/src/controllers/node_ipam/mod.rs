@@ -214,7 +214,8 @@ impl NodeIpamController {
     fn settling(parts: Parts, settings: Settings, settling: Duration, others: Others) -> Arc<Self> {
         let desk =
             Desk::new(pools(&settings.source), &settings.kept_free, others, parts.metrics.clone());
-        let intake = Arc::new(Intake { queue: WorkQueue::default(), desk: Mutex::new(desk) });
+        let queue = WorkQueue::new(parts.metrics.queue());
+        let intake = Arc::new(Intake { queue, desk: Mutex::new(desk) });
         let feed = Arc::clone(&intake);
         parts.nodes.on_change(move |change| feed.take(change));
         let writers = Semaphore::new(WRITERS);

@@ -60,7 +60,7 @@ impl Desk {
         needs: Needs,
     ) -> Self {
         Self {
-            queue: WorkQueue::default(),
+            queue: WorkQueue::new(metrics.queue()),
             nodes: Arc::downgrade(nodes),
             recorder,
             metrics,

@@ -144,7 +144,7 @@ impl World {
             batch: self.setup.batch,
         };
         let now = self.time.instant();
-        let metrics = NodeMetrics::register(&mut prometheus_client::registry::Registry::default());
+        let metrics = NodeMetrics::unread();
         self.process = Some(Process {
             generation,
             ward: Ward::new(terms, now),

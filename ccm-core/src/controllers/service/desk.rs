@@ -56,7 +56,7 @@ impl Desk {
         metrics: ServiceMetrics,
         claims: Claims,
     ) -> Self {
-        let (queue, services) = (WorkQueue::default(), Arc::downgrade(services));
+        let (queue, services) = (WorkQueue::new(metrics.queue()), Arc::downgrade(services));
         let (files, strangers) = (Mutex::default(), Mutex::default());
         Self { queue, services, recorder, metrics, files, claims, strangers }
     }

@@ -128,7 +128,7 @@ impl VolumeController {
     pub fn new(parts: Parts, rules: Rules) -> Arc<Self> {
         let Parts { volumes, cloud, governor, client, recorder, metrics } = parts;
         let memories = Memories::new(metrics.clone(), Instant::now());
-        let intake = Arc::new(Intake { queue: WorkQueue::default(), memories });
+        let intake = Arc::new(Intake { queue: WorkQueue::new(metrics.queue()), memories });
         let feed = Arc::clone(&intake);
         volumes.on_change(move |change| feed.take(change));
         Arc::new(Self {
