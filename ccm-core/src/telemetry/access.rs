@@ -1,6 +1,6 @@
 //! Who asks the endpoints, and whether he may.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -22,6 +22,13 @@ pub struct AccessMetrics {
     authorization: Histograms<ResultLabel>,
     connections: Gauge,
     refused_connections: Counter,
+    certificates: Family<CertificateLabel, Gauge>,
+    refused_certificates: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CertificateLabel {
+    certificate: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -49,6 +56,8 @@ impl AccessMetrics {
             authorization: Family::new_with_constructor(seconds),
             connections: Gauge::default(),
             refused_connections: Counter::default(),
+            certificates: Family::default(),
+            refused_certificates: Counter::default(),
         };
         registry.register(
             "authenticated_user_requests",
@@ -85,7 +94,29 @@ impl AccessMetrics {
             "Connections to the endpoints that found no place, because of all others or of those of the same client",
             this.refused_connections.clone(),
         );
+        registry.register(
+            "ccm_endpoint_certificate_expiration_timestamp_seconds",
+            "Until when a certificate that the endpoints are served with is good, in seconds since the epoch, by its file",
+            this.certificates.clone(),
+        );
+        registry.register(
+            "ccm_endpoint_certificates_refused",
+            "Certificates that should have taken the place of others and could not be used",
+            this.refused_certificates.clone(),
+        );
         this
+    }
+
+    /// A certificate is good until then.
+    pub fn certificate_ends(&self, certificate: &str, ends: SystemTime) {
+        let seconds = ends.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let label = CertificateLabel { certificate: certificate.to_owned() };
+        self.certificates.get_or_create(&label).set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a certificate that could not be used.
+    pub(crate) fn certificate_refused(&self) {
+        self.refused_certificates.inc();
     }
 
     /// There are so many connections.

@@ -84,8 +84,7 @@ impl CloudMetrics {
         );
         registry.register(
             "ccm_cloud_bucket_paused_until_timestamp_seconds",
-            "Until when nothing is sent because the cloud asked for a pause, in seconds since the \
-             epoch; 0 when it does not",
+            "Until when nothing is sent because the cloud asked for a pause, in seconds since the epoch; 0 or a time that is past when it may be sent",
             this.paused_until.clone(),
         );
         registry.register(

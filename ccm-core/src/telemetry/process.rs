@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::usage::Usage;
+use crate::app::COMMIT;
 
 /// The process as a whole.
 #[derive(Clone, Debug)]
@@ -45,14 +46,21 @@ struct FeatureLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BuildLabels {
     git_version: &'static str,
+    git_commit: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KubernetesBuildLabels {
     git_version: &'static str,
+    git_commit: &'static str,
+    major: &'static str,
+    minor: &'static str,
     compiler: &'static str,
     platform: String,
 }
+
+/// As Kubernetes' programs write it.
+const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
 /// As Go writes it: `linux/amd64`.
 fn platform() -> String {
@@ -93,12 +101,16 @@ impl ProcessMetrics {
             "Whether what a feature gate of the Go programs switches is done",
             this.features.clone(),
         );
+        let git_commit = COMMIT.unwrap_or_default();
         let build = Family::<BuildLabels, Gauge>::default();
-        build.get_or_create(&BuildLabels { git_version: env!("CARGO_PKG_VERSION") }).set(1);
+        build.get_or_create(&BuildLabels { git_version: VERSION, git_commit }).set(1);
         registry.register("ccm_build_info", "The version that runs", build);
         let build = Family::<KubernetesBuildLabels, Gauge>::default();
         let labels = KubernetesBuildLabels {
-            git_version: concat!("v", env!("CARGO_PKG_VERSION")),
+            git_version: VERSION,
+            git_commit,
+            major: env!("CARGO_PKG_VERSION_MAJOR"),
+            minor: env!("CARGO_PKG_VERSION_MINOR"),
             compiler: "rustc",
             platform: platform(),
         };

@@ -118,22 +118,22 @@ impl QueueMetrics {
     }
 
     /// A key waits that did not before.
-    pub(crate) fn added(&self) {
+    pub fn added(&self) {
         self.adds.get_or_create(&self.label()).inc();
     }
 
     /// A key comes later.
-    pub(crate) fn retried(&self) {
+    pub fn retried(&self) {
         self.retries.get_or_create(&self.label()).inc();
     }
 
     /// A key has waited so long for a worker.
-    pub(crate) fn waited(&self, took: Duration) {
+    pub fn waited(&self, took: Duration) {
         self.waited.get_or_create(&self.label()).observe(took.as_secs_f64());
     }
 
     /// A key was worked on for so long.
-    pub(crate) fn worked(&self, took: Duration) {
+    pub fn worked(&self, took: Duration) {
         self.worked.get_or_create(&self.label()).observe(took.as_secs_f64());
     }
 }

@@ -9,6 +9,7 @@ use ccm_envtest::Credentials;
 use serde_json::Value;
 
 use crate::binaries::locate;
+use crate::documented;
 use crate::https::{Answer, Asker};
 use crate::process::Process;
 use crate::wait::{SOON, wait_until};
@@ -184,7 +185,7 @@ impl Ccm {
     /// program asks of it is counted.
     pub async fn ask(&mut self, path: &str) -> Answer {
         let admin = self.stranger().as_whom(&self.admin);
-        wait_until(&format!("an answer to {path}"), SOON, async || {
+        let answer = wait_until(&format!("an answer to {path}"), SOON, async || {
             self.process.expect_running();
             match admin.get(path).await {
                 Ok(answer) if matches!(answer.status, 401 | 403) => Err(answer.body),
@@ -192,7 +193,11 @@ impl Ccm {
                 Err(err) => Err(format!("{err:?}")),
             }
         })
-        .await
+        .await;
+        if path == "/metrics" {
+            documented::metrics(&answer.body);
+        }
+        answer
     }
 
     /// The value of a metric without labels, or with just these: `name` or `name{label="value"}`.

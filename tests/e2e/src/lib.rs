@@ -14,6 +14,7 @@ mod aws;
 mod binaries;
 mod ccm;
 mod cloud;
+mod documented;
 mod guardian;
 mod https;
 mod pieces;

@@ -1,38 +1,30 @@
 //! What is served with: certificates from files, or one that the process makes for itself.
 
+mod own;
+
 use std::collections::HashMap;
 use std::io;
-use std::io::Write;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair,
-    KeyUsagePurpose, SanType,
-};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use tracing::{info, warn};
+use tokio::time::sleep;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
+use self::own::Own;
 use super::files::{Content, Files};
-use crate::app::NAME;
 use crate::app::flags::serving::{Certificate, Named, Pair};
-use crate::report::Chain;
 
-/// As upstream's: no longer than anybody should run one process.
-const VALIDITY: Duration = Duration::from_hours(365 * 24);
-
-/// For clients whose clocks are behind.
-const SKEW: Duration = Duration::from_hours(1);
+/// Pause after a certificate that could not be made: a folder cannot be written.
+const RETRY: Duration = Duration::from_mins(10);
 
 /// There is no certificate, so there is nothing to serve with.
 #[derive(Debug, thiserror::Error)]
@@ -81,11 +73,10 @@ pub enum CertificateError {
 
 /// Where certificates come from, and those that are in use.
 pub(super) struct Source {
-    own: Option<Arc<CertifiedKey>>,
+    own: Option<Own>,
     /// The usual one first, unless it is our own.
-    pairs: Vec<Named>,
+    pairs: Vec<(Named, Arc<CertifiedKey>)>,
     files: Files,
-    current: Arc<Certificates>,
 }
 
 impl Source {
@@ -98,88 +89,131 @@ impl Source {
         let (own, usual) = match certificate {
             Certificate::Given(pair) => (None, Some(Named { pair: pair.clone(), names: vec![] })),
             Certificate::SelfSigned(dir) => {
-                let key = own(dir.as_deref(), address, SystemTime::now())?;
-                (Some(Arc::new(key)), None)
+                (Some(Own::open(dir.as_deref(), address, SystemTime::now())?), None)
             }
         };
-        let pairs: Vec<Named> = usual.into_iter().chain(named.iter().cloned()).collect();
-        let paths = pairs.iter().flat_map(|Named { pair, .. }| [&pair.certificate, &pair.key]);
+        let named: Vec<Named> = usual.into_iter().chain(named.iter().cloned()).collect();
+        let paths = named.iter().flat_map(|Named { pair, .. }| [&pair.certificate, &pair.key]);
         let mut files = Files::new(paths.cloned().collect());
-        let contents = files.read().await;
-        let current = Arc::new(certificates(own.as_ref(), &pairs, contents)?);
-        Ok(Self { own, pairs, files, current })
+        let mut contents = files.read().await.into_iter();
+        let mut pairs = Vec::new();
+        for named in named {
+            let key = read(&named.pair, &mut contents)?;
+            pairs.push((named, Arc::new(key)));
+        }
+        Ok(Self { own, pairs, files })
     }
 
     pub(super) fn current(&self) -> Arc<Certificates> {
-        Arc::clone(&self.current)
+        Arc::new(certificates(self.own.as_ref().map(|own| &own.key), &self.pairs))
     }
 
-    /// Waits until there are others. Those that cannot be used are an error, and leave those that are
-    /// in use in use. May be dropped and called again.
-    pub(super) async fn changed(&mut self) -> Result<(), CertificateError> {
-        let contents = self.files.changed().await;
-        self.current = Arc::new(certificates(self.own.as_ref(), &self.pairs, contents)?);
-        Ok(())
+    /// Until when they are good, by their files.
+    pub(super) fn ends(&self) -> Vec<(String, SystemTime)> {
+        let own = self.own.as_ref().map(|own| ("self-signed".to_owned(), &own.key));
+        let pairs = self
+            .pairs
+            .iter()
+            .map(|(Named { pair, .. }, key)| (pair.certificate.display().to_string(), key));
+        own.into_iter().chain(pairs).map(|(name, key)| (name, not_after(&key.cert[0]))).collect()
+    }
+
+    /// Waits until there are others, and says what of them cannot be used: of those that which was in
+    /// use stays. May be dropped and called again.
+    pub(super) async fn changed(&mut self) -> Vec<CertificateError> {
+        let renewed = async {
+            match &self.own {
+                Some(own) => own.renewed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let contents = tokio::select! {
+            own = renewed => {
+                return match own {
+                    Ok(own) => {
+                        self.own = Some(own);
+                        Vec::new()
+                    }
+                    Err(err) => {
+                        // It is tried again, and not at once.
+                        sleep(RETRY).await;
+                        vec![err]
+                    }
+                };
+            }
+            contents = self.files.changed() => contents,
+        };
+        let mut contents = contents.into_iter();
+        let mut unusable = Vec::new();
+        for (named, current) in &mut self.pairs {
+            match read(&named.pair, &mut contents) {
+                Ok(key) => *current = Arc::new(key),
+                Err(err) => unusable.push(err),
+            }
+        }
+        unusable
     }
 }
 
 /// The certificates for those who ask for certain names, and the one for everybody else.
 #[derive(Debug)]
 pub(super) struct Certificates {
-    usual: Arc<CertifiedKey>,
+    usual: Option<Arc<CertifiedKey>>,
     named: HashMap<String, Arc<CertifiedKey>>,
 }
 
 impl Certificates {
-    fn find(&self, name: Option<&str>) -> Arc<CertifiedKey> {
+    fn find(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let name = name.unwrap_or_default().to_ascii_lowercase();
         let wildcard = || format!("*.{}", name.split_once('.').map_or("", |(_, rest)| rest));
         let found = self.named.get(&name).or_else(|| self.named.get(&wildcard()));
-        Arc::clone(found.unwrap_or(&self.usual))
+        found.or(self.usual.as_ref()).cloned()
     }
 }
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.find(hello.server_name()))
+        self.find(hello.server_name())
     }
 }
 
-/// `contents` are a certificate and a key for each of `pairs`.
+/// The next two of `contents` are this pair's.
+fn read(
+    pair: &Pair,
+    contents: &mut impl Iterator<Item = Content>,
+) -> Result<CertifiedKey, CertificateError> {
+    // Both, even if the first is no good: the next pair has the next two.
+    let [certificate, key] = [&pair.certificate, &pair.key].map(|path| {
+        let content = contents.next().unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()));
+        content.map_err(|source| CertificateError::Unreadable { path: path.clone(), source })
+    });
+    certified(pair, &certificate?, &key?)
+}
+
+/// `own` is the usual one where there is one, and the first of `pairs` otherwise.
 fn certificates(
     own: Option<&Arc<CertifiedKey>>,
-    pairs: &[Named],
-    contents: Vec<Content>,
-) -> Result<Certificates, CertificateError> {
-    let mut contents = contents.into_iter();
-    let mut keys = Vec::new();
-    for Named { pair, .. } in pairs {
-        let mut next = |path: &Path| {
-            let content = contents.next().unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()));
-            content.map_err(|source| CertificateError::Unreadable { path: path.to_owned(), source })
-        };
-        let (certificate, key) = (next(&pair.certificate)?, next(&pair.key)?);
-        keys.push(Arc::new(certified(pair, &certificate, &key)?));
-    }
-    let mut pairs = pairs.iter().zip(keys);
-    let usual = match own {
-        Some(own) => Arc::clone(own),
-        None => pairs.next().map(|(_, key)| key).ok_or(rustls::Error::NoCertificatesPresented)?,
+    pairs: &[(Named, Arc<CertifiedKey>)],
+) -> Certificates {
+    let (usual, pairs) = match (own, pairs) {
+        (None, [(_, first), rest @ ..]) => (Some(first), rest),
+        (own, pairs) => (own, pairs),
     };
     // What was said goes before what is in a certificate, and the first before the others.
-    let (said, unsaid): (Vec<_>, Vec<_>) = pairs.partition(|(named, _)| !named.names.is_empty());
+    let (said, unsaid): (Vec<_>, Vec<_>) =
+        pairs.iter().partition(|(named, _)| !named.names.is_empty());
     let mut named = HashMap::new();
     for (Named { names, .. }, key) in said {
         for name in names {
-            named.entry(name.clone()).or_insert_with(|| Arc::clone(&key));
+            named.entry(name.clone()).or_insert_with(|| Arc::clone(key));
         }
     }
     for (_, key) in unsaid {
         for name in names_in(&key.cert[0]) {
-            named.entry(name).or_insert_with(|| Arc::clone(&key));
+            named.entry(name).or_insert_with(|| Arc::clone(key));
         }
     }
-    Ok(Certificates { usual, named })
+    Certificates { usual: usual.map(Arc::clone), named }
 }
 
 fn certified(
@@ -204,6 +238,13 @@ fn certified(
     })
 }
 
+/// When a certificate runs out; one that cannot be read has.
+fn not_after(certificate: &CertificateDer<'_>) -> SystemTime {
+    let seconds = X509Certificate::from_der(certificate)
+        .map_or(0, |(_, certificate)| certificate.validity().not_after.timestamp());
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+}
+
 /// The names in a certificate, as upstream finds them: the common name where it looks like one, and
 /// the DNS names.
 fn names_in(certificate: &CertificateDer<'_>) -> Vec<String> {
@@ -219,88 +260,6 @@ fn names_in(certificate: &CertificateDer<'_>) -> Vec<String> {
         }
     }
     names
-}
-
-/// The one in `dir` if it is there and valid; a new one otherwise.
-fn own(
-    dir: Option<&Path>,
-    address: IpAddr,
-    now: SystemTime,
-) -> Result<CertifiedKey, CertificateError> {
-    let make = || self_signed(address, now);
-    let Some(dir) = dir else {
-        let (certificate, key) = make()?;
-        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        let chain = vec![certificate.into()];
-        return Ok(CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())?);
-    };
-    let pair =
-        Pair { certificate: dir.join(format!("{NAME}.crt")), key: dir.join(format!("{NAME}.key")) };
-    match kept(&pair, now) {
-        Ok(Some(kept)) => return Ok(kept),
-        Ok(None) => info!(path = %pair.certificate.display(), "making a certificate"),
-        Err(err) => warn!(error = %Chain(&err), "kept certificate not usable; making another"),
-    }
-    let (certificate, key) = make()?;
-    let (certificate, key) = (certificate.pem(), key.serialize_pem());
-    let failed = |path: &Path, source| CertificateError::Keep { path: path.to_owned(), source };
-    std::fs::create_dir_all(dir).map_err(|source| failed(dir, source))?;
-    write(&pair.key, &key, 0o600).map_err(|source| failed(&pair.key, source))?;
-    write(&pair.certificate, &certificate, 0o644)
-        .map_err(|source| failed(&pair.certificate, source))?;
-    certified(&pair, certificate.as_bytes(), key.as_bytes())
-}
-
-/// What is there and still valid.
-fn kept(pair: &Pair, now: SystemTime) -> Result<Option<CertifiedKey>, CertificateError> {
-    let read = |path: &Path| match std::fs::read(path) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(CertificateError::Unreadable { path: path.to_owned(), source }),
-        Ok(content) => Ok(Some(content)),
-    };
-    let (Some(certificate), Some(key)) = (read(&pair.certificate)?, read(&pair.key)?) else {
-        return Ok(None);
-    };
-    let key = certified(pair, &certificate, &key)?;
-    let ends = X509Certificate::from_der(&key.cert[0])
-        .map_or(0, |(_, certificate)| certificate.validity().not_after.timestamp());
-    let is_valid = i64::try_from(unix(now)).is_ok_and(|now| now < ends);
-    Ok(is_valid.then_some(key))
-}
-
-/// Readable as said from the first byte on, and whole or not there at all.
-fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let beside = path.with_extension(format!("new-{}", std::process::id()));
-    let _ = std::fs::remove_file(&beside);
-    let mut file =
-        std::fs::File::options().write(true).create_new(true).mode(mode).open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    std::fs::rename(&beside, path)
-}
-
-fn self_signed(
-    address: IpAddr,
-    now: SystemTime,
-) -> Result<(rcgen::Certificate, KeyPair), rcgen::Error> {
-    let key = KeyPair::generate()?;
-    let mut params = CertificateParams::new(["localhost".to_owned()])?;
-    let mut addresses = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
-    if !addresses.contains(&address) && !address.is_unspecified() {
-        addresses.push(address);
-    }
-    params.subject_alt_names.extend(addresses.into_iter().map(SanType::IpAddress));
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, format!("localhost@{}", unix(now)));
-    params.not_before = (now - SKEW).into();
-    params.not_after = (now + VALIDITY).into();
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let certificate = params.self_signed(&key)?;
-    Ok((certificate, key))
-}
-
-fn unix(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]
@@ -336,7 +295,7 @@ mod tests {
         version: &'static SupportedProtocolVersion,
     ) -> Result<(CipherSuite, NamedGroup), rustls::Error> {
         let mut roots = RootCertStore::empty();
-        roots.add(source.current().find(Some(name)).cert[0].clone()).unwrap();
+        roots.add(source.current().find(Some(name)).unwrap().cert[0].clone()).unwrap();
         let client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[version])
             .unwrap()
@@ -400,32 +359,6 @@ mod tests {
         assert!(suite.as_str().is_some_and(|name| name.starts_with("TLS13_")), "{suite:?}");
     }
 
-    #[test]
-    fn the_common_name_is_upstreams() {
-        let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let (certificate, _) = self_signed(IpAddr::from([127, 0, 0, 1]), time).unwrap();
-        let name = b"localhost@1700000000";
-        assert!(certificate.der().windows(name.len()).any(|bytes| bytes == name));
-    }
-
-    #[tokio::test]
-    async fn a_kept_certificate_is_used_again_while_it_is_valid() {
-        let dir = folder("kept");
-        let now = SystemTime::now();
-        let at = |now| own(Some(&dir), ADDRESS.into(), now).unwrap().cert[0].clone();
-        let first = at(now);
-        assert_eq!(at(now + VALIDITY / 2), first);
-        let second = at(now + VALIDITY * 2);
-        assert_ne!(second, first);
-
-        let key = dir.join(format!("{NAME}.key"));
-        let mode = std::os::unix::fs::PermissionsExt::mode(&key.metadata().unwrap().permissions());
-        assert_eq!(mode & 0o777, 0o600);
-        std::fs::write(&key, "no key").unwrap();
-        assert_ne!(at(now), second, "what is broken is made anew");
-        std::fs::remove_dir_all(&dir).unwrap();
-    }
-
     fn pair(dir: &Path, name: &str, names: &[&str]) -> Pair {
         let pair = Pair {
             certificate: dir.join(format!("{name}.crt")),
@@ -450,7 +383,7 @@ mod tests {
         ];
         let usual = Certificate::Given(pair(&dir, "usual", &["localhost"]));
         let source = opened(&usual, &named).await;
-        let serial = |name: Option<&str>| source.current().find(name).cert[0].clone();
+        let serial = |name: Option<&str>| source.current().find(name).unwrap().cert[0].clone();
         let of = |name: &str| {
             let pem = std::fs::read(dir.join(format!("{name}.crt"))).unwrap();
             CertificateDer::from_pem_slice(&pem).unwrap()
@@ -475,22 +408,43 @@ mod tests {
         let dir = folder("broken");
         let usual = pair(&dir, "usual", &["localhost"]);
         let mut source = opened(&Certificate::Given(usual.clone()), &[]).await;
-        let before = source.current().find(None).cert[0].clone();
+        let before = source.current().find(None).unwrap().cert[0].clone();
 
         tokio::time::pause();
         let other = pair(&dir, "other", &["localhost"]);
         std::fs::copy(&other.key, &usual.key).unwrap();
-        let err = source.changed().await.unwrap_err().to_string();
+        let err = source.changed().await[0].to_string();
         assert!(err.contains("usual.crt") && err.contains("usual.key"), "{err}");
-        assert_eq!(source.current().find(None).cert[0], before);
+        assert_eq!(source.current().find(None).unwrap().cert[0], before);
 
         std::fs::copy(&other.certificate, &usual.certificate).unwrap();
-        source.changed().await.unwrap();
-        assert_ne!(source.current().find(None).cert[0], before);
+        assert!(source.changed().await.is_empty());
+        assert_ne!(source.current().find(None).unwrap().cert[0], before);
 
         std::fs::write(&usual.certificate, "nothing").unwrap();
-        let err = source.changed().await.unwrap_err().to_string();
+        let err = source.changed().await[0].to_string();
         assert!(err.contains("usual.crt: no certificate"), "{err}");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_be_used_keeps_no_other_from_being_renewed() {
+        let dir = folder("apart");
+        let usual = pair(&dir, "usual", &["localhost"]);
+        let named = Named { pair: pair(&dir, "a", &["a.example.com"]), names: vec![] };
+        let mut source =
+            opened(&Certificate::Given(usual.clone()), std::slice::from_ref(&named)).await;
+        let of = |source: &Source, name| source.current().find(Some(name)).unwrap().cert[0].clone();
+        let before = (of(&source, "localhost"), of(&source, "a.example.com"));
+
+        tokio::time::pause();
+        std::fs::write(&named.pair.certificate, "nothing").unwrap();
+        pair(&dir, "usual", &["localhost"]);
+        let unusable = source.changed().await;
+        assert_eq!(unusable.len(), 1);
+        assert!(unusable[0].to_string().contains("a.crt"), "{unusable:?}");
+        assert_ne!(of(&source, "localhost"), before.0);
+        assert_eq!(of(&source, "a.example.com"), before.1);
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

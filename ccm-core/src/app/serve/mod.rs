@@ -147,9 +147,9 @@ impl Server {
             .await
             .map_err(|source| ServeError::Certificate { address, source })?;
         let manner = Manner { tls: serving.tls, http2: serving.http2_streams.is_some() };
-        let tls = tls::Keeper::new(manner, source, believed.trust())
-            .map_err(|source| ServeError::Tls { address, source })?;
         let metrics = access.metrics;
+        let tls = tls::Keeper::new(manner, source, believed.trust(), metrics.clone())
+            .map_err(|source| ServeError::Tls { address, source })?;
         let door = Door {
             authenticator: Authenticator::new(
                 believed.trust(),
@@ -160,33 +160,38 @@ impl Server {
             metrics: metrics.clone(),
         };
 
-        let Some(listener) = listen::listen(address, serving.shares_port, &stop).await? else {
-            return Ok(());
-        };
-        let address =
-            listener.local_addr().map_err(|source| ServeError::Bind { address, source })?;
-        let stopping = stop.clone();
-        endpoints.checks.add("shutdown", Scope::Ready, move || {
-            if stopping.is_cancelled() {
-                return Err("process is shutting down".to_owned());
+        let router = endpoints.router().layer(from_fn_with_state(Arc::new(door), access::admit));
+        let (tls_now, checks) = (tls.current(), endpoints.checks);
+        let served = async move {
+            let Some(listener) = listen::listen(address, serving.shares_port, &stop).await? else {
+                return Ok(());
+            };
+            let address =
+                listener.local_addr().map_err(|source| ServeError::Bind { address, source })?;
+            checks.add("shutdown", Scope::Ready, move || {
+                if stop.is_cancelled() {
+                    return Err("process is shutting down".to_owned());
+                }
+                Ok(())
+            });
+            info!(%address, "serving");
+            if let Some(bound) = bound {
+                // Whoever asked may have lost interest.
+                let _ = bound.send(address);
             }
+            let connections = Connections {
+                tls: tls_now,
+                router,
+                http2_streams: serving.http2_streams.unwrap_or_default(),
+                slots: Slots::new(Most::of(most_files())),
+                metrics,
+            };
+            connections.serve(listener, close).await;
             Ok(())
-        });
-
-        info!(%address, "serving");
-        if let Some(bound) = bound {
-            // Whoever asked may have lost interest.
-            let _ = bound.send(address);
-        }
-        let connections = Connections {
-            tls: tls.current(),
-            router: endpoints.router().layer(from_fn_with_state(Arc::new(door), access::admit)),
-            http2_streams: serving.http2_streams.unwrap_or_default(),
-            slots: Slots::new(Most::of(most_files())),
-            metrics,
         };
+        // What is believed is followed also while the port is taken: a refusal ends the process.
         tokio::select! {
-            () = connections.serve(listener, close) => Ok(()),
+            served = served => served,
             Err(err) = believed.run() => Err(err.into()),
             // Follows as long as somebody is believed or not: longer than the rest.
             () = tls.run() => Ok(()),

@@ -1,6 +1,7 @@
 //! How TLS is spoken, and that it follows certificates and authorities as they change.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
@@ -19,6 +20,7 @@ use super::authentication::Trust;
 use super::certificate::Source;
 use crate::app::flags::serving::{Tls, Version};
 use crate::report::Chain;
+use crate::telemetry::AccessMetrics;
 
 static SINCE_12: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
 static SINCE_13: [&SupportedProtocolVersion; 1] = [&TLS13];
@@ -131,6 +133,7 @@ pub(super) struct Keeper {
     source: Source,
     trust: watch::Receiver<Trust>,
     current: watch::Sender<Arc<ServerConfig>>,
+    metrics: AccessMetrics,
 }
 
 impl Keeper {
@@ -139,10 +142,24 @@ impl Keeper {
         manner: Manner,
         source: Source,
         mut trust: watch::Receiver<Trust>,
+        metrics: AccessMetrics,
     ) -> Result<Self, Error> {
         let authorities = trust.borrow_and_update().subjects();
         let config = manner.config(source.current(), authorities)?;
-        Ok(Self { manner, source, trust, current: watch::Sender::new(Arc::new(config)) })
+        let current = watch::Sender::new(Arc::new(config));
+        let this = Self { manner, source, trust, current, metrics };
+        this.tell_ends();
+        Ok(this)
+    }
+
+    /// Until when certificates are good.
+    fn tell_ends(&self) {
+        for (name, ends) in self.source.ends() {
+            self.metrics.certificate_ends(&name, ends);
+            if ends <= SystemTime::now() {
+                warn!(certificate = name, "serving with a certificate that has run out");
+            }
+        }
     }
 
     pub(super) fn current(&self) -> watch::Receiver<Arc<ServerConfig>> {
@@ -153,16 +170,17 @@ impl Keeper {
     pub(super) async fn run(mut self) {
         loop {
             let trust_lives = tokio::select! {
-                changed = self.source.changed() => match changed {
-                    Ok(()) => {
-                        info!("serving with the certificate that is there now");
-                        true
+                unusable = self.source.changed() => {
+                    for err in &unusable {
+                        self.metrics.certificate_refused();
+                        warn!(error = %Chain(err), "new certificate not usable; the old one goes on");
                     }
-                    Err(err) => {
-                        warn!(error = %Chain(&err), "new certificate not usable; the old one goes on");
-                        continue;
+                    if unusable.is_empty() {
+                        info!("serving with the certificates that are there now");
                     }
-                },
+                    self.tell_ends();
+                    true
+                }
                 changed = self.trust.changed() => changed.is_ok(),
             };
             let authorities = self.trust.borrow_and_update().subjects();

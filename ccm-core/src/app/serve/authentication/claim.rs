@@ -66,7 +66,7 @@ fn proxied(
     if !allowed.is_empty() && !allowed.contains(&name) {
         return Err(format!("{name:?} is no allowed front proxy"));
     }
-    Ok(identity::from_headers(headers, &proxies.headers))
+    identity::from_headers(headers, &proxies.headers)
 }
 
 /// As upstream reads it: the word after `Bearer`.

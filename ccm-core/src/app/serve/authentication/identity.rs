@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
@@ -93,27 +93,43 @@ fn text(value: &AttributeTypeAndValue<'_>) -> Result<String, String> {
 }
 
 /// What a front proxy says. Only to be asked when it is one.
-pub(super) fn from_headers(headers: &HeaderMap, names: &Headers) -> Option<Identity> {
-    let text = |value: &axum::http::HeaderValue| {
-        let text = value.to_str().ok().filter(|text| !text.is_empty());
-        text.map(str::to_owned)
+pub(super) fn from_headers(
+    headers: &HeaderMap,
+    names: &Headers,
+) -> Result<Option<Identity>, String> {
+    let first = |names: &[HeaderName]| -> Result<Option<String>, String> {
+        for name in names {
+            let text = headers.get(name).map(|value| said(name, value)).transpose()?;
+            if let Some(text) = text.filter(|text| !text.is_empty()) {
+                return Ok(Some(text));
+            }
+        }
+        Ok(None)
     };
-    let first = |names: &[axum::http::HeaderName]| {
-        names.iter().find_map(|name| headers.get(name).and_then(text))
-    };
-    let user = first(&names.user)?;
-    let groups = names.groups.iter().flat_map(|name| headers.get_all(name)).filter_map(text);
+    let Some(user) = first(&names.user)? else { return Ok(None) };
+    let mut groups = Vec::new();
+    for name in &names.groups {
+        for value in headers.get_all(name) {
+            groups.push(said(name, value)?);
+        }
+    }
+    groups.retain(|group| !group.is_empty());
     let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for prefix in &names.extra {
         for (name, value) in headers {
             // Names are in lower case.
-            if let (Some(key), Ok(value)) = (name.as_str().strip_prefix(prefix), value.to_str()) {
-                extra.entry(unescaped(key)).or_default().push(value.to_owned());
+            if let Some(key) = name.as_str().strip_prefix(prefix) {
+                extra.entry(unescaped(key)).or_default().push(said(name, value)?);
             }
         }
     }
-    let uid = first(&names.uid).unwrap_or_default();
-    Some(Identity { user, uid, groups: groups.collect(), extra })
+    Ok(Some(Identity { user, uid: first(&names.uid)?.unwrap_or_default(), groups, extra }))
+}
+
+/// Names are UTF-8. What is not is nobody's: a part of it left out would be somebody else.
+fn said(name: &HeaderName, value: &HeaderValue) -> Result<String, String> {
+    let text = std::str::from_utf8(value.as_bytes());
+    text.map(str::to_owned).map_err(|_| format!("{name} is not UTF-8"))
 }
 
 /// With `%2f` as `/`; as it is where that is not well-formed.
@@ -126,7 +142,8 @@ fn unescaped(key: &str) -> String {
             bytes.push(*byte);
             continue;
         }
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = after.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
         let Some(decoded) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) else {
             return key.to_owned();
         };
@@ -154,7 +171,7 @@ mod tests {
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let pair = |&(name, value): &(&str, &str)| {
-            (name.parse::<axum::http::HeaderName>().unwrap(), value.parse().unwrap())
+            (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())
         };
         let mut map = HeaderMap::new();
         for (name, value) in pairs.iter().map(pair) {
@@ -173,7 +190,7 @@ mod tests {
         #[case] said: &[(&str, &str)],
         #[case] user: Option<&str>,
     ) {
-        let found = from_headers(&headers(said), &names()).map(|identity| identity.user);
+        let found = from_headers(&headers(said), &names()).unwrap().map(|identity| identity.user);
         assert_eq!(found.as_deref(), user);
     }
 
@@ -187,12 +204,30 @@ mod tests {
             ("X-Remote-Extra-Acme.com%2fProject", "p1"),
             ("X-Remote-Extra-Acme.com%2fProject", "p2"),
             ("X-Remote-Extra-odd%zz", "o"),
+            ("X-Remote-Extra-sign%+f", "s"),
         ]);
-        let found = from_headers(&said, &names()).unwrap();
+        let found = from_headers(&said, &names()).unwrap().unwrap();
         assert_eq!((found.user.as_str(), found.uid.as_str()), ("jane", "42"));
         assert_eq!(found.groups, ["a", "b"]);
         assert_eq!(found.extra["acme.com/project"], ["p1", "p2"]);
         assert_eq!(found.extra["odd%zz"], ["o"]);
+        assert_eq!(found.extra["sign%+f"], ["s"]);
+    }
+
+    #[rstest]
+    #[case::user("X-Remote-User")]
+    #[case::uid("X-Remote-Uid")]
+    #[case::group("X-Remote-Group")]
+    #[case::extra("X-Remote-Extra-e")]
+    fn names_are_utf8(#[case] name: &str) {
+        let name: HeaderName = name.parse().unwrap();
+        let mut said = headers(&[("X-User", "jane")]);
+        said.insert(&name, HeaderValue::from_bytes("jürgen".as_bytes()).unwrap());
+        let found = format!("{:?}", from_headers(&said, &names()).unwrap().unwrap());
+        assert!(found.contains("jürgen"), "{found}");
+        said.insert(&name, HeaderValue::from_bytes(b"j\xfcrgen").unwrap());
+        let problem = from_headers(&said, &names()).unwrap_err();
+        assert_eq!(problem, format!("{name} is not UTF-8"));
     }
 
     #[rstest]

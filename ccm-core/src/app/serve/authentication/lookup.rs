@@ -182,12 +182,12 @@ impl Keeper {
     fn read(&self, contents: Vec<Content>) {
         let mut trust = self.trust.borrow().clone();
         for (given, content) in self.given.iter().zip(contents) {
-            if let Err(err) = given.apply(content, &mut trust) {
-                warn!(error = %err, "new authorities not usable; the old ones go on");
+            match given.apply(content, &mut trust) {
+                Ok(()) => info!(path = %given.path().display(), "authorities read again"),
+                Err(err) => warn!(error = %err, "new authorities not usable; the old ones go on"),
             }
         }
         self.trust.send_replace(trust);
-        info!("authorities of client certificates read again");
     }
 }
 

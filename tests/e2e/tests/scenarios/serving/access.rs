@@ -223,3 +223,52 @@ fn other_paths_may_be_opened() {
         }
     });
 }
+
+/// An authority, and a client of it who may everything.
+fn authority() -> (String, Credentials) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new([]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let pem = params.self_signed(&key).unwrap().pem();
+    let authority = rcgen::Issuer::new(params, key);
+
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new([]).unwrap();
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    params.distinguished_name.push(rcgen::DnType::CommonName, "jane");
+    params.distinguished_name.push(rcgen::DnType::OrganizationName, "system:masters");
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    let (certificate_pem, key_pem) = (certificate.pem(), key.serialize_pem());
+    (pem, Credentials::Certificate { certificate_pem, key_pem })
+}
+
+#[test]
+fn an_authority_that_was_replaced_counts_no_more() {
+    run(async {
+        let mut world = World::start().await;
+        let [(old, old_client), (new, new_client)] = [authority(), authority()];
+        let file = world.control_plane().dir().join("clients.crt");
+        std::fs::write(&file, old).unwrap();
+        let flag = format!("--client-ca-file={}", file.display());
+        let ccm = world.ccm(&Setup::new().without_election().serving().flag(flag));
+        let stranger = ccm.stranger();
+        // Each keeps its connection.
+        let [was, will] = [old_client, new_client].map(|it| stranger.clone().as_whom(&it));
+        answered(&was, "/metrics", 200).await;
+        assert_eq!(status(&will, "/metrics").await, 401);
+
+        std::fs::write(&file, new).unwrap();
+        answered(&will, "/metrics", 200).await;
+        assert_eq!(status(&was, "/metrics").await, 401, "on a connection that is open");
+
+        // What is no authority leaves the one that there is.
+        std::fs::write(&file, "nothing").unwrap();
+        let said = "new authorities not usable; the old ones go on";
+        ccm_e2e::wait_until(said, Duration::from_secs(20), async || {
+            if ccm.log().contains(said) { Ok(()) } else { Err(ccm.log()) }
+        })
+        .await;
+        assert_eq!(status(&will, "/metrics").await, 200);
+        std::fs::remove_file(&file).unwrap();
+    });
+}
