@@ -334,3 +334,32 @@ async fn silent_clients_do_not_hold_up_the_end() {
     served.close.cancel();
     timeout(Duration::from_secs(4), served.task).await.unwrap().unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn who_finds_no_place_is_hung_up_on_and_places_come_back() {
+    let served = Served::start().await;
+    let mut held = Vec::new();
+    let hung_up = async {
+        loop {
+            let mut stream = TcpStream::connect(served.address).await.unwrap();
+            // Who has a place is waited for.
+            match timeout(Duration::from_millis(20), stream.read(&mut [0])).await {
+                Ok(Ok(0) | Err(_)) => return,
+                Ok(Ok(_)) => panic!("nobody had spoken"),
+                Err(_) => held.push(stream),
+            }
+        }
+    };
+    // Those that say nothing are let go after ten seconds.
+    timeout(Duration::from_secs(9), hung_up).await.expect("a bound");
+    assert_eq!(held.len(), 128);
+    drop(held);
+    let answered = async {
+        // The server has to notice first.
+        while served.client.get(format!("https://{}/healthz", served.address)).send().await.is_err()
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), answered).await.expect("a place");
+}

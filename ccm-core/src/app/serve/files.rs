@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -15,11 +16,13 @@ pub(super) const LOOK: Duration = Duration::from_secs(5);
 /// What a file has, or why it cannot be read.
 pub(super) type Content = Result<Vec<u8>, io::Error>;
 
-/// Some files, and what was last in them.
+/// Some files, and what was last in them: digests, because they hold keys.
 pub(super) struct Files {
     paths: Vec<PathBuf>,
-    seen: Option<Vec<Option<Vec<u8>>>>,
+    seen: Option<Vec<Option<Digest>>>,
 }
+
+type Digest = [u8; 32];
 
 impl Files {
     pub(super) fn new(paths: Vec<PathBuf>) -> Self {
@@ -54,8 +57,8 @@ impl Files {
     }
 }
 
-fn seen(contents: &[Content]) -> Vec<Option<Vec<u8>>> {
-    contents.iter().map(|content| content.as_ref().ok().cloned()).collect()
+fn seen(contents: &[Content]) -> Vec<Option<Digest>> {
+    contents.iter().map(|content| Some(Sha256::digest(content.as_ref().ok()?).into())).collect()
 }
 
 #[cfg(test)]
