@@ -595,14 +595,13 @@ fn without_election_its_flags_may_contradict_each_other() {
 #[case("--cloud-provider=", "--cloud-provider cannot be empty")]
 #[case("--cloud-provider=azure", "--cloud-provider \"azure\": unknown; this program has: sim, aws")]
 #[case(
-    "--kube-api-qps=-1",
-    "--kube-api-qps \"-1\": must be a number of requests a second such as 20 or 0.5, or 0 for no bound"
-)]
-#[case(
     "--kube-api-qps=inf",
     "--kube-api-qps \"inf\": must be a number of requests a second such as 20 or 0.5, or 0 for no bound"
 )]
-#[case("--kube-api-burst=0", "--kube-api-burst \"0\": must be a number from 1 to 65535")]
+#[case(
+    "--kube-api-burst=-1",
+    "--kube-api-burst \"-1\": must be a number from 1 to 65535, or 0 for 10"
+)]
 #[case(
     "--controller-start-interval=-1s",
     "--controller-start-interval \"-1s\": must be a duration such as 0s, 500ms or 10s"
@@ -810,6 +809,9 @@ fn requests_are_paced_where_that_is_wanted() {
     let pace = cluster.pace.expect("a pace");
     assert!((pace.qps - 2.5).abs() < f32::EPSILON);
     assert_eq!((pace.burst.get(), cluster.own_accounts), (30, true));
+    assert_eq!(options(&["--kube-api-qps=-1"]).cluster.pace, None, "no bound, as client-go");
+    let cluster = options(&["--kube-api-qps=1", "--kube-api-burst=0"]).cluster;
+    assert_eq!(cluster.pace.expect("a pace").burst.get(), 10, "as client-go");
 }
 
 #[test]

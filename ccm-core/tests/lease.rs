@@ -50,7 +50,7 @@ impl Candidate {
     /// Leads, and says how long it took.
     async fn lead(&mut self) -> Duration {
         let start = Instant::now();
-        timeout(LONG, self.elector.acquire()).await.unwrap();
+        timeout(LONG, self.elector.acquire()).await.unwrap().unwrap();
         assert!(self.gate.is_open());
         start.elapsed()
     }

@@ -1,5 +1,7 @@
 //! Why this process may write: the leases that it holds.
 
+use std::time::Duration;
+
 use tracing::{info, warn};
 
 use super::flags::LeaderElection;
@@ -12,40 +14,71 @@ use crate::cluster::lease::{self, Election, Elector, Lost, Timing};
 use crate::report::Chain;
 use crate::telemetry::ProcessMetrics;
 
+/// How long the last events may take on the way out.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Why this process may write.
 pub(super) enum Leadership {
     /// It holds the lease, and in a migration that of the program which the controllers come from.
     Elected {
-        /// The lease. Its gate is the one that mutations pass.
-        main: Box<Elector>,
+        /// The lease.
+        main: Box<Candidate>,
         /// That of the migration, which is competed for once the other is held.
-        migration: Option<Box<Elector>>,
+        migration: Option<Box<Candidate>>,
     },
     /// `--leader-elect=false`: its operator says that there is no other.
     Alone,
 }
 
+/// What is open while this process leads.
+pub(super) struct Gates {
+    /// While every lease is held: what mutations pass.
+    pub(super) all: Gate,
+    /// While the first is: events pass it, which say who leads and harm nobody.
+    pub(super) first: Gate,
+}
+
+/// Who is told which leases we hold.
+pub(super) struct Herald<'a> {
+    pub(super) recorder: &'a Recorder,
+    pub(super) metrics: &'a ProcessMetrics,
+}
+
+/// For one lease.
+pub(super) struct Candidate {
+    elector: Elector,
+    /// Whether it has been said that we hold it.
+    leads: bool,
+}
+
 impl Leadership {
-    /// A candidate, and the gate that is open while it leads.
+    /// A candidate, and the gates that are open while it leads.
     pub(super) fn stand(
         cluster: &ClusterConfig,
         election: Option<&LeaderElection>,
         second: Option<String>,
-    ) -> Result<(Self, Gate), BoxError> {
-        let Some(election) = election else { return Ok((Self::Alone, Gate::always_open())) };
-        let keeper = GateKeeper::new();
-        let gate = keeper.gate();
-        let main = Box::new(elector(cluster, election, &election.name, keeper)?);
-        let migration = match second {
-            // Both leases have the same times, and whatever keeps one from being renewed keeps the
-            // other: one gate is enough.
-            Some(name) => Some(Box::new(elector(cluster, election, &name, GateKeeper::new())?)),
-            None => None,
+        metrics: &ProcessMetrics,
+    ) -> Result<(Self, Gates), BoxError> {
+        let Some(election) = election else {
+            let open = Gate::always_open();
+            return Ok((Self::Alone, Gates { all: open.clone(), first: open }));
         };
-        Ok((Self::Elected { main, migration }, gate))
+        // One for both leases: who holds what is told by it.
+        let identity = lease::identity();
+        let keeper = GateKeeper::new();
+        let first = keeper.gate();
+        let main = candidate(cluster, election, &election.name, &identity, keeper, metrics)?;
+        let Some(name) = second else {
+            let gates = Gates { all: first.clone(), first };
+            return Ok((Self::Elected { main, migration: None }, gates));
+        };
+        let keeper = GateKeeper::new();
+        let all = first.clone().and(keeper.gate());
+        let migration = Some(candidate(cluster, election, &name, &identity, keeper, metrics)?);
+        Ok((Self::Elected { main, migration }, Gates { all, first }))
     }
 
-    fn electors(&self) -> impl Iterator<Item = &Elector> {
+    fn candidates(&self) -> impl Iterator<Item = &Candidate> {
         let (main, migration) = match self {
             Self::Elected { main, migration } => (Some(&**main), migration.as_deref()),
             Self::Alone => (None, None),
@@ -54,81 +87,111 @@ impl Leadership {
     }
 
     pub(super) fn add_checks(&self, checks: &Checks) {
-        for (elector, name) in self.electors().zip(["leaderElection", "leaderMigration"]) {
-            let health = elector.health();
+        for (candidate, name) in self.candidates().zip(["leaderElection", "leaderMigration"]) {
+            let health = candidate.elector.health();
             let check = move || health.check().map_err(|stale| stale.to_string());
             checks.add(name, Scope::Live, check);
         }
     }
 
-    /// Returns once every lease is held. An error: the first was lost before the second was had.
-    pub(super) async fn acquire(&mut self) -> Result<(), Lost> {
-        let Self::Elected { main, migration } = self else { return Ok(()) };
-        main.acquire().await;
-        let Some(migration) = migration else { return Ok(()) };
-        info!(lease = migration.involved().name, "waiting for the lease of the migration");
-        tokio::select! {
-            biased;
-            lost = main.hold() => Err(lost),
-            () = migration.acquire() => Ok(()),
+    /// Counts that no lease is held yet.
+    pub(super) fn nobody_leads(&self, metrics: &ProcessMetrics) {
+        for candidate in self.candidates() {
+            metrics.leads(&candidate.elector.involved().name, false);
         }
     }
 
-    /// Renews every lease until one is lost.
+    /// Returns once every lease is held. An error: the first was lost before the second was had, or
+    /// none can be had any more.
+    pub(super) async fn acquire(&mut self, herald: &Herald<'_>) -> Result<(), BoxError> {
+        let Self::Elected { main, migration } = self else { return Ok(()) };
+        let Some(migration) = migration else {
+            main.elector.acquire().await?;
+            main.tell(herald, true);
+            return Ok(());
+        };
+        tokio::select! {
+            biased;
+            acquired = main.elector.acquire() => acquired?,
+            // Who leaves one of them behind when he dies leaves both: they run out together.
+            never = migration.elector.observe() => match never {},
+        }
+        main.tell(herald, true);
+        let lease = migration.elector.involved().name;
+        info!(lease, "waiting for the lease of the migration");
+        tokio::select! {
+            biased;
+            lost = main.elector.hold() => return Err(lost.into()),
+            acquired = migration.elector.acquire() => acquired?,
+        }
+        migration.tell(herald, true);
+        Ok(())
+    }
+
+    /// Renews every lease until one is lost. Mutations are held back from then on.
     pub(super) async fn hold(&mut self) -> Lost {
         match self {
-            Self::Elected { main, migration: None } => main.hold().await,
+            Self::Elected { main, migration: None } => main.elector.hold().await,
             Self::Elected { main, migration: Some(migration) } => tokio::select! {
-                lost = main.hold() => lost,
-                lost = migration.hold() => lost,
+                lost = main.elector.hold() => lost,
+                lost = migration.elector.hold() => lost,
             },
             Self::Alone => std::future::pending().await,
         }
     }
 
-    pub(super) fn count(&self, metrics: &ProcessMetrics, leads: bool) {
-        for elector in self.electors() {
-            metrics.leads(&elector.involved().name, leads);
+    /// Tells everybody that we lead no more, and lets the next replica lead at once.
+    pub(super) async fn resign(&mut self, herald: &Herald<'_>) {
+        let Self::Elected { main, migration } = self else {
+            herald.recorder.flush(LAST_WORDS).await;
+            return;
+        };
+        for candidate in migration.iter_mut().chain([&mut *main]) {
+            candidate.tell(herald, false);
         }
-    }
-
-    /// Tells everybody whether we lead.
-    pub(super) fn announce(&self, recorder: &Recorder, metrics: &ProcessMetrics, leads: bool) {
-        self.count(metrics, leads);
-        let what = if leads { "became leader" } else { "stopped leading" };
-        for elector in self.electors() {
-            let (about, identity) = (elector.involved(), elector.identity());
-            let note = format!("{identity} {what}");
-            recorder.event(&about, EventType::Normal, "LeaderElection", note);
-        }
-    }
-
-    /// Lets the next replica lead at once.
-    pub(super) async fn release(&mut self) {
-        let Self::Elected { main, migration } = self else { return };
+        herald.recorder.flush(LAST_WORDS).await;
         // In the order in which they are competed for, the other way round.
-        for elector in migration.iter_mut().chain([main]) {
-            if let Err(err) = elector.release().await {
+        for candidate in migration.iter_mut().chain([main]) {
+            if let Err(err) = candidate.elector.release().await {
                 warn!(error = %Chain(&err), "lease not released");
             }
         }
     }
 }
 
-fn elector(
+impl Candidate {
+    /// Says whether we hold the lease, where that has changed.
+    fn tell(&mut self, herald: &Herald<'_>, leads: bool) {
+        if self.leads == leads {
+            return;
+        }
+        self.leads = leads;
+        let about = self.elector.involved();
+        herald.metrics.leads(&about.name, leads);
+        let what = if leads { "became leader" } else { "stopped leading" };
+        let note = format!("{} {what}", self.elector.identity());
+        herald.recorder.event(&about, EventType::Normal, "LeaderElection", note);
+    }
+}
+
+fn candidate(
     cluster: &ClusterConfig,
     election: &LeaderElection,
     name: &str,
+    identity: &str,
     keeper: GateKeeper,
-) -> Result<Elector, BoxError> {
+    metrics: &ProcessMetrics,
+) -> Result<Box<Candidate>, BoxError> {
     let timing =
         Timing::new(election.lease_duration, election.renew_deadline, election.retry_period)?;
     let client = cluster.lease_client(timing.request_timeout())?;
     let election = Election {
         namespace: election.namespace.clone(),
         name: name.to_owned(),
-        identity: lease::identity(),
+        identity: identity.to_owned(),
         timing,
     };
-    Ok(Elector::new(client, election, keeper))
+    let elector =
+        Elector::new(client, election, keeper).counting_slow_paths(metrics.slow_paths(name));
+    Ok(Box::new(Candidate { elector, leads: false }))
 }

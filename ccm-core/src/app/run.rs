@@ -3,14 +3,13 @@
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::flags::{Options, Serving};
-use super::leadership::Leadership;
+use super::leadership::{Herald, Leadership};
 use super::logging::Verbosity;
 use super::reload::Reload;
 use super::serve::{Access, ApiServer, Checks, Endpoints, REVIEW_TIMEOUT, Server};
@@ -24,9 +23,6 @@ use crate::cluster::gate::Gate;
 use crate::cluster::lease;
 use crate::telemetry::{AccessMetrics, ApiMetrics};
 
-/// How long the last events may take on the way out.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-
 /// Runs until a signal, a lost lease or a task that fails. `second` is the lease of a migration, which
 /// is held too.
 pub async fn run(
@@ -39,7 +35,7 @@ pub async fn run(
     info!(version = VERSION, provider = cloud.name(), "starting");
     let mut tasks = Tasks::default();
     let stop = tasks.stop();
-    tokio::spawn(on_signal(stop.clone())?);
+    tasks.spawn_unending("signals", on_signal(stop.clone())?);
 
     let cluster = ClusterConfig::load(
         options.cluster.kubeconfig.as_deref(),
@@ -53,8 +49,8 @@ pub async fn run(
     let reload = Reload::new(registration, &options, &*cloud, metrics.process.clone());
     let access = AccessMetrics::register(&mut registry);
     let checks = Checks::default();
-    let (mut leadership, gate) =
-        Leadership::stand(&cluster, options.leader_election.as_ref(), second)?;
+    let (mut leadership, gates) =
+        Leadership::stand(&cluster, options.leader_election.as_ref(), second, &metrics.process)?;
     leadership.add_checks(&checks);
     if let Some(serving) = &options.serving {
         let endpoints = Endpoints {
@@ -67,26 +63,29 @@ pub async fn run(
     }
 
     metrics.at_start();
-    leadership.count(&metrics.process, false);
-    let early = tokio::select! {
+    leadership.nobody_leads(&metrics.process);
+    let recorder = Recorder::new(
+        cluster.mutating_client("event-broadcaster", &gates.first)?,
+        NAME,
+        &lease::host(),
+    );
+    let herald = Herald { recorder: &recorder, metrics: &metrics.process };
+    let early: Option<Result<(), BoxError>> = tokio::select! {
         biased;
         () = stop.cancelled() => Some(Ok(())),
         ended = tasks.first_end() => Some(Err(ended.into())),
-        acquired = leadership.acquire() => acquired.err().map(|lost| Err(lost.into())),
+        acquired = leadership.acquire(&herald) => acquired.err().map(Err),
     };
     if let Some(outcome) = early {
         // A claim may just have been on its way.
-        leadership.release().await;
+        leadership.resign(&herald).await;
         stop.cancel();
         return outcome.and(tasks.join(GRACE).await.map_err(Into::into));
     }
-    let recorder =
-        Recorder::new(cluster.mutating_client("event-broadcaster", &gate)?, NAME, &lease::host());
-    leadership.announce(&recorder, &metrics.process, true);
 
     let lead = Lead {
         cluster: &cluster,
-        gate: &gate,
+        gate: &gates.all,
         recorder: &recorder,
         metrics: &metrics,
         options: &options,
@@ -113,9 +112,7 @@ pub async fn run(
         outcome = work => Ok(outcome),
     };
     stop.cancel();
-    leadership.announce(&recorder, &metrics.process, false);
-    recorder.flush(LAST_WORDS).await;
-    leadership.release().await;
+    leadership.resign(&herald).await;
     let outcome = ended?.and(tasks.join(GRACE).await.map_err(Into::into));
     if outcome.is_ok() {
         info!("stopped");

@@ -26,7 +26,8 @@ pub const GRACE: Duration = Duration::from_secs(20);
 ///
 /// On the way out there are two steps. When [`stop`](Self::stop) is cancelled, the tasks of
 /// [`spawn`](Self::spawn) end. When they have, [`close`](Self::close) is cancelled, and what had to
-/// outlast them ends too: the endpoints, on which one can watch them end.
+/// outlast them ends too: the endpoints, on which one can watch them end. What waits for signals
+/// waits to the last ([`spawn_unending`](Self::spawn_unending)).
 #[derive(Debug, Default)]
 pub struct Tasks {
     running: JoinSet<Result<(), BoxError>>,
@@ -40,7 +41,18 @@ type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Clone, Copy, Debug)]
 struct Task {
     name: &'static str,
-    is_last: bool,
+    ends: Ends,
+}
+
+/// When a task shall end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    /// When the process is to stop.
+    AtOnce,
+    /// When those have that end at once.
+    Last,
+    /// Never: it is aborted when all others have ended.
+    Never,
 }
 
 /// What a task may return: nothing, or what it failed on.
@@ -126,7 +138,7 @@ impl Tasks {
     where
         F: Future<Output: Outcome> + Send + 'static,
     {
-        self.start(Task { name, is_last: false }, task);
+        self.start(Task { name, ends: Ends::AtOnce }, task);
     }
 
     /// Runs a task that outlasts those of [`spawn`](Self::spawn) and ends soon after
@@ -135,7 +147,15 @@ impl Tasks {
     where
         F: Future<Output: Outcome> + Send + 'static,
     {
-        self.start(Task { name, is_last: true }, task);
+        self.start(Task { name, ends: Ends::Last }, task);
+    }
+
+    /// Runs a task that never ends by itself, whatever is cancelled.
+    pub fn spawn_unending<F>(&mut self, name: &'static str, task: F)
+    where
+        F: Future<Output: Outcome> + Send + 'static,
+    {
+        self.start(Task { name, ends: Ends::Never }, task);
     }
 
     fn start<F>(&mut self, task: Task, future: F)
@@ -179,7 +199,8 @@ impl Tasks {
         };
         stop.cancel();
         let drained = timeout(grace, self.drain()).await.unwrap_or_else(|_| {
-            let tasks: Vec<&str> = self.known.values().map(|task| task.name).collect();
+            let late = self.known.values().filter(|task| task.ends != Ends::Never);
+            let tasks: Vec<&str> = late.map(|task| task.name).collect();
             Err(Ended::Stuck { tasks: tasks.join(", "), grace })
         });
         asked.and(drained)
@@ -188,8 +209,11 @@ impl Tasks {
     async fn drain(&mut self) -> Result<(), Ended> {
         let mut outcome = Ok(());
         loop {
-            if self.known.values().all(|task| task.is_last) {
+            if self.known.values().all(|task| task.ends != Ends::AtOnce) {
                 self.close.cancel();
+            }
+            if self.known.values().all(|task| task.ends == Ends::Never) {
+                return outcome;
             }
             let Some((task, end)) = self.next_end().await else {
                 return outcome;
@@ -405,6 +429,25 @@ mod tests {
         assert!(timeout(GRACE, tasks.first_end()).await.is_err(), "still running");
         let err = timeout(GRACE + Duration::from_secs(1), tasks.first_end()).await.unwrap();
         assert_eq!(err.to_string(), "task short ended early");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_ends_is_not_waited_for_and_its_panic_is_told() {
+        let mut tasks = Tasks::default();
+        tasks.spawn("steady", until(tasks.stop()));
+        tasks.spawn_last("serve", until(tasks.close()));
+        tasks.spawn_unending("signals", pending::<()>());
+        tasks.stop().cancel();
+        let begun = Instant::now();
+        tasks.join(GRACE).await.unwrap();
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+
+        let mut tasks = Tasks::default();
+        tasks.spawn("steady", until(tasks.stop()));
+        let deaf: fn() = || panic!("deaf");
+        tasks.spawn_unending("signals", async move { deaf() });
+        let err = tasks.join(GRACE).await.unwrap_err();
+        assert_eq!(err.to_string(), "task signals panicked: deaf");
     }
 
     /// The process of the next test. Says when signals are caught and when it stops.

@@ -18,7 +18,11 @@ const ALWAYS: u64 = u64::MAX;
 ///
 /// Cheap to clone and to ask: one look at the clock, one atomic load, no lock.
 #[derive(Clone, Debug)]
-pub struct Gate(Arc<Shared>);
+pub struct Gate {
+    shared: Arc<Shared>,
+    /// Another that has to be open too.
+    behind: Option<Arc<Self>>,
+}
 
 /// Opens and closes a [`Gate`]; there is one for each election, held by whoever renews the lease.
 ///
@@ -47,6 +51,16 @@ impl Gate {
         Self::with(ALWAYS)
     }
 
+    /// A gate that is open while both are, and closed as soon as one of them is.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let behind = match self.behind {
+            Some(behind) => behind.as_ref().clone().and(other),
+            None => other,
+        };
+        Self { shared: self.shared, behind: Some(Arc::new(behind)) }
+    }
+
     /// To be asked right before a mutation is sent: not before it is queued, not before it waits.
     pub fn check(&self) -> Result<(), Closed> {
         if self.is_open() { Ok(()) } else { Err(Closed) }
@@ -63,26 +77,33 @@ impl Gate {
     }
 
     fn with(open_until: u64) -> Self {
-        Self(Arc::new(Shared { epoch: Instant::now(), open_until: AtomicU64::new(open_until) }))
+        let open_until = AtomicU64::new(open_until);
+        Self { shared: Arc::new(Shared { epoch: Instant::now(), open_until }), behind: None }
     }
 
     fn is_open_at(&self, now: Instant) -> bool {
-        self.nanos(now) < self.0.open_until.load(Ordering::Acquire)
+        self.nanos(now) < self.shared.open_until.load(Ordering::Acquire)
+            && self.behind.as_ref().is_none_or(|behind| behind.is_open_at(now))
     }
 
     fn remaining_at(&self, now: Instant) -> Option<Duration> {
-        match self.0.open_until.load(Ordering::Acquire) {
+        let remaining = match self.shared.open_until.load(Ordering::Acquire) {
             ALWAYS => Some(Duration::MAX),
             until => until
                 .checked_sub(self.nanos(now))
                 .filter(|nanos| *nanos > 0)
                 .map(Duration::from_nanos),
+        };
+        match &self.behind {
+            Some(behind) => Some(remaining?.min(behind.remaining_at(now)?)),
+            None => remaining,
         }
     }
 
     /// 584 years fit, and a time before the epoch is the epoch.
     fn nanos(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.0.epoch).as_nanos()).unwrap_or(ALWAYS - 1)
+        u64::try_from(at.saturating_duration_since(self.shared.epoch).as_nanos())
+            .unwrap_or(ALWAYS - 1)
     }
 }
 
@@ -102,12 +123,12 @@ impl GateKeeper {
     /// The deadline counts from when the renewal was *sent*, since the server may have counted from
     /// then; one that has passed leaves the gate closed.
     pub fn open_until(&self, deadline: Instant) {
-        self.0.0.open_until.store(self.0.nanos(deadline), Ordering::Release);
+        self.0.shared.open_until.store(self.0.nanos(deadline), Ordering::Release);
     }
 
     /// Closes the gate at once.
     pub fn close(&self) {
-        self.0.0.open_until.store(NEVER, Ordering::Release);
+        self.0.shared.open_until.store(NEVER, Ordering::Release);
     }
 }
 
@@ -157,7 +178,7 @@ mod tests {
     ) {
         let keeper = GateKeeper::new();
         let gate = keeper.gate();
-        let start = gate.0.epoch;
+        let start = gate.shared.epoch;
         for act in acts {
             match act {
                 Open(until) => keeper.open_until(start + SECOND * *until),
@@ -173,7 +194,7 @@ mod tests {
     #[test]
     fn without_an_election_it_is_open_for_ever() {
         let gate = Gate::always_open();
-        assert!(gate.is_open_at(gate.0.epoch + Duration::from_secs(u64::from(u32::MAX))));
+        assert!(gate.is_open_at(gate.shared.epoch + Duration::from_secs(u64::from(u32::MAX))));
         assert_eq!(gate.remaining(), Some(Duration::MAX));
         assert_eq!(gate.check(), Ok(()));
     }
@@ -186,6 +207,30 @@ mod tests {
         assert_eq!(gate.check(), Ok(()));
         drop(keeper);
         assert_eq!(gate.check(), Err(Closed));
+    }
+
+    #[test]
+    fn two_are_open_while_both_are() {
+        let keepers = [GateKeeper::new(), GateKeeper::new(), GateKeeper::new()];
+        let [one, other, third] = keepers.each_ref().map(GateKeeper::gate);
+        let all = one.and(other).and(third);
+        let start = Instant::now();
+        for (keeper, until) in keepers.iter().zip([20, 10, 30]) {
+            assert!(!all.is_open_at(start) && all.remaining_at(start).is_none());
+            keeper.open_until(start + SECOND * until);
+        }
+        assert!(all.is_open_at(start + SECOND * 9));
+        assert_eq!(
+            all.remaining_at(start).map(|remaining| remaining.as_secs_f32().round()),
+            Some(10.0)
+        );
+        assert!(!all.is_open_at(start + SECOND * 10));
+        for keeper in &keepers {
+            keeper.close();
+            assert!(!all.is_open_at(start));
+            keeper.open_until(start + SECOND * 20);
+            assert!(all.is_open_at(start));
+        }
     }
 
     /// The clock alone closes it: nothing runs between the two looks.

@@ -16,6 +16,7 @@ use super::Histograms;
 pub struct ApiMetrics {
     requests: Family<RequestLabels, Counter>,
     durations: Histograms<DurationLabels>,
+    paced: Histograms<DurationLabels>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -38,6 +39,7 @@ impl Default for ApiMetrics {
         Self {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            paced: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
         }
     }
 }
@@ -56,7 +58,18 @@ impl ApiMetrics {
             "Time from a request to the API server to the head of its answer",
             this.durations.clone(),
         );
+        registry.register(
+            "rest_client_rate_limiter_duration_seconds",
+            "How long a request to the API server was held back by --kube-api-qps",
+            this.paced.clone(),
+        );
         this
+    }
+
+    /// A request was held back so long.
+    pub fn paced(&self, method: &http::Method, host: &str, took: Duration) {
+        let labels = DurationLabels { verb: name(method), host: host.to_owned() };
+        self.paced.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
     /// Counts a request with the status of its answer, if there was one.

@@ -105,6 +105,7 @@ mod tests {
         node.refused("forbidden");
         process.leads("cloud-controller-manager", true);
         process.runs("cloud-node", true);
+        process.slow_paths("cloud-controller-manager").inc();
         process.feature("ComponentFlagz", "BETA", true);
 
         let mut text = String::new();
@@ -153,6 +154,7 @@ mod tests {
             r#"ccm_route_writes_refused_total{reason="changed"} 1"#,
             r#"leader_election_master_status{name="cloud-controller-manager"} 1"#,
             r#"kubernetes_build_info{git_version="v"#,
+            r#"leader_election_slowpath_total{name="cloud-controller-manager"} 1"#,
             r#"kubernetes_feature_enabled{name="ComponentFlagz",stage="BETA"} 1"#,
             r#"running_managed_controllers{name="cloud-node",manager="cloud-controller-manager"} 1"#,
         ] {
@@ -169,6 +171,7 @@ mod tests {
         access.authenticated(None, Duration::from_millis(3));
         access.authorized("allowed", Duration::from_millis(3));
         let took = Duration::from_millis(30);
+        api.paced(&http::Method::GET, "10.96.0.1:443", took);
         api.request(&http::Method::GET, "10.96.0.1:443", Some(http::StatusCode::OK), took);
         api.request(&http::Method::PATCH, "10.96.0.1:443", None, took);
 
@@ -183,6 +186,7 @@ mod tests {
             r#"authorization_duration_seconds_count{result="allowed"} 1"#,
             r#"rest_client_requests_total{code="200",method="GET",host="10.96.0.1:443"} 1"#,
             r#"rest_client_requests_total{code="<error>",method="PATCH",host="10.96.0.1:443"} 1"#,
+            r#"rest_client_rate_limiter_duration_seconds_bucket{le="0.1",verb="GET",host="10.96.0.1:443"} 1"#,
             r#"rest_client_request_duration_seconds_bucket{le="0.1",verb="GET",host="10.96.0.1:443"} 1"#,
         ] {
             assert!(text.contains(line), "{line} not in\n{text}");

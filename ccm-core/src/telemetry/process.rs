@@ -19,6 +19,7 @@ pub struct ProcessMetrics {
     controllers: Family<ControllerLabels, Gauge>,
     reloads: Family<OutcomeLabel, Counter>,
     features: Family<FeatureLabels, Gauge>,
+    slow_paths: Family<NameLabel, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -80,11 +81,17 @@ impl ProcessMetrics {
             controllers: Family::default(),
             reloads: Family::default(),
             features: Family::default(),
+            slow_paths: Family::default(),
         };
         registry.register(
             "leader_election_master_status",
             "Whether this process holds the lease of that name",
             this.master.clone(),
+        );
+        registry.register(
+            "leader_election_slowpath",
+            "Renewals of the lease of that name that had to read it first, because somebody else had written it",
+            this.slow_paths.clone(),
         );
         registry.register(
             "running_managed_controllers",
@@ -141,6 +148,11 @@ impl ProcessMetrics {
     pub fn feature(&self, name: &'static str, stage: &'static str, enabled: bool) {
         let labels = FeatureLabels { name, stage };
         self.features.get_or_create(&labels).set(i64::from(enabled));
+    }
+
+    /// Where it is counted how often a renewal of that lease had to read it first.
+    pub fn slow_paths(&self, lease: &str) -> Counter {
+        self.slow_paths.get_or_create_owned(&NameLabel { name: lease.to_owned() })
     }
 
     /// Counts a change of the provider's configuration, and whether it could be used.

@@ -150,6 +150,7 @@ fn metrics() -> Result<Vec<Metric>, Error> {
     let ipam = IpamMetrics::register(&mut registry, &queues);
     let api = ApiMetrics::register(&mut registry);
     let access = AccessMetrics::register(&mut registry);
+    api.paced(&http::Method::GET, "server", Duration::ZERO);
     api.request(&http::Method::GET, "server", None, Duration::ZERO);
     access.authenticated(Some("somebody"), Duration::ZERO);
     access.authorized("allowed", Duration::ZERO);
@@ -191,6 +192,7 @@ fn metrics() -> Result<Vec<Metric>, Error> {
     process.leads(NAME, true);
     process.runs("cloud-node", true);
     process.reloaded(true);
+    process.slow_paths(NAME);
     access.certificate_ends("self-signed", UNIX_EPOCH);
     process.feature("ComponentFlagz", "BETA", true);
     let mut text = String::new();

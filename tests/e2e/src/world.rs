@@ -346,7 +346,8 @@ impl<C> World<C> {
         self.events_about("Node", name).await
     }
 
-    pub(crate) async fn events_about(&self, kind: &str, name: &str) -> Vec<(String, String, i32)> {
+    /// Reason, message and count of each event about an object of this kind.
+    pub async fn events_about(&self, kind: &str, name: &str) -> Vec<(String, String, i32)> {
         let about = format!("involvedObject.kind={kind},involvedObject.name={name}");
         let events = Api::<Event>::all(self.admin());
         let events = events.list(&ListParams::default().fields(&about)).await.unwrap();

@@ -399,6 +399,9 @@ pub(super) const CONCURRENCY: &str = "a number from 1 to 65535";
 pub(super) const BOOLEAN: &str = "true or false";
 pub(super) const DURATION: &str =
     "a duration longer than zero, such as 300ms, 15s, 1.5h or 1h15m30s";
+/// client-go's, for who says that there shall be none: then nothing would ever be sent.
+const USUAL_BURST: NonZeroU16 = NonZeroU16::new(10).unwrap();
+
 const OBJECT_NAME: &str = "a Kubernetes object name: lower-case letters, digits, '-' and '.'";
 
 /// A look at everything in the cloud costs calls; more often than this it would crowd out what users
@@ -471,11 +474,14 @@ fn pace(flags: &typed::Generic, errors: &mut Errors) -> Option<Option<Pace>> {
         "--kube-api-qps",
         &flags.kube_api_qps,
         "a number of requests a second such as 20 or 0.5, or 0 for no bound",
-        |text| text.parse::<f32>().ok().filter(|qps| qps.is_finite() && *qps >= 0.0),
+        |text| text.parse::<f32>().ok().filter(|qps| qps.is_finite()),
     );
-    let burst = errors.read("--kube-api-burst", &flags.kube_api_burst, CONCURRENCY, |text| {
-        go::whole(text).and_then(NonZeroU16::new)
-    });
+    let burst = errors.read(
+        "--kube-api-burst",
+        &flags.kube_api_burst,
+        "a number from 1 to 65535, or 0 for 10",
+        |text| go::whole::<u16>(text).map(|burst| NonZeroU16::new(burst).unwrap_or(USUAL_BURST)),
+    );
     let (qps, burst) = (qps?, burst?);
     Some((qps > 0.0).then_some(Pace { qps, burst }))
 }

@@ -81,12 +81,13 @@ pub(super) struct Generic {
     #[arg(long, value_name = "URL", default_value = "", hide_default_value = true)]
     pub(super) master: String,
 
-    /// Requests a second that each kind of client may send to the API server, 0 for as many as there
-    /// are: how many are under way at once is bounded by the flags --concurrent-* (upstream: 20)
+    /// Requests a second that each kind of client may send to the API server, 0 or less for as many as
+    /// there are: how many are under way at once is bounded by the flags --concurrent-* (upstream: 20)
     #[arg(long, value_name = "NUMBER", default_value = "0")]
     pub(super) kube_api_qps: String,
 
-    /// Requests that may be sent at once after a pause, where --kube-api-qps bounds them
+    /// Requests that may be sent at once after a pause, where --kube-api-qps bounds them; 0 for 10, as
+    /// upstream
     #[arg(long, value_name = "NUMBER", default_value = "30")]
     pub(super) kube_api_burst: String,
 

@@ -60,8 +60,12 @@ pub(super) fn client(client: Client, asker: Client, name: &str) -> Client {
         let (client, account) = (client.clone(), Arc::clone(&account));
         async move {
             let header = account.header().await?;
-            request.headers_mut().insert(header::AUTHORIZATION, header);
-            client.send(request).await.map_err(BoxError::from)
+            request.headers_mut().insert(header::AUTHORIZATION, header.clone());
+            let answer = client.send(request).await?;
+            if answer.status() == StatusCode::UNAUTHORIZED {
+                account.forget(&header).await;
+            }
+            Ok::<_, BoxError>(answer)
         }
     });
     Client::new(bearing, namespace)
@@ -117,6 +121,15 @@ impl Account {
         }
     }
 
+    /// Drops the token that the API server did not know (any more): its account was made anew, or the
+    /// keys of the cluster were. One that another request got meanwhile stays.
+    async fn forget(&self, refused: &HeaderValue) {
+        let mut token = self.token.lock().await;
+        if token.take_if(|held| held.header == *refused).is_some() {
+            info!(account = self.name, "its token is refused, another is asked for");
+        }
+    }
+
     async fn ask(&self) -> Result<Token, kube::Error> {
         let expiration_seconds = Some(LIFE.as_secs().cast_signed());
         let spec = TokenRequestSpec { expiration_seconds, ..TokenRequestSpec::default() };
@@ -159,5 +172,94 @@ impl Account {
             Err(err) => return Err(err),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex as Lock;
+
+    use http::Response;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// An API server that gives out the tokens `t1`, `t2` and so on, knows the last alone, and writes
+    /// down what it is asked.
+    #[derive(Clone, Default)]
+    struct Server(Arc<Lock<Asked>>);
+
+    #[derive(Default)]
+    struct Asked {
+        tokens: u32,
+        /// How many of them are not known any more.
+        revoked: u32,
+        answers: Vec<String>,
+    }
+
+    impl Server {
+        fn client(&self) -> Client {
+            let server = self.clone();
+            let answer = move |request: Request<Body>| {
+                let (status, body) = server.answer(&request);
+                let answer = Response::builder().status(status);
+                let body = axum::body::Body::from(body.to_string());
+                async move { answer.body(body) }
+            };
+            Client::new(service_fn(answer), "default")
+        }
+
+        fn answer(&self, request: &Request<Body>) -> (StatusCode, Value) {
+            let mut asked = self.0.lock().unwrap();
+            if request.uri().path().ends_with("/token") {
+                asked.tokens += 1;
+                let status = json!({
+                    "token": format!("t{}", asked.tokens),
+                    "expirationTimestamp": "2999-01-01T00:00:00Z",
+                });
+                return (
+                    StatusCode::CREATED,
+                    json!({ "metadata": {}, "spec": { "audiences": [] }, "status": status }),
+                );
+            }
+            let shown = request.headers()[header::AUTHORIZATION].to_str().unwrap().to_owned();
+            let is_known = !(1..=asked.revoked).any(|old| shown == format!("Bearer t{old}"));
+            asked.answers.push(format!("{shown}: {is_known}"));
+            if is_known {
+                (StatusCode::OK, json!({ "metadata": { "name": "a" } }))
+            } else {
+                let status = json!({ "status": "Failure", "message": "Unauthorized", "code": 401 });
+                (StatusCode::UNAUTHORIZED, status)
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_refused_is_asked_for_anew() {
+        let server = Server::default();
+        let api = Api::<ConfigMap>::default_namespaced(client(
+            server.client(),
+            server.client(),
+            "node-controller",
+        ));
+        api.get("a").await.unwrap();
+        server.0.lock().unwrap().revoked = 1;
+        api.get("a").await.unwrap_err();
+        api.get("a").await.unwrap();
+        api.get("a").await.unwrap();
+        let want = ["Bearer t1: true", "Bearer t1: false", "Bearer t2: true", "Bearer t2: true"];
+        assert_eq!(server.0.lock().unwrap().answers, want);
+    }
+
+    #[tokio::test]
+    async fn a_late_refusal_of_the_old_token_leaves_the_new_one() {
+        let server = Server::default();
+        let account = Account::new(server.client(), "node-controller");
+        let old = account.header().await.unwrap();
+        account.forget(&old).await;
+        let new = account.header().await.unwrap();
+        account.forget(&old).await;
+        assert_eq!(account.header().await.unwrap(), new);
     }
 }

@@ -234,7 +234,9 @@ impl ClusterConfig {
 
     fn paced(&self, client: Client) -> Client {
         match self.manners.pace {
-            Some((qps, burst)) => pace::client(client, qps, burst),
+            Some((qps, burst)) => {
+                pace::client(client, qps, burst, self.metrics.clone(), self.host())
+            }
             None => client,
         }
     }

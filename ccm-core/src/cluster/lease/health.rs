@@ -1,9 +1,9 @@
 //! What others may know about the election: metrics and the health check.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
 /// How long after the lease has run out the check gives the process to notice by itself; as upstream.
@@ -18,7 +18,7 @@ struct Shared {
     lease_duration: Duration,
     /// `None` unless we lead.
     renewed: Mutex<Option<Instant>>,
-    slow_paths: AtomicU64,
+    slow_paths: Counter,
 }
 
 /// We lead, and the lease has not been renewed for much longer than it lasts.
@@ -27,12 +27,8 @@ struct Shared {
 pub struct Stale(pub Duration);
 
 impl Health {
-    pub(super) fn new(lease_duration: Duration) -> Self {
-        Self(Arc::new(Shared {
-            lease_duration,
-            renewed: Mutex::new(None),
-            slow_paths: AtomicU64::new(0),
-        }))
+    pub(super) fn new(lease_duration: Duration, slow_paths: Counter) -> Self {
+        Self(Arc::new(Shared { lease_duration, renewed: Mutex::new(None), slow_paths }))
     }
 
     /// The check `leaderElection`: fails only if we lead and have not renewed for the lease's
@@ -53,7 +49,7 @@ impl Health {
 
     /// How often a renewal had to read the lease first, for `leader_election_slowpath_total`.
     pub fn slow_paths(&self) -> u64 {
-        self.0.slow_paths.load(Ordering::Relaxed)
+        self.0.slow_paths.get()
     }
 
     pub(super) fn set(&self, renewed: Option<Instant>) {
@@ -61,7 +57,7 @@ impl Health {
     }
 
     pub(super) fn count_slow_path(&self) {
-        self.0.slow_paths.fetch_add(1, Ordering::Relaxed);
+        self.0.slow_paths.inc();
     }
 }
 

@@ -9,15 +9,18 @@ mod identity;
 mod record;
 mod timing;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures::StreamExt;
+use http::StatusCode;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{PostParams, WatchEvent, WatchParams};
 use kube::{Api, Client};
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
@@ -31,6 +34,10 @@ use super::gate::GateKeeper;
 
 /// How long polling has to do after a watch was refused: rights may be granted later.
 const WATCH_AGAIN: Duration = Duration::from_mins(5);
+
+/// How long a candidate goes on though the API server does not know who it is. A guess: token files are
+/// read again each minute, and an API server that has just started does not know everybody at once.
+const UNKNOWN_PATIENCE: Duration = Duration::from_mins(2);
 
 /// Conflicts that are looked into in one go; a guess, for more than one in a row is odd.
 const TRIES: u8 = 3;
@@ -64,6 +71,8 @@ pub struct Elector {
     /// `seen` comes from a watch that is still open, so that it need not be read again.
     fresh: bool,
     watch_again: Instant,
+    /// Since when the API server has not known who we are.
+    unknown_since: Option<Instant>,
 }
 
 /// Leadership is over, and another may lead already: the process ends without grace.
@@ -81,6 +90,19 @@ pub enum Lost {
         /// The renew deadline.
         within: Duration,
     },
+}
+
+/// The API server has not known a candidate for so long that it has to start over: some credentials,
+/// such as a client certificate, are read at the start alone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the API server has refused the credentials for {}, which takes a restart where they are read at the \
+     start alone, as a client certificate is: {why}",
+    humantime::format_duration(UNKNOWN_PATIENCE)
+)]
+pub struct Unknown {
+    /// What the API server says.
+    pub why: String,
 }
 
 /// The lease could not be given back, so the next leader waits until it has run out.
@@ -112,14 +134,23 @@ impl Elector {
     pub fn new(client: Client, election: Election, keeper: GateKeeper) -> Self {
         Self {
             api: Api::namespaced(client, &election.namespace),
-            health: Health::new(election.timing.lease_duration()),
+            health: Health::new(election.timing.lease_duration(), Counter::default()),
             election,
             keeper,
             seen: None,
             claimed: false,
             fresh: false,
             watch_again: Instant::now(),
+            unknown_since: None,
         }
+    }
+
+    /// Counts in `counter` how often a renewal had to read the lease first
+    /// (`leader_election_slowpath_total`).
+    #[must_use]
+    pub fn counting_slow_paths(mut self, counter: Counter) -> Self {
+        self.health = Health::new(self.election.timing.lease_duration(), counter);
+        self
     }
 
     /// What others may know about this election.
@@ -144,19 +175,32 @@ impl Elector {
         }
     }
 
-    /// Returns once we lead; the gate is open then.
+    /// Returns once we lead; the gate is open then. An error: we never shall as who we are.
     ///
     /// The first attempt is immediate. A lease that is free is held after two round trips, one that is
     /// released before our eyes after one.
-    pub async fn acquire(&mut self) {
+    pub async fn acquire(&mut self) -> Result<(), Unknown> {
         loop {
-            match self.attempt().await {
+            let outcome = self.attempt().await;
+            self.known(outcome.as_ref().err())?;
+            match outcome {
                 Ok(true) => {
                     info!(lease = self.election.name, identity = self.election.identity, "leading");
-                    return;
+                    return Ok(());
                 }
                 Ok(false) => {}
                 Err(err) => warn!(lease = self.election.name, error = %err, "lease not acquired"),
+            }
+            self.wait().await;
+        }
+    }
+
+    /// Follows the lease and never claims it, for one that shall be acquired behind another: what its
+    /// holder does meanwhile counts then, so that a dead one is not waited for once more.
+    pub async fn observe(&mut self) -> Infallible {
+        loop {
+            if let Err(err) = self.read().await {
+                debug!(lease = self.election.name, error = %err, "lease not read");
             }
             self.wait().await;
         }
@@ -190,6 +234,22 @@ impl Elector {
             Ok(Err(err)) => Err(ReleaseError(err.to_string())),
             Err(_) => Err(ReleaseError(Failure::Unanswered.to_string())),
         }
+    }
+
+    /// Whether there is hope that the API server knows us again, after a failure or without one.
+    fn known(&mut self, failure: Option<&Failure>) -> Result<(), Unknown> {
+        match failure {
+            None => self.unknown_since = None,
+            Some(failure) if failure.is_unknown() => {
+                let since = *self.unknown_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= UNKNOWN_PATIENCE {
+                    return Err(Unknown { why: failure.to_string() });
+                }
+            }
+            // It says nothing of who we are.
+            Some(_) => {}
+        }
+        Ok(())
     }
 
     /// One look at the lease and, where it can be had, one taking of it. Says whether we lead.
@@ -407,6 +467,11 @@ impl Elector {
 }
 
 impl Failure {
+    /// The API server does not know who asks.
+    fn is_unknown(&self) -> bool {
+        matches!(self, Self::Api(kube::Error::Api(status)) if status.code == StatusCode::UNAUTHORIZED)
+    }
+
     /// The lease is not what the write was decided on.
     fn is_conflict(&self) -> bool {
         matches!(

@@ -11,6 +11,7 @@ mod ipam;
 mod lease;
 mod lifecycle;
 mod matrix;
+mod migration;
 mod outage;
 mod process;
 mod provided_ip;

@@ -2,17 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use ccm_core::cloud::Needs;
-use ccm_core::cluster::rights::{self, Wanted};
-use ccm_e2e::{Account, SOON, Setup, Wanted as Service, World, run, wait_until};
-use ccm_envtest::Grant;
+use ccm_e2e::{Account, SOON, Setup, Wanted as Service, World, run};
 use ccm_envtest::kubelet::Kubelet;
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::PostParams;
 use serde_json::json;
-
-const MIGRATION: &str = "cloud-provider-extraction-migration";
 
 /// The configuration file of the world's cloud.
 fn config(world: &mut World) -> PathBuf {
@@ -122,59 +115,5 @@ fn a_login_by_a_program_works() {
 
         let _ccm = world.ccm_with(&Setup::new(), &kubeconfig);
         world.barrier("n1").await;
-    });
-}
-
-#[test]
-fn nothing_runs_before_the_lease_of_a_migration_is_held() {
-    run(async {
-        let mut world = World::start().await;
-        let wanted = Wanted {
-            migration: Some(MIGRATION.to_owned()),
-            ..Wanted::everything(Needs::default(), "cloud-controller-manager")
-        };
-        let grants = [
-            Grant::ClusterRules(rights::in_cluster(&wanted)),
-            Grant::RoleRules {
-                namespace: "kube-system".to_owned(),
-                rules: rights::in_namespace(&wanted),
-            },
-        ];
-        let plane = world.control_plane();
-        let account = plane.service_account("kube-system", "migrating", &grants).await.unwrap();
-        let leases = Api::<Lease>::namespaced(world.admin(), "kube-system");
-        let held: Lease = serde_json::from_value(json!({
-            "metadata": { "name": MIGRATION },
-            "spec": { "holderIdentity": "kube-controller-manager", "leaseDurationSeconds": 3600 },
-        }))
-        .unwrap();
-        leases.create(&PostParams::default(), &held).await.unwrap();
-
-        let setup = Setup::new().flag("--enable-leader-migration").flag("--v=4");
-        let mut ccm = world.ccm_with(&setup, account.kubeconfig());
-        let ours = world.holder_other_than("", SOON).await;
-        world.join("n1").await;
-        wait_until("word of the wait", SOON, async || {
-            ccm.expect_running();
-            let log = ccm.log();
-            if log.contains("waiting for the lease of the migration") { Ok(()) } else { Err(log) }
-        })
-        .await;
-        let node = world.node("n1").await;
-        assert!(!node.is_initialized(), "the old program may still run: {node:?}");
-
-        let released = json!({ "spec": { "holderIdentity": "" } });
-        let params = PatchParams::default();
-        leases.patch(MIGRATION, &params, &Patch::Merge(&released)).await.unwrap();
-        world.initialized("n1").await;
-        let lease = leases.get(MIGRATION).await.unwrap();
-        let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
-        assert_eq!(holder.split('_').next(), ours.split('_').next(), "held by the same process");
-        ccm.signal(ccm_e2e::Signal::TERM);
-        assert!(ccm.end(SOON).await.success());
-        let lease = leases.get(MIGRATION).await.unwrap();
-        let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
-        assert_eq!(holder, "", "given back");
-        leases.delete(MIGRATION, &DeleteParams::default()).await.unwrap();
     });
 }
