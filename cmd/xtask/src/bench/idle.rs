@@ -14,6 +14,7 @@ use super::report::{Figure, median, say_figures};
 use super::rig::{Account, Binaries, Rig};
 use super::watched::{Holder, LEASE, NAMESPACE};
 use crate::Error;
+use crate::demo::stage::free_port;
 use crate::program::Program;
 
 /// Measure the idle process, its start and its size.
@@ -86,7 +87,18 @@ pub(super) async fn run(args: Args, binaries: &Binaries) -> Result<(), Error> {
     Ok(())
 }
 
+/// With every controller, and HTTPS: what an operator has at the most.
 fn start(binaries: &Binaries, rig: &Rig) -> Result<Program, Error> {
-    let args = rig.ccm_args(Account::First);
+    let mut args = rig.ccm_args(Account::First);
+    args.retain(|arg| {
+        !arg.starts_with("--secure-port") && !arg.starts_with("--configure-cloud-routes")
+    });
+    let port = free_port()?;
+    args.extend([
+        "--bind-address=127.0.0.1".to_owned(),
+        format!("--secure-port={port}"),
+        "--allocate-node-cidrs".to_owned(),
+        "--cluster-cidr=10.0.0.0/8".to_owned(),
+    ]);
     Program::start("cloud-controller-manager", &binaries.ccm, &args, rig.log())
 }

@@ -413,7 +413,7 @@ fn secret() -> Result<String, Error> {
 
 /// A port that is free now. That it is taken until it is used is possible and unlikely; the
 /// cloud-controller-manager then says so and ends.
-fn free_port() -> Result<u16, Error> {
+pub(crate) fn free_port() -> Result<u16, Error> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
