@@ -10,6 +10,9 @@ use crate::{
 /// What is installed where nothing else is given: what everybody installs.
 const MANIFEST: &str = include_str!("../../../manifests/sim.yaml");
 
+/// What runs the program in that manifest.
+pub const DAEMON_SET: &str = "sim-cloud-controller-manager";
+
 /// Where the manifest's cloud is until it is filled in.
 const ENDPOINT: &str = "http://127.0.0.1:9090";
 
@@ -107,5 +110,7 @@ mod tests {
         let image = image_of(MANIFEST).unwrap();
         assert!(image.contains("/cloud-controller-manager:v"), "{image}");
         assert!(MANIFEST.contains(ENDPOINT) && MANIFEST.contains(TOKEN));
+        let head = format!("kind: DaemonSet\nmetadata:\n  name: {DAEMON_SET}\n");
+        assert!(MANIFEST.contains(&head), "{head}");
     }
 }

@@ -21,7 +21,7 @@ pub mod needs;
 mod node;
 mod relay;
 
-pub use ccm::Ccm;
+pub use ccm::{Ccm, DAEMON_SET};
 pub use cluster::{Cluster, NODE, Setup};
 pub use node::Node;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ccm_node::{Error, NODE};
+use ccm_node::{DAEMON_SET, Error, NODE};
 use k8s_openapi::api::core::v1::{Event, Node, Pod, Service};
 use kube::{Api, ResourceExt, api::ListParams};
 use simcloud::api::{ListPieces, LoadBalancer};
@@ -141,12 +141,12 @@ async fn rolled(stage: &mut Stage) -> Result<(), Error> {
     stage.cluster.node().tag(&image, &next).await?;
     let since = Instant::now();
     let set = format!("*={next}");
-    let daemonset = "daemonset/sim-cloud-controller-manager";
-    stage.kubectl.run(&["set", "image", "-n", NAMESPACE, daemonset, &set]).await?;
+    let daemonset = format!("daemonset/{DAEMON_SET}");
+    stage.kubectl.run(&["set", "image", "-n", NAMESPACE, &daemonset, &set]).await?;
     let leader = stage.leader_other_than(&before).await?;
     let leads = took(since);
     ready_pod(stage, |pod| image_of(pod) == Some(&next)).await?;
-    stage.kubectl.run(&["rollout", "status", "-n", NAMESPACE, daemonset, "--timeout=60s"]).await?;
+    stage.kubectl.run(&["rollout", "status", "-n", NAMESPACE, &daemonset, "--timeout=60s"]).await?;
     let vacancy = stage.vacancy(&leader).ok_or("the lease was given back")?;
     say(format_args!(
         "rolled to another version: it leads after {leads}, is ready after {}; nobody led for {:.2} s",
