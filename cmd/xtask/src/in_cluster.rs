@@ -53,7 +53,7 @@ pub(crate) async fn run(
     }
     let image = image::of_the_simulated_cloud(out).await?;
     let mut cargo = build::cargo();
-    cargo.arg("test").env("CCM_IMAGE", image);
+    cargo.arg("test").env("CCM_IMAGE", image.archive).env("CCM_IMAGE_COMMIT", image.commit);
     // With the features that all has been built with: otherwise much would be compiled once more.
     if whole {
         cargo.arg("--workspace");

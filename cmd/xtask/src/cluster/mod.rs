@@ -144,11 +144,10 @@ async fn down(out: Out) -> Result<(), Error> {
     let since = Instant::now();
     if let Taken::ByUs(_) = place.take()? {
         let why = std::fs::read_to_string(place.ended()).unwrap_or_default();
-        out.line(format_args!(
-            "no cluster is up{}",
-            if why.is_empty() { "" } else { "; the last one: " }
-        ));
-        out.line(why.trim());
+        match why.trim() {
+            "" => out.line("no cluster is up"),
+            why => out.line(format_args!("no cluster is up; the last one:\n{why}")),
+        }
         return Ok(());
     }
     let holder = place.holder()?;

@@ -80,6 +80,9 @@ struct Sizes {
 /// Makes the image and says what can be done with it.
 pub(crate) async fn run(args: Args, out: Out) -> Result<(), Error> {
     let since = Instant::now();
+    if args.check {
+        check::is_possible()?;
+    }
     let reference = match &args.tag {
         Some(tag) if tag.digest().is_some() => return Err("a name has a tag, not a digest".into()),
         Some(tag) => tag.clone(),
@@ -102,13 +105,21 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<(), Error> {
     let made = make(&compile, reference, &archive).await?;
     print(out, &made.image, since.elapsed());
     if args.check {
-        check::run(compile.providers, &made.base, &made.program, out).await?;
+        check::run(compile.providers, &made, out).await?;
     }
     Ok(())
 }
 
-/// The image of the simulated cloud's provider, to be tried: linked in half of the time of a release's.
-pub(crate) async fn of_the_simulated_cloud(out: Out) -> Result<PathBuf, Error> {
+/// An image to be tried.
+#[derive(Debug)]
+pub(crate) struct Tried {
+    pub(crate) archive: PathBuf,
+    /// What its program says it was made from.
+    pub(crate) commit: String,
+}
+
+/// The image of the simulated cloud's provider, linked in half of the time of a release's and checked. Has to be root.
+pub(crate) async fn of_the_simulated_cloud(out: Out) -> Result<Tried, Error> {
     let since = Instant::now();
     let compile = Compile {
         root: build::root(),
@@ -120,7 +131,10 @@ pub(crate) async fn of_the_simulated_cloud(out: Out) -> Result<PathBuf, Error> {
     let archive = compile.target_dir.join(format!("{NAME}-tried.tar"));
     let made = make(&compile, default_name()?, &archive).await?;
     print(out, &made.image, since.elapsed());
-    Ok(archive)
+    let since = Instant::now();
+    check::run(compile.providers, &made, out).await?;
+    out.line(format_args!("checked in {}", took(since.elapsed())));
+    Ok(Tried { archive, commit: made.commit })
 }
 
 /// An image with what is in it.
@@ -129,6 +143,7 @@ struct Made {
     image: Image,
     base: Files,
     program: Files,
+    commit: String,
 }
 
 async fn make(compile: &Compile, name: Reference, archive: &Path) -> Result<Made, Error> {
@@ -148,7 +163,7 @@ async fn make(compile: &Compile, name: Reference, archive: &Path) -> Result<Made
         created: source.created,
     };
     let image = put(&about, &base, &program, archive)?;
-    Ok(Made { image, base, program })
+    Ok(Made { image, base, program, commit: about.commit })
 }
 
 /// Writes the archive. What changes with every commit is in the upper layer.
