@@ -67,6 +67,17 @@ impl Ccm {
         }
     }
 
+    /// Imports another image under this name: it differs from the first in a label alone, and so in its digest.
+    pub async fn import_another(&self, cluster: &Cluster, name: &str) -> Result<(), Error> {
+        let archive = cluster.dir().join("another.tar");
+        image::write_labelled(&archive, &self.archive, name, "ccm-rs.test/another")?;
+        let names = cluster.node().import(&archive).await?;
+        if names.iter().any(|new| new == name) {
+            return Ok(());
+        }
+        Err(format!("{} was imported as {names:?} and not as {name}", archive.display()).into())
+    }
+
     /// Writes the manifest with this cluster's cloud filled in, and nothing else changed.
     pub fn fill_in(&self, cluster: &Cluster) -> Result<PathBuf, Error> {
         let mut text = self.manifest.clone();

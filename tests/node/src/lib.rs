@@ -23,6 +23,7 @@ mod relay;
 
 pub use ccm::{Ccm, DAEMON_SET};
 pub use cluster::{Cluster, NODE, Setup};
+pub use files::PAUSE;
 pub use node::Node;
 
 /// Whatever went wrong, told to a person.
