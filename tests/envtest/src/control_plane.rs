@@ -213,6 +213,12 @@ impl ControlPlane {
         }
     }
 
+    /// An error if one of the programs has ended without being asked to.
+    pub fn expect_running(&mut self) -> Result<(), Error> {
+        self.etcd.expect_running()?;
+        self.apiserver.as_mut().map_or(Ok(()), Process::expect_running)
+    }
+
     /// Ends both programs in order, insisting after five seconds each, and removes the directory.
     pub async fn stop(mut self) -> Result<(), Error> {
         let apiserver = self.stop_apiserver().await;

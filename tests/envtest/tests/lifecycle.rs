@@ -208,6 +208,22 @@ async fn a_port_that_stays_taken_is_said_to_be() {
 }
 
 #[tokio::test]
+async fn a_program_that_ends_by_itself_is_told_of() {
+    let mut control_plane = ControlPlane::start().await.unwrap();
+    control_plane.expect_running().unwrap();
+    let etcd = control_plane.etcd_pid();
+    kill(etcd);
+    eventually("etcd is gone", SOON, || !runs(etcd)).await;
+    let err = control_plane.expect_running().unwrap_err();
+    assert!(matches!(err, Error::Exited { program: "etcd", .. }), "{err}");
+}
+
+fn kill(pid: u32) {
+    let status = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    assert!(status.is_ok_and(|status| status.success()));
+}
+
+#[tokio::test]
 async fn a_start_that_fails_says_why_and_leaves_nothing() {
     let options = Options { apiserver_args: vec!["--no-such-flag".into()], ..Options::default() };
     let err = ControlPlane::start_with(options).await.unwrap_err();
