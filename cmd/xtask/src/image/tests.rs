@@ -11,7 +11,7 @@ fn sim() -> Compile {
     Compile {
         root: build::root(),
         target_dir: PathBuf::from("/nowhere"),
-        target: TARGET.to_owned(),
+        target: target_of(std::env::consts::ARCH).unwrap(),
         providers: Providers::Sim,
         profile: "release".to_owned(),
     }
@@ -94,6 +94,17 @@ fn the_container_runs_without_rights() {
     assert_eq!(config["config"]["Entrypoint"][0], "/cloud-controller-manager");
     assert!(config["config"]["ExposedPorts"]["10258/tcp"].is_object());
     assert_eq!(config["config"]["Labels"]["org.opencontainers.image.revision"], "0123abc");
+}
+
+#[test]
+fn an_image_is_for_what_the_machine_is_unless_it_is_said() {
+    assert_eq!(target_of("x86_64").unwrap(), "x86_64-unknown-linux-gnu");
+    assert_eq!(target_of("aarch64").unwrap(), "aarch64-unknown-linux-gnu");
+    assert_eq!(architecture("aarch64-unknown-linux-gnu").unwrap(), Arch::ARM64);
+    for err in [target_of("riscv64").unwrap_err(), architecture("x86_64-apple-darwin").unwrap_err()]
+    {
+        assert!(err.to_string().contains("x86_64-unknown-linux-gnu and aarch64"), "{err}");
+    }
 }
 
 #[test]
