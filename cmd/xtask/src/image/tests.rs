@@ -133,6 +133,10 @@ async fn everything_that_is_linked_has_its_licence_and_its_line() {
     for part in ["aws-lc/LICENSE", "GNU LESSER GENERAL PUBLIC LICENSE", "rust-std", "CDLA"] {
         assert!(text.contains(part), "{part}");
     }
+    // What the standard library passes on of others is a page of its own.
+    assert!(linked.std_notices.contains("Out-of-tree dependencies"));
+    let files = base::files(&linked, "").unwrap();
+    assert!(files.keys().any(|path| path.ends_with(base::STD_NOTICES)));
     let root = build::root();
     assert!(!text.contains(&*root.to_string_lossy()), "a path of this machine");
     assert_eq!(text, licences::gather(&linked).unwrap());
@@ -151,6 +155,26 @@ async fn everything_that_is_linked_has_its_licence_and_its_line() {
         assert!(component["purl"].as_str().is_some_and(|purl| purl.starts_with("pkg:")), "{name}");
         assert!(component["version"].is_string() && component["licenses"].is_array(), "{name}");
     }
+    let purl = |name: &str| {
+        let found = components.iter().find(|component| component["name"] == name);
+        found.and_then(|component| component["purl"].as_str()).unwrap_or_default()
+    };
+    // Not what somebody may publish under the same name.
+    assert!(purl("ccm-core").starts_with("pkg:generic/ccm-rs/ccm-core@"), "{}", purl("ccm-core"));
+    assert!(purl("tokio").starts_with("pkg:cargo/tokio@"));
+    let aws_lc = purl("aws-lc");
+    assert!(aws_lc.starts_with("pkg:github/aws/aws-lc@v"), "{aws_lc}");
+    let users = sbom["dependencies"].as_array().unwrap().iter();
+    let mut users =
+        users.filter(|it| it["dependsOn"].as_array().is_some_and(|it| it.contains(&aws_lc.into())));
+    let user = users.next().unwrap()["ref"].as_str().unwrap();
+    assert!(user.starts_with("pkg:cargo/aws-lc-sys@") && users.next().is_none(), "{user}");
+    // Where it is Debian's, scanners look for flaws of that release and of that source.
+    let libc = purl("glibc");
+    assert!(
+        !libc.starts_with("pkg:deb/") || libc.contains("&distro=") && libc.contains("&upstream="),
+        "{libc}"
+    );
     let tokio = components.iter().find(|component| component["name"] == "tokio").unwrap();
     assert_eq!(tokio["hashes"][0]["content"].as_str().map(str::len), Some(64));
 }
