@@ -6,6 +6,7 @@ use ccm_envtest::Binary;
 use ccm_node::needs::{self, Missing};
 use tokio::process::Command;
 
+use crate::group::Group;
 use crate::out::Out;
 use crate::test::line;
 use crate::{Error, build, image};
@@ -63,7 +64,7 @@ pub(crate) async fn run(
     }
     cargo.arg("--test=in_cluster").env("CCM_BIN_DIR", programs);
     out.line(line(&cargo));
-    let status = cargo.kill_on_drop(true).status().await?;
+    let status = Group::start(cargo)?.ended().await?;
     if status.success() {
         Ok(Outcome::Passed)
     } else {
