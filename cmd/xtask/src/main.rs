@@ -1,15 +1,17 @@
 //! `cargo xtask …`: the demo, everything that is tested, the generated pages, measurements.
 //!
-//! Nothing has to be installed for it beyond Rust and Go, but for a real node; what it starts it stops.
+//! What has to be installed for it is in the README; what it starts it stops.
 
 mod bench;
 mod build;
 mod cluster;
 mod demo;
 mod docs;
+mod group;
 mod image;
 mod in_cluster;
 mod kubectl;
+mod leash;
 mod manifests;
 mod out;
 mod program;

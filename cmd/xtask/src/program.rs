@@ -1,16 +1,14 @@
 //! A program of ours as a process of its own, which never outlives us.
 
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::timeout;
 
 use crate::Error;
-
-const LEASH: &str = include_str!("leash.sh");
+use crate::leash::Leash;
 
 /// How long a program may take to end by itself. The cloud-controller-manager finishes what it has
 /// begun and gives its lease back.
@@ -53,7 +51,7 @@ impl Program {
             .spawn()
             .map_err(|err| format!("cannot start {}: {err}", file.display()))?;
         let pid = child.id().ok_or_else(|| format!("{name} ended at once"))?;
-        let leash = Leash::put_on(pid, &file)?;
+        let leash = Leash::on_program(pid, &file)?;
         Ok(Self { name, child, pid, log, _leash: leash })
     }
 
@@ -104,38 +102,5 @@ impl Program {
         } else {
             Err(format!("{} ended with {status}\n{}", self.name, self.tail()).into())
         }
-    }
-}
-
-/// A shell that kills the program should we be killed.
-#[derive(Debug)]
-struct Leash {
-    shell: Child,
-    /// Never written to; the system closes it when we end.
-    _pipe: Option<ChildStdin>,
-}
-
-impl Leash {
-    fn put_on(pid: u32, file: &Path) -> Result<Self, Error> {
-        let mut shell = std::process::Command::new("/bin/sh")
-            .args(["-c", LEASH, "ccm-xtask-leash"])
-            .arg(pid.to_string())
-            .arg(file)
-            .current_dir("/")
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let pipe = shell.stdin.take();
-        Ok(Self { shell, _pipe: pipe })
-    }
-}
-
-impl Drop for Leash {
-    fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        self.shell.kill().ok();
-        self.shell.wait().ok();
     }
 }

@@ -7,9 +7,11 @@ use std::time::Instant;
 
 use ccm_awscloud::AwsCloud;
 use ccm_envtest::Binary;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
+use crate::group::Group;
 use crate::out::{Out, took};
+use crate::signals::Signals;
 use crate::{Error, build, demo, docs, in_cluster, manifests};
 
 /// Tests that run at once. Many of them start an API server of their own, of 300 MiB.
@@ -31,8 +33,16 @@ pub(crate) struct Args {
     no_install: bool,
 }
 
-/// Runs everything; the first failure ends it.
+/// Runs everything; the first failure ends it, and so does a signal: what runs then ends with us.
 pub(crate) async fn run(args: Args, out: Out) -> Result<(), Error> {
+    let mut signals = Signals::listen()?;
+    tokio::select! {
+        done = all(args, out) => done,
+        () = signals.next() => Err("interrupted".into()),
+    }
+}
+
+async fn all(args: Args, out: Out) -> Result<(), Error> {
     let since = Instant::now();
     out.line(machine());
     let mut steps = Steps { out, count: 0, skipped: Vec::new() };
@@ -116,11 +126,11 @@ impl Steps {
         self.command(title, cargo).await
     }
 
-    async fn command(&mut self, title: &str, mut command: Command) -> Result<(), Error> {
+    async fn command(&mut self, title: &str, command: Command) -> Result<(), Error> {
         let since = self.begin(title);
         let line = line(&command);
         self.out.line(&line);
-        let status = command.kill_on_drop(true).status().await?;
+        let status = Group::start(command)?.ended().await?;
         if !status.success() {
             return Err(format!("step {}, {title}: {line} ({status})", self.count).into());
         }
@@ -248,7 +258,7 @@ impl Steps {
         let tested = self.tests("Tests", &[], programs).await;
 
         let since = self.begin("The AWS provider against the fake, begun with the tests before");
-        // Waited for in any case: killed, it would leave its own children behind.
+        // Waited for in any case: what it has found is of interest, too.
         let ended = beside.end().await;
         tested.and(ended)?;
         self.done(since);
@@ -279,26 +289,21 @@ impl Steps {
 struct Beside {
     line: String,
     said: std::fs::File,
-    child: Child,
+    group: Group,
 }
 
 impl Beside {
     fn start(mut command: Command) -> Result<Self, Error> {
         let line = line(&command);
         let said = tempfile::tempfile()?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(said.try_clone()?)
-            .stderr(said.try_clone()?)
-            .kill_on_drop(true)
-            .spawn()?;
-        Ok(Self { line, said, child })
+        command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said.try_clone()?);
+        Ok(Self { line, said, group: Group::start(command)? })
     }
 
     /// Waits for its end, and prints all that it said.
     async fn end(self) -> Result<(), Error> {
-        let Self { line, mut said, mut child } = self;
-        let status = child.wait().await?;
+        let Self { line, mut said, group } = self;
+        let status = group.ended().await?;
         said.rewind()?;
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "{line}")?;

@@ -71,7 +71,10 @@ impl Default for Options {
     }
 }
 
-/// A running etcd and kube-apiserver on loopback, which go when this value goes.
+/// A running etcd and a kube-apiserver on loopback, which go when this value goes.
+///
+/// Nobody but the API server's owner reaches etcd, and nobody without a certificate or a token of it gets anything from the
+/// API server: other users of the machine have no way in.
 ///
 /// [`stop`](Self::stop) ends them in order; dropping the value kills them, which also happens when a test panics. If
 /// our process is killed, a guardian does it within a second.
@@ -128,10 +131,10 @@ impl ControlPlane {
     async fn launch(options: &Options, etcd: &Path, apiserver: &Path) -> Result<Self, Error> {
         let mut instance = Instance::create()?;
         let certificates = Certificates::issue(instance.dir())?;
-        let [client_port, peer_port, secure_port] = ports::pick()?;
+        let [secure_port] = ports::pick()?;
 
-        let mut etcd = etcd::start(options, etcd, [client_port, peer_port], &mut instance)?;
-        etcd::wait_until_ready(&mut etcd, client_port).await?;
+        let mut etcd = etcd::start(options, etcd, &mut instance)?;
+        etcd::wait_until_ready(&mut etcd, instance.dir()).await?;
 
         let ca_pem = certificates.ca_pem();
         let server_url = format!("https://127.0.0.1:{secure_port}");
@@ -145,9 +148,8 @@ impl ControlPlane {
         } else {
             None
         };
-        let etcd_url = etcd::url(client_port);
         let mut apiserver_args =
-            apiserver::args(options, &certificates, instance.dir(), &etcd_url, secure_port);
+            apiserver::args(options, &certificates, instance.dir(), etcd::URL, secure_port);
         if options.reaches_kubelets {
             let client = certificates.client(KUBELET_CLIENT, KUBELET_CLIENT)?;
             apiserver_args.extend(apiserver::kubelet_args(&certificates, instance.dir(), client)?);
@@ -193,7 +195,7 @@ impl ControlPlane {
         let namespaces: Api<Namespace> = Api::all(probe.clone());
         let since = Instant::now();
         loop {
-            // Both: what answers on etcd's port might be another's, while ours could not bind it.
+            // Both: what answers on the port might be another's, while ours could not bind it.
             self.etcd.expect_running()?;
             apiserver.expect_running()?;
             let last = match apiserver::ready(probe).await {
@@ -209,6 +211,12 @@ impl ControlPlane {
             }
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// An error if one of the programs has ended without being asked to.
+    pub fn expect_running(&mut self) -> Result<(), Error> {
+        self.etcd.expect_running()?;
+        self.apiserver.as_mut().map_or(Ok(()), Process::expect_running)
     }
 
     /// Ends both programs in order, insisting after five seconds each, and removes the directory.

@@ -1,14 +1,19 @@
 //! How etcd is started, and when it is ready.
+//!
+//! It listens on sockets in the instance's directory, into which only its owner can look. etcd asks nobody who he is
+//! unless it is told how, and a port on loopback is everybody's on the machine: who writes there makes pods, and a kubelet
+//! of root's runs them.
 
 use std::{
-    net::Ipv4Addr,
+    fs::File,
+    os::fd::AsRawFd,
     path::Path,
     time::{Duration, Instant},
 };
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::UnixStream,
     time::timeout,
 };
 
@@ -22,23 +27,27 @@ use crate::{
 /// How long one look may take.
 const PROBE: Duration = Duration::from_secs(2);
 
-/// Where clients find it.
-pub(crate) fn url(port: u16) -> String {
-    format!("http://127.0.0.1:{port}")
-}
+/// Where clients find it: a file below the folder in which it and the API server run. What looks like a port is a part of
+/// the file's name, and etcd insists on it.
+pub(crate) const URL: &str = "unix://etcd-client:0";
+
+/// Where other members would find it.
+const PEER_URL: &str = "unix://etcd-peer:0";
+
+/// The file of [`URL`].
+const SOCKET: &str = "etcd-client:0";
 
 pub(crate) fn start(
     options: &Options,
     program: &Path,
-    [client_port, peer_port]: [u16; 2],
     instance: &mut Instance,
 ) -> Result<Process, Error> {
-    let args = args(options, instance.dir(), client_port, peer_port);
+    let args = args(options, instance.dir());
     Process::start(&Launch { name: "etcd", program, args: &args }, instance)
 }
 
-fn args(options: &Options, dir: &Path, client_port: u16, peer_port: u16) -> Vec<String> {
-    let (client, peer) = (url(client_port), url(peer_port));
+fn args(options: &Options, dir: &Path) -> Vec<String> {
+    let (client, peer) = (URL, PEER_URL);
     let mut args = vec![
         "--name=envtest".to_owned(),
         format!("--data-dir={}", dir.join("etcd").display()),
@@ -59,11 +68,11 @@ fn args(options: &Options, dir: &Path, client_port: u16, peer_port: u16) -> Vec<
 }
 
 /// Waits until it serves.
-pub(crate) async fn wait_until_ready(etcd: &mut Process, port: u16) -> Result<(), Error> {
+pub(crate) async fn wait_until_ready(etcd: &mut Process, dir: &Path) -> Result<(), Error> {
     let since = Instant::now();
     loop {
         etcd.expect_running()?;
-        let last = match timeout(PROBE, health(port)).await {
+        let last = match timeout(PROBE, health(dir)).await {
             Ok(Ok(answer)) if answer.contains(r#""health":"true""#) => return Ok(()),
             Ok(Ok(answer)) => answer.lines().last().unwrap_or_default().to_owned(),
             Ok(Err(err)) => err.to_string(),
@@ -77,8 +86,11 @@ pub(crate) async fn wait_until_ready(etcd: &mut Process, port: u16) -> Result<()
 }
 
 /// One plain request by hand, rather than an HTTP client for it.
-async fn health(port: u16) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+async fn health(dir: &Path) -> std::io::Result<String> {
+    // A socket's path has room for about 100 characters, and a temporary folder's may be longer.
+    let dir = File::open(dir)?;
+    let socket = format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd());
+    let mut stream = UnixStream::connect(socket).await?;
     stream.write_all(b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;

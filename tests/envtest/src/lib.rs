@@ -50,4 +50,4 @@ pub use binaries::Binary;
 pub use control_plane::{ControlPlane, KUBELET_CLIENT, Options};
 pub use error::{Error, Run};
 pub use grant::Grant;
-pub use process::{Identity, Process};
+pub use process::{Identity, ParseIdentityError, Process};

@@ -1,14 +1,17 @@
 //! Processes that we start: never unrecorded, and told apart by more than a number.
 
 use std::{
+    fmt,
     fs::File,
     io::{self, Write},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    str::FromStr,
     time::{Duration, Instant},
 };
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::{
@@ -32,10 +35,31 @@ pub struct Identity {
 
 impl Identity {
     /// The process that has this ID now. `None`: there is none, or it has ended and nobody has asked how.
-    pub(crate) fn of(pid: u32) -> Option<Self> {
+    pub fn of(pid: u32) -> Option<Self> {
         let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let stat = parse_stat(&text)?;
         stat.running.then_some(Self { pid, started: stat.started })
+    }
+
+    /// The number that it has while it runs.
+    pub fn pid(self) -> u32 {
+        self.pid
+    }
+
+    /// Asks it to end (SIGTERM) if it still runs, and says whether it did.
+    pub fn ask_to_end(self) -> Result<bool, Error> {
+        let Some(handle) = self.raw().and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
+        else {
+            return Ok(false);
+        };
+        // Looked at through the number after the handle was opened: if it is still this one, so is the handle.
+        if !self.is_alive() {
+            return Ok(false);
+        }
+        match pidfd_send_signal(&handle, Signal::TERM) {
+            Err(Errno::SRCH) => Ok(false),
+            sent => sent.map(|()| true).context(|| format!("asking process {} to end", self.pid)),
+        }
     }
 
     /// Whether it runs.
@@ -68,6 +92,32 @@ impl Identity {
 
     fn raw(self) -> Option<Pid> {
         Pid::from_raw(self.pid.try_into().ok()?)
+    }
+}
+
+/// As it is written to files: the number and the start.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.pid, self.started)
+    }
+}
+
+/// The text names no process.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a process's number and start")]
+pub struct ParseIdentityError(String);
+
+impl FromStr for Identity {
+    type Err = ParseIdentityError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = text
+            .split_once(' ')
+            .and_then(|(pid, started)| Some((pid.parse().ok()?, started.parse().ok()?)));
+        match parsed {
+            Some((pid, started)) => Ok(Self { pid, started }),
+            None => Err(ParseIdentityError(text.to_owned())),
+        }
     }
 }
 
@@ -297,6 +347,26 @@ mod tests {
         assert!(me.is_alive());
         assert!(!Identity { started: me.started + 1, ..me }.is_alive());
         assert_eq!(me.program().unwrap(), std::env::current_exe().unwrap());
+    }
+
+    #[test]
+    fn a_process_is_known_again_from_its_text() {
+        let me = Identity::of(std::process::id()).unwrap();
+        assert_eq!(me.to_string().parse(), Ok(me));
+        for text in ["", "12", "a b", "-1 2", "1 2 3"] {
+            assert!(text.parse::<Identity>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_very_process_is_asked_to_end() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let identity = Identity::of(child.id()).unwrap();
+        let another = Identity { started: identity.started + 1, ..identity };
+        assert!(!another.ask_to_end().unwrap());
+        assert!(identity.ask_to_end().unwrap());
+        assert!(!child.wait().unwrap().success());
+        assert!(!identity.ask_to_end().unwrap());
     }
 
     #[test]

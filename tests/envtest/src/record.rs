@@ -80,7 +80,7 @@ impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{HEADER}")?;
         writeln!(f, "place {} {}", self.place.boot, self.place.namespace)?;
-        writeln!(f, "owner {} {}", self.owner.pid, self.owner.started)?;
+        writeln!(f, "owner {}", self.owner)?;
         if self.keep {
             writeln!(f, "keep")?;
         }
@@ -89,7 +89,7 @@ impl fmt::Display for Record {
         }
         writeln!(f, "directory {}", self.directory.display())?;
         for Started { identity, program } in &self.processes {
-            writeln!(f, "process {} {} {}", identity.pid, identity.started, program.display())?;
+            writeln!(f, "process {identity} {}", program.display())?;
         }
         Ok(())
     }

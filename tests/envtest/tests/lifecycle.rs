@@ -2,7 +2,10 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::{
+    os::unix::fs::PermissionsExt,
+    time::{Duration, Instant},
+};
 
 use ccm_envtest::{ControlPlane, Error, Options};
 use common::{eventually, record_of, remains, runs};
@@ -45,6 +48,35 @@ async fn what_is_started_is_used_and_stopped() {
 
     control_plane.stop().await.unwrap();
     assert!(!remains(&pids, &dir));
+}
+
+/// Whoever reaches etcd may write anything, and asks nobody for leave.
+#[tokio::test]
+async fn etcd_is_reached_by_its_owner_alone() {
+    let control_plane = ControlPlane::start().await.unwrap();
+    let mode = control_plane.dir().metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "the folder with its sockets");
+    let etcd = listening(control_plane.etcd_pid());
+    assert!(etcd.is_empty(), "etcd listens on ports: {etcd:?}");
+    let apiserver = listening(control_plane.apiserver_pid().unwrap());
+    assert_eq!(apiserver.len(), 1, "this test sees ports that are listened on: {apiserver:?}");
+    control_plane.stop().await.unwrap();
+}
+
+/// The lines of the system's tables for ports that this process listens on.
+fn listening(pid: u32) -> Vec<String> {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs and is ours");
+    let files = files.flatten().filter_map(|file| std::fs::read_link(file.path()).ok());
+    let sockets: Vec<_> = files.map(|file| file.display().to_string()).collect();
+    let tables = ["tcp", "tcp6"].map(|name| format!("/proc/{pid}/net/{name}"));
+    let tables = tables.map(|path| std::fs::read_to_string(path).unwrap_or_default()).concat();
+    let lines = tables.lines().filter(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        // The fourth is the state, of which 0A is to listen; the tenth names the socket.
+        fields.get(3) == Some(&"0A")
+            && fields.get(9).is_some_and(|inode| sockets.contains(&format!("socket:[{inode}]")))
+    });
+    lines.map(str::to_owned).collect()
 }
 
 #[tokio::test]
@@ -173,6 +205,22 @@ async fn a_port_that_stays_taken_is_said_to_be() {
         assert_eq!(*program, name, "{err}");
         assert!(run.tail.contains("address already in use"), "{err}");
     }
+}
+
+#[tokio::test]
+async fn a_program_that_ends_by_itself_is_told_of() {
+    let mut control_plane = ControlPlane::start().await.unwrap();
+    control_plane.expect_running().unwrap();
+    let etcd = control_plane.etcd_pid();
+    kill(etcd);
+    eventually("etcd is gone", SOON, || !runs(etcd)).await;
+    let err = control_plane.expect_running().unwrap_err();
+    assert!(matches!(err, Error::Exited { program: "etcd", .. }), "{err}");
+}
+
+fn kill(pid: u32) {
+    let status = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    assert!(status.is_ok_and(|status| status.success()));
 }
 
 #[tokio::test]

@@ -10,6 +10,9 @@ use crate::{
 /// What is installed where nothing else is given: what everybody installs.
 const MANIFEST: &str = include_str!("../../../manifests/sim.yaml");
 
+/// What runs the program in that manifest.
+pub const DAEMON_SET: &str = "sim-cloud-controller-manager";
+
 /// Where the manifest's cloud is until it is filled in.
 const ENDPOINT: &str = "http://127.0.0.1:9090";
 
@@ -64,6 +67,17 @@ impl Ccm {
         }
     }
 
+    /// Imports another image under this name: it differs from the first in a label alone, and so in its digest.
+    pub async fn import_another(&self, cluster: &Cluster, name: &str) -> Result<(), Error> {
+        let archive = cluster.dir().join("another.tar");
+        image::write_labelled(&archive, &self.archive, name, "ccm-rs.test/another")?;
+        let names = cluster.node().import(&archive).await?;
+        if names.iter().any(|new| new == name) {
+            return Ok(());
+        }
+        Err(format!("{} was imported as {names:?} and not as {name}", archive.display()).into())
+    }
+
     /// Writes the manifest with this cluster's cloud filled in, and nothing else changed.
     pub fn fill_in(&self, cluster: &Cluster) -> Result<PathBuf, Error> {
         let mut text = self.manifest.clone();
@@ -107,5 +121,7 @@ mod tests {
         let image = image_of(MANIFEST).unwrap();
         assert!(image.contains("/cloud-controller-manager:v"), "{image}");
         assert!(MANIFEST.contains(ENDPOINT) && MANIFEST.contains(TOKEN));
+        let head = format!("kind: DaemonSet\nmetadata:\n  name: {DAEMON_SET}\n");
+        assert!(MANIFEST.contains(&head), "{head}");
     }
 }

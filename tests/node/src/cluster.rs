@@ -116,6 +116,7 @@ impl Cluster {
     /// An error if something has ended.
     pub fn expect_running(&mut self) -> Result<(), Error> {
         self.node.expect_running()?;
+        self.control_plane.expect_running()?;
         for process in [&mut self.scheduler, &mut self.controllers, &mut self.cloud.process] {
             process.expect_running()?;
         }

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, path::Path};
 use serde_json::{Value, json};
 
 /// The image with the program that holds a pod's namespaces. Its name is nobody's, so it is never asked for.
-pub(crate) const PAUSE: &str = "ccm-rs.test/pause:1";
+pub const PAUSE: &str = "ccm-rs.test/pause:1";
 
 /// Where containerd listens, in the node.
 const SOCKET: &str = "/run/containerd/containerd.sock";

@@ -4,20 +4,18 @@
 //! could differ between two makings is fixed, so the same files give the same bytes.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
-    fs::File,
-    io::{self, Write as _},
+    io::Read as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tar::{Archive, Builder, Header};
 
 use crate::Error;
-
-/// What tar is made of.
-const BLOCK: usize = 512;
 
 /// A file in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,41 +29,74 @@ pub struct Entry {
 /// Writes an image of these files, which starts the first of them.
 pub fn write(archive: &Path, name: &str, user: &str, files: &[Entry]) -> Result<(), Error> {
     let first = files.first().ok_or("an image of no files")?;
-    let mut layer = Tar::default();
+    let mut contents = Vec::new();
     for file in files {
         let bytes = std::fs::read(&file.from)
             .map_err(|err| format!("reading {}: {err}", file.from.display()))?;
-        layer.file(file.path.trim_start_matches('/'), 0o755, &bytes)?;
+        contents.push((file.path.trim_start_matches('/').to_owned(), 0o755, bytes));
     }
-    let layer = layer.end();
+    let layer = tar(&contents)?;
     let config = json!({
         "architecture": architecture(),
         "os": "linux",
         "config": {"User": user, "Entrypoint": [first.path]},
         "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
-    })
-    .to_string();
-    let kind = |name: &str| format!("application/vnd.oci.image.{name}");
+    });
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": kind("manifest.v1+json"),
-        "config": descriptor(&kind("config.v1+json"), config.as_bytes()),
         "layers": [descriptor(&kind("layer.v1.tar"), &layer)],
-    })
-    .to_string();
-    let mut entry = descriptor(&kind("manifest.v1+json"), manifest.as_bytes());
-    entry["annotations"] = json!({"io.containerd.image.name": name});
-    let index = json!({"schemaVersion": 2, "manifests": [entry]}).to_string();
+    });
+    pack(archive, name, &config, manifest, vec![layer])
+}
 
-    let mut tar = Tar::default();
-    tar.file("oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    tar.file("index.json", 0o644, index.as_bytes())?;
-    for blob in [manifest.as_bytes(), config.as_bytes(), &layer] {
-        let name = digest(blob).replace(':', "/");
-        tar.file(&format!("blobs/{name}"), 0o644, blob)?;
+/// Writes the image of another archive once more, with a label that makes it another image, under this name.
+pub fn write_labelled(archive: &Path, from: &Path, name: &str, label: &str) -> Result<(), Error> {
+    let wrong = |what: &str| format!("{} is no image of OCI's layout: {what}", from.display());
+    let mut files = BTreeMap::new();
+    let bytes = std::fs::read(from).map_err(|err| format!("reading {}: {err}", from.display()))?;
+    for entry in Archive::new(&*bytes).entries()? {
+        let mut entry = entry?;
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content)?;
+        files.insert(entry.path()?.display().to_string(), content);
     }
-    File::create(archive)
-        .and_then(|mut file| file.write_all(&tar.end()))
+    let index: Value =
+        serde_json::from_slice(files.get("index.json").ok_or_else(|| wrong("no index.json"))?)?;
+    let mut blob = |descriptor: &Value| -> Result<Vec<u8>, Error> {
+        let digest = descriptor["digest"].as_str().ok_or_else(|| wrong("no digest"))?;
+        let blob = files.remove(&place(digest));
+        Ok(blob.ok_or_else(|| wrong("a blob is missing"))?)
+    };
+    let manifest: Value = serde_json::from_slice(&blob(&index["manifests"][0])?)?;
+    let mut config: Value = serde_json::from_slice(&blob(&manifest["config"])?)?;
+    let layers = manifest["layers"].as_array().ok_or_else(|| wrong("no layers"))?;
+    let layers = layers.iter().map(&mut blob).collect::<Result<Vec<_>, _>>()?;
+    config["config"]["Labels"][label] = json!("");
+    pack(archive, name, &config, manifest, layers)
+}
+
+/// Writes an archive of what an image consists of. The manifest's descriptor of the configuration is put in.
+fn pack(
+    archive: &Path,
+    name: &str,
+    config: &Value,
+    mut manifest: Value,
+    layers: Vec<Vec<u8>>,
+) -> Result<(), Error> {
+    let config = config.to_string().into_bytes();
+    manifest["config"] = descriptor(&kind("config.v1+json"), &config);
+    let manifest = manifest.to_string().into_bytes();
+    let mut entry = descriptor(&kind("manifest.v1+json"), &manifest);
+    entry["annotations"] = json!({"io.containerd.image.name": name});
+    let index = json!({"schemaVersion": 2, "manifests": [entry]}).to_string().into_bytes();
+
+    let layout = br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec();
+    let mut files = vec![("oci-layout".to_owned(), layout), ("index.json".to_owned(), index)];
+    let blobs = [manifest, config].into_iter().chain(layers);
+    files.extend(blobs.map(|blob| (place(&digest(&blob)), blob)));
+    let files: Vec<_> = files.into_iter().map(|(path, bytes)| (path, 0o644, bytes)).collect();
+    std::fs::write(archive, tar(&files)?)
         .map_err(|err| format!("writing {}: {err}", archive.display()).into())
 }
 
@@ -95,6 +126,10 @@ fn architecture() -> &'static str {
     }
 }
 
+fn kind(name: &str) -> String {
+    format!("application/vnd.oci.image.{name}")
+}
+
 fn descriptor(kind: &str, bytes: &[u8]) -> Value {
     json!({"mediaType": kind, "digest": digest(bytes), "size": bytes.len()})
 }
@@ -106,47 +141,26 @@ fn digest(bytes: &[u8]) -> String {
     })
 }
 
-/// A tar file: <https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html> under "ustar".
-#[derive(Debug, Default)]
-struct Tar(Vec<u8>);
+/// Where a blob is.
+fn place(digest: &str) -> String {
+    format!("blobs/{}", digest.replacen(':', "/", 1))
+}
 
-impl Tar {
-    fn file(&mut self, name: &str, mode: u32, bytes: &[u8]) -> io::Result<()> {
-        let mut header = [0; BLOCK];
-        let mut put = |at: usize, length: usize, text: &[u8]| {
-            let room = header[at..at + length].get_mut(..text.len());
-            room.map(|room| room.copy_from_slice(text))
-        };
-        let size = format!("{:011o}", bytes.len());
-        let mode = format!("{mode:07o}");
-        let fields: [(usize, usize, &[u8]); 8] = [
-            (0, 100, name.as_bytes()),
-            (100, 8, mode.as_bytes()),
-            (108, 8, b"0000000"),
-            (116, 8, b"0000000"),
-            (124, 12, size.as_bytes()),
-            (136, 12, b"00000000000"),
-            // The checksum is that of a header with blanks in its place.
-            (148, 8, b"        "),
-            (156, 109, b"0"),
-        ];
-        let fits = fields.into_iter().all(|(at, length, text)| put(at, length, text).is_some());
-        let fits = fits && put(257, 8, b"ustar\x0000").is_some();
-        if !fits {
-            return Err(io::Error::other(format!("{name} does not fit into a header of tar")));
-        }
-        let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
-        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-        self.0.extend_from_slice(&header);
-        self.0.extend_from_slice(bytes);
-        self.0.resize(self.0.len().next_multiple_of(BLOCK), 0);
-        Ok(())
+/// Files with their modes, root's and of the year 1970.
+fn tar(files: &[(String, u32, Vec<u8>)]) -> Result<Vec<u8>, Error> {
+    let mut tar = Builder::new(Vec::new());
+    for (path, mode, bytes) in files {
+        let mut header = Header::new_ustar();
+        header.set_path(path)?;
+        header.set_mode(*mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(u64::try_from(bytes.len())?);
+        header.set_cksum();
+        tar.append(&header, &**bytes)?;
     }
-
-    fn end(mut self) -> Vec<u8> {
-        self.0.resize(self.0.len() + 2 * BLOCK, 0);
-        self.0
-    }
+    Ok(tar.into_inner()?)
 }
 
 #[cfg(test)]
@@ -176,8 +190,28 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_too_long_are_refused() {
-        assert!(Tar::default().file(&"x".repeat(101), 0o644, b"").is_err());
+    fn a_label_makes_another_image_of_the_same_layers() {
+        let folder = tempfile::tempdir().unwrap();
+        let [from, one, other] =
+            ["program", "one.tar", "other.tar"].map(|it| folder.path().join(it));
+        std::fs::write(&from, "text").unwrap();
+        let files = [Entry { path: "/program".to_owned(), from }];
+        write(&one, "example.org/program:1", "65532:65532", &files).unwrap();
+        write_labelled(&other, &one, "example.org/program:2", "a").unwrap();
+        let digests = |archive: &Path| {
+            let list = Command::new("tar").arg("-tf").arg(archive).output().unwrap();
+            let list = String::from_utf8(list.stdout).unwrap();
+            list.lines()
+                .filter(|it| it.starts_with("blobs/"))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let (one, other) = (digests(&one), digests(&other));
+        assert_eq!((one.len(), other.len()), (3, 3));
+        let differ: Vec<_> = one.iter().zip(&other).map(|(one, other)| one != other).collect();
+        assert_eq!(differ, [true, true, false], "manifest, configuration, layer");
+        let no_image = folder.path().join("program");
+        assert!(write_labelled(&folder.path().join("x"), &no_image, "x:1", "a").is_err());
     }
 
     #[test]

@@ -21,8 +21,9 @@ pub mod needs;
 mod node;
 mod relay;
 
-pub use ccm::Ccm;
+pub use ccm::{Ccm, DAEMON_SET};
 pub use cluster::{Cluster, NODE, Setup};
+pub use files::PAUSE;
 pub use node::Node;
 
 /// Whatever went wrong, told to a person.

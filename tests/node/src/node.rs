@@ -32,6 +32,10 @@ const POLL: Duration = Duration::from_millis(20);
 /// Where containerd keeps what a kubelet uses.
 const NAMESPACE: &str = "--namespace=k8s.io";
 
+/// Folders of which the node has its own. Below the last it finds what was there when it started, and what it writes the
+/// machine does not see.
+const NODES_OWN: [&str; 3] = ["/run", "/var/log", "/var/lib"];
+
 /// A running node. Dropping it ends all its processes; to be dropped before its control plane.
 #[derive(Debug)]
 pub struct Node {
@@ -53,13 +57,8 @@ impl Node {
     ) -> Result<Self, Error> {
         let kubelet = Binary::Kubelet.locate().await?;
         let dir = control_plane.dir().join("node");
-        for path in [&dir, &kubelet] {
-            // The node has its own, where these would not be seen.
-            if path.starts_with("/run") || path.starts_with("/var/log") {
-                let path = path.display();
-                return Err(format!("{path} is where a node cannot see it; set TMPDIR").into());
-            }
-        }
+        is_seen_by_the_node(&dir, &NODES_OWN, "TMPDIR")?;
+        is_seen_by_the_node(&kubelet, &NODES_OWN[..2], "XDG_CACHE_HOME")?;
         fs::create_dir_all(dir.join("network")).await?;
         write_pause(&dir).await?;
         let cgroup_root = control_plane.make_cgroups()?;
@@ -183,6 +182,21 @@ fn wait_a_little() {
     std::thread::sleep(POLL);
 }
 
+/// An error, which names what to set, for a path in one of these folders, however it is written.
+fn is_seen_by_the_node(path: &Path, hidden: &[&str], variable: &str) -> Result<(), Error> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    // What does not exist yet is where its folder is.
+    let place = path.ancestors().find(|path| path.exists()).map_or_else(|| path.to_owned(), real);
+    match hidden.iter().find(|folder| place.starts_with(real(Path::new(folder)))) {
+        None => Ok(()),
+        Some(folder) => Err(format!(
+            "{} is below {folder}, of which a node has its own; set {variable}",
+            path.display()
+        )
+        .into()),
+    }
+}
+
 /// What `unshare` is given.
 fn arguments(
     control_plane: &ControlPlane,
@@ -269,4 +283,20 @@ async fn until(process: &mut Process, file: &Path) -> Result<(), Error> {
 async fn child_of(pid: u32) -> Result<u32, Error> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).await?;
     Ok(children.trim().parse().map_err(|_| format!("process {pid} has children {children:?}"))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_would_not_see_is_refused() {
+        for hidden in ["/run/x/node", "/var/run/x", "/var/log/x", "/var/lib/tmp/node"] {
+            let err = is_seen_by_the_node(Path::new(hidden), &NODES_OWN, "TMPDIR").unwrap_err();
+            assert!(err.to_string().ends_with("set TMPDIR"), "{err}");
+        }
+        for seen in ["/tmp/x/node", "/var/tmp/x", "/root/.cache/x", "/home/me/run"] {
+            is_seen_by_the_node(Path::new(seen), &NODES_OWN, "TMPDIR").unwrap();
+        }
+    }
 }

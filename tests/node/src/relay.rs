@@ -2,14 +2,18 @@
 //!
 //! A socket belongs to the network in which it was made, whoever uses it: a thread goes there, makes them, and ends.
 
-use std::{fs::File, io, net, net::SocketAddr, os::fd::AsFd, path::Path};
+use std::{fs::File, io, net, net::SocketAddr, os::fd::AsFd, path::Path, time::Duration};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     task::AbortHandle,
+    time::sleep,
 };
+
+/// Before a connection is waited for again when one could not be taken.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// One address there, and the one here that it leads to.
 #[derive(Clone, Copy, Debug)]
@@ -55,9 +59,12 @@ fn listen_in(network: &Path, addresses: &[SocketAddr]) -> io::Result<Vec<net::Tc
 }
 
 async fn serve(listener: TcpListener, to: SocketAddr) {
-    // An error is one of a connection that was lost before it was taken.
     loop {
-        let Ok((mut from, _)) = listener.accept().await else { continue };
+        let Ok((mut from, _)) = listener.accept().await else {
+            // Of a connection that was lost before it was taken; or no more files may be open, and that lasts.
+            sleep(PAUSE).await;
+            continue;
+        };
         tokio::spawn(async move {
             // Whoever called sees the end of the connection, as with any server that is not there.
             if let Ok(mut to) = TcpStream::connect(to).await {

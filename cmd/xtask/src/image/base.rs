@@ -16,6 +16,9 @@ pub(super) const USER: u32 = 65532;
 /// files in the folder, so one more authority can be mounted beside.
 pub(super) const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
 
+/// The page with what Rust's standard library passes on, beside the other licences.
+pub(super) const STD_NOTICES: &str = "COPYRIGHT-rust-std.html";
+
 /// What the licence of the program, of its parts, and the list of them are below.
 pub(super) fn documents() -> String {
     format!("usr/share/doc/{NAME}")
@@ -39,6 +42,7 @@ pub(super) fn files(linked: &Linked, licence: &str) -> Result<Files, Error> {
             )),
         ),
         (CERTIFICATES.to_owned(), File::text(certificates())),
+        (format!("{documents}/{STD_NOTICES}"), File::text(linked.std_notices.clone())),
         (format!("{documents}/LICENSE"), File::text(licence)),
         (format!("{documents}/THIRD-PARTY-LICENSES.txt"), File::text(licences::gather(linked)?)),
         (format!("{documents}/sbom.cdx.json"), File::text(sbom::write(linked)?)),

@@ -15,9 +15,8 @@ use ccm_core::app::{NAME, VERSION};
 
 use self::names::Names;
 use self::server::Server;
-use super::Providers;
 use super::base::{CERTIFICATES, USER};
-use super::layer::Files;
+use super::{Made, Providers};
 use crate::Error;
 use crate::out::Out;
 
@@ -33,29 +32,33 @@ const IN_HOSTS: &str = "in-hosts.ccm.test";
 /// Only known to the name server.
 const IN_DNS: &str = "in-dns.ccm.test";
 
-/// Runs it. Has to be root: for `chroot`, and for the name server's port.
-pub(super) async fn run(
-    providers: Providers,
-    base: &Files,
-    program: &Files,
-    out: Out,
-) -> Result<(), Error> {
-    if !rustix::process::geteuid().is_root() {
-        return Err("--check needs root, for chroot and for a name server on port 53".into());
+/// An error where it cannot be run: to be asked before minutes of compiling.
+pub(super) fn is_possible() -> Result<(), Error> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
     }
+    Err("--check needs root, for chroot and for a name server on port 53".into())
+}
+
+/// Runs it.
+pub(super) async fn run(providers: Providers, made: &Made, out: Out) -> Result<(), Error> {
+    is_possible()?;
     let folder = tempfile::tempdir()?;
     let root = folder.path();
     std::fs::set_permissions(root, PermissionsExt::from_mode(0o755))?;
-    for (path, file) in base.iter().chain(program) {
+    for (path, file) in made.base.iter().chain(&made.program) {
         let path = root.join(path);
         std::fs::create_dir_all(path.parent().unwrap_or(root))?;
         std::fs::write(&path, &file.content)?;
         std::fs::set_permissions(&path, PermissionsExt::from_mode(file.mode))?;
     }
-    let version = command(root, &["--version"]).output()?;
-    let version = String::from_utf8(version.stdout)?;
-    if !version.contains(VERSION) {
-        return Err(format!("--version says {version:?}").into());
+    let output = command(root, &["--version"]).output()?;
+    let version = String::from_utf8(output.stdout)?;
+    let expected = format!("{NAME} v{VERSION} (commit {})", made.commit);
+    if version.trim() != expected {
+        // A program that is not static, for example, has nothing here that would load its libraries.
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("--version says {version:?} and not {expected}: {said}").into());
     }
     out.ok(format_args!(
         "it runs as {USER}, with nothing but the image's files: {}",

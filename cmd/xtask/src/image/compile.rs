@@ -1,5 +1,6 @@
 //! Compiles the program for the image: static, and the same bytes wherever the sources lie.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -74,12 +75,14 @@ impl Compile {
     pub(super) async fn run(&self, commit: &str) -> Result<PathBuf, Error> {
         let places = self.places()?;
         let mut command = self.cargo("build");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| changes_bytes(name)) {
+            command.env_remove(name);
+        }
         command
             .args(self.selection())
             .arg(format!("--profile={}", self.profile))
             .arg("--message-format=json-render-diagnostics")
             .env("CARGO_TARGET_DIR", &self.target_dir)
-            // Instead of what the user has set: it would change the bytes.
             .env("CARGO_ENCODED_RUSTFLAGS", rustc_flags(&places).join("\x1f"))
             .env(format!("CFLAGS_{}", self.target.replace('-', "_")), c_flags(&places).join(" "))
             .env("CCM_COMMIT", commit);
@@ -101,6 +104,22 @@ impl Compile {
             (std::path::absolute(&self.target_dir)?, "/target"),
         ])
     }
+}
+
+/// Whether a variable of the user's would change the bytes, and is none that says where the compilers are: `CC_…` and
+/// `CARGO_TARGET_…_LINKER` are needed to compile for another machine.
+fn changes_bytes(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    let is_for_c = ["CFLAGS", "CXXFLAGS", "CPPFLAGS", "ASFLAGS", "LDFLAGS"].iter().any(|flags| {
+        // Alone, for the machine that compiles, or for one target.
+        let rest = name.strip_prefix("HOST_").or_else(|| name.strip_prefix("TARGET_"));
+        let rest = rest.unwrap_or(&name).strip_prefix(flags);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    });
+    let is_for_crates = ["AWS_LC_SYS_", "CARGO_PROFILE_"].iter().any(|it| name.starts_with(it));
+    // `.cargo/config.toml` sets the last, unless it is set.
+    let is_for_rust = ["RUSTC_BOOTSTRAP", "K8S_OPENAPI_ENABLED_VERSION"].contains(&&*name);
+    is_for_c || is_for_crates || is_for_rust || name.ends_with("RUSTFLAGS")
 }
 
 /// Cargo leaves these out of the hashes that become parts of symbols' names, because
@@ -149,6 +168,35 @@ pub(super) fn said(program: &str, args: &[&str], folder: &Path) -> Result<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_user_has_set_for_other_builds_is_left_out() {
+        for name in [
+            "CFLAGS",
+            "HOST_CFLAGS",
+            "TARGET_CXXFLAGS",
+            "CFLAGS_x86_64_unknown_linux_gnu",
+            "CFLAGS_x86_64-unknown-linux-gnu",
+            "AWS_LC_SYS_NO_ASM",
+            "AWS_LC_SYS_CFLAGS",
+            "CARGO_PROFILE_RELEASE_LTO",
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
+            "RUSTFLAGS",
+        ] {
+            assert!(changes_bytes(OsStr::new(name)), "{name}");
+        }
+        for name in [
+            "PATH",
+            "CARGO_HOME",
+            "CC",
+            "CC_aarch64_unknown_linux_gnu",
+            "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
+            "CARGO_TARGET_DIR",
+            "RUSTUP_TOOLCHAIN",
+        ] {
+            assert!(!changes_bytes(OsStr::new(name)), "{name}");
+        }
+    }
 
     #[test]
     fn no_flag_is_lost_on_the_way() {

@@ -1,11 +1,12 @@
-//! What the program is made of: crates, the compiler's library, and two libraries in C.
+//! What the program is made of: crates, and libraries that are none.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cargo_metadata::{CargoOpt, MetadataCommand};
 
-use super::compile::{Compile, said, sysroot};
+use super::compile::Compile;
+use super::libraries::{self, Library};
 use crate::Error;
 
 /// A crate, named as cargo does: no two of the same name and version are linked.
@@ -34,27 +35,13 @@ impl Crate {
     }
 }
 
-/// Something that is linked and comes from no registry of crates.
-#[derive(Clone, Debug)]
-pub(super) struct Library {
-    pub(super) name: &'static str,
-    pub(super) version: String,
-    pub(super) licence: &'static str,
-    /// Its package URL.
-    pub(super) purl: String,
-    /// What else is to be said.
-    pub(super) note: String,
-    /// Licences whose standard texts belong to it.
-    pub(super) texts: &'static [&'static str],
-    /// What the machine that compiles says of its rights.
-    pub(super) copyright: Option<String>,
-}
-
 /// Everything that is linked.
 #[derive(Clone, Debug)]
 pub(super) struct Linked {
     pub(super) crates: Vec<Crate>,
     pub(super) libraries: Vec<Library>,
+    /// What Rust's standard library passes on of others, as a page of its own.
+    pub(super) std_notices: String,
     /// What the bundle of certificates is made of: data, not code.
     pub(super) certificates: Crate,
 }
@@ -86,7 +73,8 @@ impl Linked {
             Ok(Crate { uses, ..krate })
         });
         let crates = crates.collect::<Result<Vec<_>, Error>>()?;
-        Ok(Self { crates, libraries: libraries(compile)?, certificates })
+        let std_notices = libraries::std_notices(compile)?;
+        Ok(Self { libraries: libraries::of(compile, &crates)?, crates, std_notices, certificates })
     }
 }
 
@@ -148,113 +136,6 @@ fn known(compile: &Compile) -> Result<BTreeMap<Id, Crate>, Error> {
         (id, krate)
     });
     Ok(crates.collect())
-}
-
-fn libraries(compile: &Compile) -> Result<Vec<Library>, Error> {
-    let linker = format!("CARGO_TARGET_{}_LINKER", compile.target.replace('-', "_").to_uppercase());
-    let linker = std::env::var(linker).unwrap_or_else(|_| "cc".to_owned());
-    let glibc = Archive::find(&linker, "-print-file-name=libc.a", &compile.root)?;
-    let gcc = Archive::find(&linker, "-print-libgcc-file-name", &compile.root)?;
-    let rust = said("rustc", &["--version", "--verbose"], &compile.root)?;
-    let release = rust.lines().find_map(|line| line.strip_prefix("release: "));
-    let release = release.ok_or("rustc does not say its release")?.to_owned();
-    Ok(vec![
-        Library {
-            name: "rust-std",
-            purl: format!("pkg:generic/rust-std@{release}"),
-            version: release,
-            licence: "MIT OR Apache-2.0",
-            note: format!(
-                "The standard library of Rust. Copyright (c) The Rust Project Contributors; \
-                 copyrights are retained by them, see https://github.com/rust-lang/rust. It holds the \
-                 crates {}, under MIT or Apache-2.0, compiler_builtins also under Apache-2.0 WITH \
-                 LLVM-exception.",
-                std_crates(compile)?.join(", ")
-            ),
-            texts: &["MIT", "Apache-2.0", "LLVM-exception"],
-            copyright: None,
-        },
-        Library {
-            name: "glibc",
-            purl: glibc.purl("glibc"),
-            version: glibc.version,
-            licence: "LGPL-2.1-or-later",
-            note: "The C library, linked statically. Under section 6 of its licence you may link the program \
-                   with a changed one: the sources of the program are published with all that is needed, and \
-                   `cargo xtask image` compiles and links it with the libc.a that the C compiler finds, in \
-                   Debian the package libc6-dev. Its own sources are those of the Debian package glibc of \
-                   the version above, and at https://sourceware.org/glibc/."
-                .to_owned(),
-            texts: &["LGPL-2.1-or-later"],
-            copyright: glibc.copyright,
-        },
-        Library {
-            name: "libgcc",
-            purl: gcc.purl("libgcc"),
-            version: gcc.version,
-            licence: "GPL-3.0-or-later WITH GCC-exception-3.1",
-            note: "The C compiler's run-time library. Its exception allows to pass on what it is linked \
-                   into under terms of one's own."
-                .to_owned(),
-            texts: &["GPL-3.0-or-later", "GCC-exception-3.1"],
-            copyright: None,
-        },
-    ])
-}
-
-/// The crates inside Rust's standard library, which come with the compiler.
-fn std_crates(compile: &Compile) -> Result<Vec<String>, Error> {
-    let folder = sysroot(&compile.root)?.join("lib/rustlib").join(&compile.target).join("lib");
-    let entries = std::fs::read_dir(&folder).map_err(|err| {
-        let target = &compile.target;
-        format!("{}: {err}; `rustup target add {target}` installs it", folder.display())
-    })?;
-    let mut names = BTreeSet::new();
-    for entry in entries {
-        let name = entry?.file_name().into_string().unwrap_or_default();
-        let name = name.strip_prefix("lib").and_then(|name| name.strip_suffix(".rlib"));
-        let Some((name, _)) = name.and_then(|name| name.rsplit_once('-')) else { continue };
-        names.insert(name.trim_start_matches("rustc_std_workspace_").to_owned());
-    }
-    Ok(names.into_iter().collect())
-}
-
-/// A static library in C, and the Debian package that it is from.
-#[derive(Debug)]
-struct Archive {
-    package: Option<String>,
-    version: String,
-    copyright: Option<String>,
-}
-
-impl Archive {
-    fn find(compiler: &str, question: &str, folder: &Path) -> Result<Self, Error> {
-        let file = PathBuf::from(said(compiler, &[question], folder)?);
-        // The compiler answers with the bare name when it has none.
-        let file = file.canonicalize().map_err(|_| {
-            format!(
-                "{compiler} has no {}: install the C library's development files",
-                file.display()
-            )
-        })?;
-        // Elsewhere than on Debian nobody knows.
-        let Ok(owner) = said("dpkg-query", &["--search", &file.to_string_lossy()], folder) else {
-            return Ok(Self { package: None, version: "unknown".to_owned(), copyright: None });
-        };
-        let package = owner.split([':', ',']).next().unwrap_or_default().to_owned();
-        let format = "--showformat=${Version}";
-        let version = said("dpkg-query", &["--show", format, &package], folder)?;
-        let copyright = Path::new("/usr/share/doc").join(&package).join("copyright");
-        let copyright = std::fs::read_to_string(copyright).ok();
-        Ok(Self { package: Some(package), version, copyright })
-    }
-
-    fn purl(&self, name: &str) -> String {
-        match &self.package {
-            Some(package) => format!("pkg:deb/debian/{package}@{}", self.version),
-            None => format!("pkg:generic/{name}"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ mod archive;
 mod base;
 mod check;
 mod compile;
+mod debian;
 mod layer;
+mod libraries;
 mod licences;
 mod linked;
 mod sbom;
@@ -30,8 +32,9 @@ use crate::{Error, build};
 /// Where the program serves metrics and health by default.
 const SECURE_PORT: u16 = 10258;
 
-/// What this machine compiles for.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// What images are made for, as Rust calls it.
+const TARGETS: [(&str, Arch); 2] =
+    [("x86_64-unknown-linux-gnu", Arch::Amd64), ("aarch64-unknown-linux-gnu", Arch::ARM64)];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -41,12 +44,12 @@ pub(crate) struct Args {
     /// Where the archive goes [default: image/cloud-controller-manager-PROVIDER.tar in the target folder]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// The image's name [default: localhost/cloud-controller-manager:VERSION]
+    /// The image's name [default: localhost/cloud-controller-manager:vVERSION]
     #[arg(long, value_name = "NAME:TAG")]
     tag: Option<Reference>,
-    /// What it runs on, as Rust calls it
-    #[arg(long, value_name = "TRIPLE", default_value = TARGET)]
-    target: String,
+    /// What it runs on, as Rust calls it [default: what this machine is]
+    #[arg(long, value_name = "TRIPLE")]
+    target: Option<String>,
     /// Cargo's profile: `release`, or `quick`, which is linked in half of the time and is larger
     #[arg(long, default_value = "release")]
     profile: String,
@@ -80,16 +83,22 @@ struct Sizes {
 /// Makes the image and says what can be done with it.
 pub(crate) async fn run(args: Args, out: Out) -> Result<(), Error> {
     let since = Instant::now();
+    if args.check {
+        check::is_possible()?;
+    }
     let reference = match &args.tag {
         Some(tag) if tag.digest().is_some() => return Err("a name has a tag, not a digest".into()),
         Some(tag) => tag.clone(),
         None => default_name()?,
     };
+    let target = args.target.map_or_else(|| target_of(std::env::consts::ARCH), Ok)?;
+    // Before anything is compiled.
+    architecture(&target)?;
     let folder = target_folder()?;
     let compile = Compile {
         root: build::root(),
         target_dir: folder.join("image"),
-        target: args.target,
+        target,
         providers: args.provider,
         profile: args.profile,
     };
@@ -102,25 +111,36 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<(), Error> {
     let made = make(&compile, reference, &archive).await?;
     print(out, &made.image, since.elapsed());
     if args.check {
-        check::run(compile.providers, &made.base, &made.program, out).await?;
+        check::run(compile.providers, &made, out).await?;
     }
     Ok(())
 }
 
-/// The image of the simulated cloud's provider, to be tried: linked in half of the time of a release's.
-pub(crate) async fn of_the_simulated_cloud(out: Out) -> Result<PathBuf, Error> {
+/// An image to be tried.
+#[derive(Debug)]
+pub(crate) struct Tried {
+    pub(crate) archive: PathBuf,
+    /// What its program says it was made from.
+    pub(crate) commit: String,
+}
+
+/// The image of the simulated cloud's provider, linked in half of the time of a release's and checked. Has to be root.
+pub(crate) async fn of_the_simulated_cloud(out: Out) -> Result<Tried, Error> {
     let since = Instant::now();
     let compile = Compile {
         root: build::root(),
         target_dir: target_folder()?.join("image"),
-        target: TARGET.to_owned(),
+        target: target_of(std::env::consts::ARCH)?,
         providers: Providers::Sim,
         profile: "quick".to_owned(),
     };
     let archive = compile.target_dir.join(format!("{NAME}-tried.tar"));
     let made = make(&compile, default_name()?, &archive).await?;
     print(out, &made.image, since.elapsed());
-    Ok(archive)
+    let since = Instant::now();
+    check::run(compile.providers, &made, out).await?;
+    out.line(format_args!("checked in {}", took(since.elapsed())));
+    Ok(Tried { archive, commit: made.commit })
 }
 
 /// An image with what is in it.
@@ -129,6 +149,7 @@ struct Made {
     image: Image,
     base: Files,
     program: Files,
+    commit: String,
 }
 
 async fn make(compile: &Compile, name: Reference, archive: &Path) -> Result<Made, Error> {
@@ -148,7 +169,7 @@ async fn make(compile: &Compile, name: Reference, archive: &Path) -> Result<Made
         created: source.created,
     };
     let image = put(&about, &base, &program, archive)?;
-    Ok(Made { image, base, program })
+    Ok(Made { image, base, program, commit: about.commit })
 }
 
 /// Writes the archive. What changes with every commit is in the upper layer.
@@ -188,7 +209,7 @@ fn print(out: Out, image: &Image, time: Duration) {
          \n\
          ctr --namespace k8s.io images import {archive}\n\
          docker load --input {archive}\n\
-         skopeo copy oci-archive:{archive} docker://REGISTRY/{NAME}:{VERSION}",
+         skopeo copy oci-archive:{archive} docker://REGISTRY/{NAME}:v{VERSION}",
         megabytes(sizes.archive),
         megabytes(sizes.unpacked),
         megabytes(sizes.program),
@@ -200,17 +221,26 @@ fn megabytes(bytes: usize) -> String {
     format!("{}.{} MB ({bytes} bytes)", tenths / 10, tenths % 10)
 }
 
-/// A name with a registry in it, so that container runtimes put none before it.
+/// A name with a registry in it, so that container runtimes put none before it, and the tag that manifests have.
 fn default_name() -> Result<Reference, Error> {
-    Ok(Reference::try_from(format!("localhost/{NAME}:{VERSION}"))?)
+    Ok(Reference::try_from(format!("localhost/{NAME}:v{VERSION}"))?)
+}
+
+/// What a machine of this architecture compiles for.
+fn target_of(architecture: &str) -> Result<String, Error> {
+    let is_of = |target: &&str| target.split('-').next() == Some(architecture);
+    let target = TARGETS.map(|(target, _)| target).into_iter().find(is_of);
+    Ok(target.ok_or_else(|| unsupported(architecture))?.to_owned())
 }
 
 fn architecture(target: &str) -> Result<Arch, Error> {
-    match target.split('-').next() {
-        Some("x86_64") => Ok(Arch::Amd64),
-        Some("aarch64") => Ok(Arch::ARM64),
-        Some(_) | None => Err(format!("no image is made for {target}").into()),
-    }
+    let known = TARGETS.into_iter().find(|(known, _)| *known == target);
+    Ok(known.ok_or_else(|| unsupported(target))?.1)
+}
+
+fn unsupported(what: &str) -> String {
+    let targets = TARGETS.map(|(target, _)| target).join(" and ");
+    format!("no image is made for {what}, but for {targets}: --target names one")
 }
 
 /// Cargo's target folder, as it was set for us.

@@ -1,6 +1,6 @@
 //! The list of what is in the program, for programs that look for known flaws.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cyclonedx_bom::models::bom::{Bom, SpecVersion, UrnUuid};
 use cyclonedx_bom::models::component::{Classification, Component, Components, Scope};
@@ -8,8 +8,9 @@ use cyclonedx_bom::models::dependency::{Dependencies, Dependency};
 use cyclonedx_bom::models::hash::{Hash, HashAlgorithm, HashValue, Hashes};
 use cyclonedx_bom::models::license::{LicenseChoice, Licenses};
 use cyclonedx_bom::models::metadata::Metadata;
-use cyclonedx_bom::prelude::{Purl, Validate as _};
+use cyclonedx_bom::prelude::Validate as _;
 
+use super::libraries::Library;
 use super::licences::expression;
 use super::linked::{Crate, Id, Linked};
 use super::{NAME, layer};
@@ -21,16 +22,25 @@ pub(super) fn write(linked: &Linked) -> Result<Vec<u8>, Error> {
     let program = program.ok_or_else(|| format!("{NAME} is not among what is linked"))?;
     let mut components = Vec::new();
     let mut dependencies = Vec::new();
+    let crates = linked.crates.iter().chain([&linked.certificates]);
+    let references: BTreeMap<&Id, String> =
+        crates.map(|krate| (&krate.id, reference(krate))).collect();
     for krate in &linked.crates {
-        let mut uses: BTreeSet<String> = krate.uses.iter().map(reference).collect();
-        if krate.id == program.id {
-            uses.extend(linked.libraries.iter().map(|library| library.purl.clone()));
-            uses.insert(reference(&linked.certificates.id));
+        let uses = krate.uses.iter().filter_map(|id| references.get(id).cloned());
+        let mut uses: BTreeSet<String> = uses.collect();
+        let is_program = krate.id == program.id;
+        let of_it = |library: &&Library| match &library.inside {
+            Some(id) => *id == krate.id,
+            None => is_program,
+        };
+        uses.extend(linked.libraries.iter().filter(of_it).map(|library| library.purl.clone()));
+        if is_program {
+            uses.insert(reference(&linked.certificates));
         } else {
             components.push(component(krate, Classification::Library)?);
         }
         dependencies.push(Dependency {
-            dependency_ref: reference(&krate.id),
+            dependency_ref: reference(krate),
             dependencies: uses.into_iter().collect(),
         });
     }
@@ -40,7 +50,7 @@ pub(super) fn write(linked: &Linked) -> Result<Vec<u8>, Error> {
         let purl = Some(library.purl.clone());
         let mut component = Component::new(Classification::Library, name, &library.version, purl);
         component.purl = Some(library.purl.parse().map_err(|()| "not a package URL")?);
-        component.licenses = Some(licences(library.licence));
+        component.licenses = Some(licences(&library.licence));
         components.push(component);
     }
     let mut bom = Bom {
@@ -71,9 +81,9 @@ fn json(bom: Bom) -> Result<Vec<u8>, Error> {
 
 fn component(krate: &Crate, class: Classification) -> Result<Component, Error> {
     let (name, version) = &krate.id;
-    let mut component = Component::new(class, name, version, Some(reference(&krate.id)));
+    let mut component = Component::new(class, name, version, Some(reference(krate)));
     component.scope = Some(Scope::Required);
-    component.purl = Some(Purl::new("cargo", name, version)?);
+    component.purl = Some(reference(krate).parse().map_err(|()| "not a package URL")?);
     if let Some(licence) = &krate.licence {
         component.licenses = Some(licences(&expression(licence)?));
     }
@@ -88,9 +98,14 @@ fn licences(expression: &str) -> Licenses {
     Licenses(vec![LicenseChoice::expression(expression)])
 }
 
-/// How the document's own parts name a crate.
-fn reference((name, version): &Id) -> String {
-    format!("pkg:cargo/{name}@{version}")
+/// A crate's package URL, by which the document's own parts name it too. Ours are in no registry, and one that is there
+/// under the same name is another's. <https://github.com/package-url/purl-spec/blob/main/types-doc/cargo-definition.md>
+fn reference(krate: &Crate) -> String {
+    let (name, version) = &krate.id;
+    // `+` begins what is only said about a version.
+    let version = version.replace('+', "%2B");
+    let kind = if krate.is_ours() { "generic/ccm-rs" } else { "cargo" };
+    format!("pkg:{kind}/{name}@{version}")
 }
 
 /// A number that follows from the content: a UUID of the version that is for such.

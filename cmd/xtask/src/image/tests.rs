@@ -11,7 +11,7 @@ fn sim() -> Compile {
     Compile {
         root: build::root(),
         target_dir: PathBuf::from("/nowhere"),
-        target: TARGET.to_owned(),
+        target: target_of(std::env::consts::ARCH).unwrap(),
         providers: Providers::Sim,
         profile: "release".to_owned(),
     }
@@ -97,6 +97,17 @@ fn the_container_runs_without_rights() {
 }
 
 #[test]
+fn an_image_is_for_what_the_machine_is_unless_it_is_said() {
+    assert_eq!(target_of("x86_64").unwrap(), "x86_64-unknown-linux-gnu");
+    assert_eq!(target_of("aarch64").unwrap(), "aarch64-unknown-linux-gnu");
+    assert_eq!(architecture("aarch64-unknown-linux-gnu").unwrap(), Arch::ARM64);
+    for err in [target_of("riscv64").unwrap_err(), architecture("x86_64-apple-darwin").unwrap_err()]
+    {
+        assert!(err.to_string().contains("x86_64-unknown-linux-gnu and aarch64"), "{err}");
+    }
+}
+
+#[test]
 fn the_same_files_are_the_same_archive() {
     assert_eq!(archive(), archive());
 }
@@ -122,6 +133,10 @@ async fn everything_that_is_linked_has_its_licence_and_its_line() {
     for part in ["aws-lc/LICENSE", "GNU LESSER GENERAL PUBLIC LICENSE", "rust-std", "CDLA"] {
         assert!(text.contains(part), "{part}");
     }
+    // What the standard library passes on of others is a page of its own.
+    assert!(linked.std_notices.contains("Out-of-tree dependencies"));
+    let files = base::files(&linked, "").unwrap();
+    assert!(files.keys().any(|path| path.ends_with(base::STD_NOTICES)));
     let root = build::root();
     assert!(!text.contains(&*root.to_string_lossy()), "a path of this machine");
     assert_eq!(text, licences::gather(&linked).unwrap());
@@ -140,6 +155,26 @@ async fn everything_that_is_linked_has_its_licence_and_its_line() {
         assert!(component["purl"].as_str().is_some_and(|purl| purl.starts_with("pkg:")), "{name}");
         assert!(component["version"].is_string() && component["licenses"].is_array(), "{name}");
     }
+    let purl = |name: &str| {
+        let found = components.iter().find(|component| component["name"] == name);
+        found.and_then(|component| component["purl"].as_str()).unwrap_or_default()
+    };
+    // Not what somebody may publish under the same name.
+    assert!(purl("ccm-core").starts_with("pkg:generic/ccm-rs/ccm-core@"), "{}", purl("ccm-core"));
+    assert!(purl("tokio").starts_with("pkg:cargo/tokio@"));
+    let aws_lc = purl("aws-lc");
+    assert!(aws_lc.starts_with("pkg:github/aws/aws-lc@v"), "{aws_lc}");
+    let users = sbom["dependencies"].as_array().unwrap().iter();
+    let mut users =
+        users.filter(|it| it["dependsOn"].as_array().is_some_and(|it| it.contains(&aws_lc.into())));
+    let user = users.next().unwrap()["ref"].as_str().unwrap();
+    assert!(user.starts_with("pkg:cargo/aws-lc-sys@") && users.next().is_none(), "{user}");
+    // Where it is Debian's, scanners look for flaws of that release and of that source.
+    let libc = purl("glibc");
+    assert!(
+        !libc.starts_with("pkg:deb/") || libc.contains("&distro=") && libc.contains("&upstream="),
+        "{libc}"
+    );
     let tokio = components.iter().find(|component| component["name"] == "tokio").unwrap();
     assert_eq!(tokio["hashes"][0]["content"].as_str().map(str::len), Some(64));
 }

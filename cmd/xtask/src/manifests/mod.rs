@@ -93,11 +93,17 @@ fn files(program: &Path) -> Result<Files, Error> {
     Ok(files)
 }
 
-/// Files that were generated once, and would not be now.
+/// Files that were generated once, and would not be now. Beside the folders lies a plain manifest for each provider.
 fn left_over(root: &Path, files: &Files) -> Result<Vec<PathBuf>, Error> {
     let mut found = Vec::new();
     for folder in GENERATED {
         read_folder(&root.join(folder), &mut found)?;
+    }
+    for entry in std::fs::read_dir(root)? {
+        let path = entry?.path();
+        if path.is_file() && path.extension().is_some_and(|ending| ending == "yaml") {
+            found.push(path);
+        }
     }
     let found = found.iter().filter_map(|path| path.strip_prefix(root).ok());
     Ok(found.filter(|path| !files.contains_key(*path)).map(Path::to_owned).collect())
@@ -127,10 +133,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         std::fs::create_dir_all(root.join("helm/sim")).unwrap();
-        for name in ["README.md", "helm/sim/old.yaml", "helm/sim/Chart.yaml"] {
+        for name in
+            ["README.md", "gone.yaml", "sim.yaml", "helm/sim/old.yaml", "helm/sim/Chart.yaml"]
+        {
             std::fs::write(root.join(name), "").unwrap();
         }
-        let files = Files::from([("helm/sim/Chart.yaml".into(), String::new())]);
-        assert_eq!(left_over(root, &files).unwrap(), [Path::new("helm/sim/old.yaml")]);
+        let files = ["sim.yaml", "helm/sim/Chart.yaml"].map(|path| (path.into(), String::new()));
+        let left = left_over(root, &files.into()).unwrap();
+        assert_eq!(left, [Path::new("helm/sim/old.yaml"), Path::new("gone.yaml")]);
     }
 }

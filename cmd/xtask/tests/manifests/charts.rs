@@ -154,6 +154,11 @@ async fn what_a_chart_cannot_do_it_says() {
         (json!({ "extraArgs": ["--use-service-account-credentials=true"] }), "has not the rights"),
         (json!({ "extraArgs": ["--secure_port=1"] }), "has not the rights"),
         (json!({ "extraArgs": ["--leader-elect-resource-name=a"] }), "has not the rights"),
+        (json!({ "extraArgs": ["--leader-elect=false"] }), "or pods for --leader-elect=false"),
+        (json!({ "extraArgs": ["--enable-leader-migration"] }), "has not the rights"),
+        (json!({ "extraArgs": ["--enable_leader_migration=T"] }), "has not the rights"),
+        (json!({ "extraArgs": ["--leader-migration-config=/a=b"] }), "has not the rights"),
+        (json!({ "extraArgs": ["--bind-address=192.0.2.1"] }), "has not the rights"),
         (json!({ "extraArgs": ["--v", "2"] }), "is no flag"),
         (json!({ "workload": "job" }), "workload"),
         (json!({ "imaeg": {} }), "imaeg"),
@@ -161,4 +166,26 @@ async fn what_a_chart_cannot_do_it_says() {
         let err = rendered("sim", &values).await.unwrap_err().to_string();
         assert!(err.contains(said), "{values}: {err}");
     }
+}
+
+/// Who writes the defaults down asks for nothing.
+#[tokio::test]
+async fn what_changes_nothing_a_chart_lets_through() {
+    let args = [
+        "--leader-elect",
+        "--leader_elect=True",
+        "--leader-elect-resource-name=cloud-controller-manager",
+        "--leader-elect-resource-namespace=kube-system",
+        "--leader-elect-lease-duration=30s",
+        "--enable-leader-migration=false",
+        "--leader-migration-config=",
+        "--use-service-account-credentials=false",
+        "--secure-port=10258",
+        "--bind-address=0.0.0.0",
+        "--bind-address=::",
+    ];
+    let found = rendered("sim", &json!({ "extraArgs": args })).await.unwrap();
+    let pod = &the(&found, "DaemonSet")["spec"]["template"]["spec"];
+    let passed = pod["containers"][0]["args"].as_array().unwrap();
+    assert_eq!(passed[passed.len() - args.len()..], args.map(Value::from));
 }

@@ -24,6 +24,10 @@ const RESOURCES: [&str; 8] = [
 fn objections(objects: &Objects) -> Vec<String> {
     let mut objections = Vec::new();
     for (key, role) in of_kinds(objects, &["ClusterRole", "Role"]) {
+        // Its rules are whatever other roles have, now and later.
+        if !role["aggregationRule"].is_null() {
+            objections.push(format!("{key}: {}", role["aggregationRule"]));
+        }
         for rule in role["rules"].as_array().into_iter().flatten() {
             let words = |field: &str| -> Vec<&str> {
                 rule[field].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
@@ -31,8 +35,7 @@ fn objections(objects: &Objects) -> Vec<String> {
             let is_bad = words("verbs").iter().any(|verb| VERBS.contains(verb))
                 || words("resources").iter().any(|resource| RESOURCES.contains(resource))
                 || words("apiGroups").contains(&"*")
-                || words("nonResourceURLs").iter().any(|url| url.contains('*'))
-                || rule["aggregationRule"].is_object();
+                || words("nonResourceURLs").iter().any(|url| url.contains('*'));
             // Whoever may ask for any account's token is anybody.
             let is_anybody = words("resources").contains(&"serviceaccounts/token")
                 && words("resourceNames").is_empty();
@@ -65,6 +68,9 @@ fn what_is_too_much_is_seen() {
         let role = format!(r#"{{"kind":"Role","metadata":{{"name":"a"}},"rules":[{rule}]}}"#);
         assert_eq!(objections(&crate::objects::read(&role).unwrap()).len(), 1, "{rule}");
     }
+    let gathered = r#"{"kind":"ClusterRole","metadata":{"name":"a"},"rules":[],
+        "aggregationRule":{"clusterRoleSelectors":[{"matchLabels":{"a":"b"}}]}}"#;
+    assert_eq!(objections(&crate::objects::read(gathered).unwrap()).len(), 1);
 }
 
 /// Bindings are to the account of the manifest, and to roles of the manifest.

@@ -1,7 +1,8 @@
 //! The cloud-controller-manager as a pod, on a real node that waits for it: one chapter after the other on one cluster.
 //!
 //! `cargo xtask test --in-cluster` runs it; by itself it takes the programs from `CCM_BIN_DIR`, or from beside the tests.
-//! `CCM_IMAGE` and `CCM_MANIFEST` name another image and another manifest than those of the repository and of a build for tests.
+//! `CCM_IMAGE` and `CCM_MANIFEST` name another image and another manifest than those of the repository and of a build for tests;
+//! `CCM_IMAGE_COMMIT` is what that image was made from.
 //!
 //! Where root or a package is missing it says so, and that it was skipped.
 
@@ -9,13 +10,14 @@ mod chapters;
 mod death;
 mod kubectl;
 mod lease;
+mod machine;
 mod stage;
 
 use std::{io::Write, process::ExitCode};
 
 use ccm_node::needs;
 
-use crate::stage::Stage;
+use crate::{machine::Machine, stage::Stage};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -43,6 +45,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), ccm_node::Error> {
+    let machine = Machine::now().await?;
     let mut stage = Stage::set().await?;
     let told = chapters::all(&mut stage).await;
     if told.is_err() {
@@ -50,7 +53,13 @@ async fn run() -> Result<(), ccm_node::Error> {
     }
     let stopped = stage.strike().await;
     told.and(stopped)?;
-    death::is_clean().await
+    machine.expect_unchanged().await?;
+    death::is_clean().await?;
+    machine.expect_unchanged().await?;
+    say(format_args!(
+        "the machine's mounts, interfaces, addresses, routes and settings are as before"
+    ));
+    Ok(())
 }
 
 /// One line, for whoever watches.

@@ -20,7 +20,8 @@ pub(super) struct Names(JoinHandle<()>);
 impl Names {
     /// Answers at `address` that `name` is this machine, and that no other name is anything.
     pub(super) async fn serve(address: Ipv4Addr, name: &'static str) -> Result<Self, Error> {
-        let socket = UdpSocket::bind(SocketAddr::from((address, 53))).await?;
+        let at = SocketAddr::from((address, 53));
+        let socket = UdpSocket::bind(at).await.map_err(|err| format!("{at}: {err}"))?;
         Ok(Self(tokio::spawn(async move {
             let mut question = [0; 512];
             while let Ok((length, from)) = socket.recv_from(&mut question).await {

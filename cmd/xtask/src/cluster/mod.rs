@@ -3,27 +3,36 @@
 //! It is in the background, so that the terminal in which it was asked for is free to use it. A process of its own holds
 //! it: when that ends, by `down` or by a signal, all of the cluster does.
 
-use std::fs::{File, TryLockError};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+mod invite;
+mod place;
+
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use ccm_node::{Ccm, Cluster, NODE, Setup, needs};
-use rustix::process::{Pid, Signal, kill_process};
+use ccm_node::{Ccm, Cluster, Setup, needs};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use crate::out::{Out, Tone, took};
+use self::place::{Place, Taken};
+use crate::out::{Out, took};
 use crate::signals::Signals;
 use crate::{Error, build};
+
+const IS_UP: &str = "a cluster is up already";
 
 /// What the holder says last.
 const READY: &str = "ready";
 
 /// The pause between two looks at what runs.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// The pause between two looks at whether the holder has ended.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How long the holder may take to end: five programs with 5 s each and a node with 10 s, where none of them listens.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -83,7 +92,9 @@ async fn up(args: Up, out: Out) -> Result<(), Error> {
         };
         return Err(format!("a real node needs {}{how}", words.join(", ")).into());
     }
-    drop(Place::find()?.take()?);
+    if let Taken::ByAnother = Place::find()?.take()? {
+        return Err(format!("{IS_UP}; `cargo xtask cluster down` takes it down").into());
+    }
     let since = Instant::now();
     let built = build::programs(&["cloud-controller-manager", "simcloud"], &[]).await?;
     let program = |name: &str| built.get(name).ok_or_else(|| format!("cargo built no {name}"));
@@ -131,20 +142,28 @@ async fn copy(from: impl AsyncRead + Unpin, out: Out) -> bool {
 async fn down(out: Out) -> Result<(), Error> {
     let place = Place::find()?;
     let since = Instant::now();
-    match place.take() {
-        Ok(_) => {
-            let why = std::fs::read_to_string(place.ended()).unwrap_or_default();
-            out.line(format_args!(
-                "no cluster is up{}",
-                if why.is_empty() { "" } else { "; the last one: " }
-            ));
-            out.line(why.trim());
-            return Ok(());
+    if let Taken::ByUs(_) = place.take()? {
+        let why = std::fs::read_to_string(place.ended()).unwrap_or_default();
+        match why.trim() {
+            "" => out.line("no cluster is up"),
+            why => out.line(format_args!("no cluster is up; the last one:\n{why}")),
         }
-        Err(_) => kill_process(place.holder()?, Signal::TERM)?,
+        return Ok(());
     }
-    while place.take().is_err() {
-        sleep(Duration::from_millis(50)).await;
+    let holder = place.holder()?;
+    if !holder.ask_to_end()? {
+        return Err("it is just being brought up or taken down".into());
+    }
+    while let Taken::ByAnother = place.take()? {
+        if since.elapsed() > PATIENCE {
+            let pid = holder.pid();
+            return Err(format!(
+                "process {pid} holds the cluster and has not ended within {PATIENCE:?}; `kill -KILL {pid}` ends it, and \
+                 the cluster with it"
+            )
+            .into());
+        }
+        sleep(POLL).await;
     }
     out.ok(format_args!("down after {}, and nothing of it is left", took(since.elapsed())));
     Ok(())
@@ -153,9 +172,8 @@ async fn down(out: Out) -> Result<(), Error> {
 /// Brings the cluster up, says how to use it, and holds it until a signal comes.
 async fn hold(args: Hold, out: Out) -> Result<(), Error> {
     let place = Place::find()?;
-    let mut lock = place.take()?;
-    lock.set_len(0)?;
-    writeln!(lock, "{}", std::process::id())?;
+    let Taken::ByUs(mut lock) = place.take()? else { return Err(IS_UP.into()) };
+    lock.is_ours()?;
     std::fs::remove_file(place.ended()).ok();
     let mut signals = Signals::listen()?;
     let mut cluster = tokio::select! {
@@ -199,110 +217,6 @@ async fn start(args: &Hold, out: Out) -> Result<Cluster, Error> {
     let ccm = Ccm::of(image.as_deref(), manifest.as_deref(), &args.manager, cluster.dir())?;
     ccm.import(&cluster).await?;
     let manifest = ccm.fill_in(&cluster)?;
-    invite(&cluster, &manifest, out).await?;
+    invite::invite(&cluster, &manifest, out).await?;
     Ok(cluster)
-}
-
-/// Says how to look around.
-async fn invite(cluster: &Cluster, manifest: &Path, out: Out) -> Result<(), Error> {
-    let (dir, url) = (cluster.dir().display(), cluster.cloud().url());
-    let kubeconfig = cluster.kubeconfig().display();
-    let enter = cluster.node().enter();
-    let machine = cluster.cloud().all_instances([].into()).await?;
-    let machine = machine.first().map(|machine| machine.id.to_string()).unwrap_or_default();
-    let env = cluster.dir().join("env");
-    std::fs::write(
-        &env,
-        format!(
-            r#"export KUBECONFIG="{kubeconfig}"
-cluster_cloud() {{ cluster_token=$1 cluster_path=$2; shift 2; curl -sS -H "Authorization: Bearer $(cat "{dir}/cloud/$cluster_token")" "{url}/$cluster_path" "$@"; echo; }}
-cloud() {{ cluster_call=$1; shift; cluster_cloud operator.token "v1/$cluster_call" "$@"; }}
-control() {{ cluster_call=$1; shift; cluster_cloud control.token "control/$cluster_call" "$@"; }}
-node() {{ {enter} "$@"; }}
-"#
-        ),
-    )?;
-    let manifest = manifest.display();
-    out.heading(
-        "A cluster with one node, which waits for its cloud, until `cargo xtask cluster down`",
-    );
-    out.line(format_args!("kubeconfig: {kubeconfig}"));
-    out.line(format_args!("logs:       {dir}"));
-    out.line("");
-    out.line(format_args!("  . {}", env.display()));
-    let try_this = [
-        (format!("kubectl describe node {NODE}"), "nothing runs on it yet: see its taint"),
-        (format!("kubectl apply -f {manifest}"), "the image is there already"),
-        ("kubectl get nodes -o wide".to_owned(), "the node has what the cloud says of it"),
-        ("kubectl get pods -A -o wide".to_owned(), "it runs on the node that it has initialised"),
-        ("kubectl logs -n kube-system ds/cloud-controller-manager".to_owned(), ""),
-        ("kubectl create service loadbalancer web --tcp=80".to_owned(), "a load balancer is made"),
-        ("kubectl get services".to_owned(), "and its address"),
-        ("control snapshot".to_owned(), "what it is made of"),
-        (
-            format!("cloud instances/{machine}/stop -X POST; node pkill -STOP kubelet"),
-            "a machine that stops: tainted within a minute",
-        ),
-        (
-            format!("cloud instances/{machine}/start -X POST; node pkill -CONT kubelet"),
-            "and is back",
-        ),
-        ("node ps ax".to_owned(), "what runs on the node"),
-        (
-            "node ctr -n k8s.io images import FILE.tar".to_owned(),
-            "another image; there is no registry",
-        ),
-        (format!("kubectl delete -f {manifest}"), "all of it goes"),
-    ];
-    for (command, what) in try_this {
-        let what = if what.is_empty() { String::new() } else { format!("  # {what}") };
-        out.line(format_args!("  {command}{}", out.paint(Tone::Dim, what)));
-    }
-    out.line("");
-    out.text("`cargo xtask kubectl` stands in for a kubectl that is missing or too old.");
-    Ok(())
-}
-
-/// Where it is said which process holds a cluster.
-///
-/// The file is locked as long as that process lives, however it ends: the number in it is then nobody else's.
-#[derive(Debug)]
-struct Place(PathBuf);
-
-impl Place {
-    fn find() -> Result<Self, Error> {
-        let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
-        let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
-        let cache = cache.ok_or("neither XDG_CACHE_HOME nor HOME says where to note what is up")?;
-        let place = cache.join("ccm-rs").join("cluster");
-        std::fs::create_dir_all(&place)?;
-        Ok(Self(place))
-    }
-
-    /// Takes the lock, if no cluster is up.
-    fn take(&self) -> Result<File, Error> {
-        let path = self.0.join("holder");
-        let file = File::options().write(true).create(true).truncate(false).open(&path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => {
-                Err("a cluster is up already; `cargo xtask cluster down` takes it down".into())
-            }
-            Err(TryLockError::Error(err)) => {
-                Err(format!("locking {}: {err}", path.display()).into())
-            }
-        }
-    }
-
-    /// To be asked while somebody has the lock.
-    fn holder(&self) -> Result<Pid, Error> {
-        let text = std::fs::read_to_string(self.0.join("holder"))?;
-        let pid = text.trim().parse().ok().and_then(Pid::from_raw);
-        pid.ok_or_else(|| "it is just being brought up or taken down".into())
-    }
-
-    /// Why the last one ended by itself.
-    fn ended(&self) -> PathBuf {
-        self.0.join("ended")
-    }
 }
