@@ -33,13 +33,18 @@ const OURS: [(&str, Here, &str); 7] = [
     ("RemoteRequestHeaderUID", Here::Nothing, ""),
 ];
 
-/// Gates of the libraries that every Go program of Kubernetes is linked with, as of 1.36. A command
-/// line that sets one goes on working.
-const LIBRARIES: [&str; 47] = [
+/// Gates of the libraries that every Go program of Kubernetes is linked with, from 1.27 to 1.36, those
+/// included that are gone since. A command line that sets one goes on working.
+const LIBRARIES: [&str; 79] = [
+    "APIListChunking",
+    "APIPriorityAndFairness",
     "APIResponseCompression",
     "APIServerIdentity",
     "APIServerTracing",
     "APIServingWithRoutine",
+    "AdmissionWebhookMatchConditions",
+    "AdvancedAuditing",
+    "AggregatedDiscoveryEndpoint",
     "AggregatedDiscoveryRemoveBetaType",
     "AllAlpha",
     "AllBeta",
@@ -49,40 +54,67 @@ const LIBRARIES: [&str; 47] = [
     "AuthorizeWithSelectors",
     "BtreeWatchCache",
     "CBORServingAndStorage",
+    "ClientsAllowCBOR",
+    "ClientsPreferCBOR",
+    "CloudDualStackNodeIPs",
+    "ComponentSLIs",
     "ConcurrentWatchObjectDecode",
     "ConsistentListFromCache",
     "ConstrainedImpersonation",
     "ContextualLogging",
     "CoordinatedLeaderElection",
+    "CustomResourceValidationExpressions",
     "DeclarativeValidation",
     "DeclarativeValidationBeta",
     "DeclarativeValidationTakeover",
     "DetectCacheInconsistency",
+    "DryRun",
+    "EfficientWatchResumption",
+    "InOrderInformers",
+    "InOrderInformersBatchProcess",
+    "InformerResourceVersion",
     "KMSv1",
+    "KMSv2",
+    "KMSv2KDF",
     "ListFromCacheSnapshot",
     "LoggingAlphaOptions",
     "LoggingBetaOptions",
+    "LoggingStableOptions",
     "ManifestBasedAdmissionControlConfig",
     "MutatingAdmissionPolicy",
     "OpenAPIEnums",
+    "OpenAPIV3",
+    "RemainingItemCount",
+    "RemoveSelfLink",
+    "RequestWatchProgress",
     "ResilientWatchCacheInitialization",
     "RetryGenerateName",
     "SeparateCacheWatchRPC",
+    "ServerSideApply",
+    "ServerSideFieldValidation",
     "ShardedListAndWatch",
     "SizeBasedListCostEstimate",
+    "StableLoadBalancerNodeSet",
     "StorageVersionAPI",
     "StorageVersionHash",
     "StreamingCollectionEncodingToJSON",
     "StreamingCollectionEncodingToProtobuf",
+    "StrictCostEnforcementForVAP",
+    "StrictCostEnforcementForWebhooks",
     "StructuredAuthenticationConfiguration",
     "StructuredAuthenticationConfigurationEgressSelector",
     "StructuredAuthenticationConfigurationJWKSMetrics",
+    "StructuredAuthorizationConfiguration",
     "TokenRequestServiceAccountUIDValidation",
     "UnauthenticatedHTTP2DOSMitigation",
     "UnknownVersionInteroperabilityProxy",
+    "ValidatingAdmissionPolicy",
+    "WatchBookmark",
     "WatchCacheInitializationPostStartHook",
+    "WatchFromStorageWithoutResourceVersion",
     "WatchList",
     "WatchListClient",
+    "ZeroLimitedNominalConcurrencyShares",
 ];
 
 /// Reads `Name=bool` entries and says of each that asks for something else than what is done why it
@@ -157,6 +189,11 @@ mod tests {
         "WatchList=true",
         "",
         "--feature-gates WatchList=true: has no effect: what it switches is not a part of this program"
+    )]
+    #[case::of_a_library_of_old(
+        "CloudDualStackNodeIPs=true",
+        "",
+        "--feature-gates CloudDualStackNodeIPs=true: has no effect: what it switches is not a part of this program"
     )]
     #[case::misspelt(
         "ComponentStatusZ1=true",
