@@ -77,15 +77,28 @@ pub fn of(options: &Options) -> Result<Migration, MigrationError> {
     match election.and_then(|election| election.migration.as_ref()) {
         None => Ok(Migration::default()),
         Some(MigrationFile::Usual) => Ok(usual()),
-        Some(MigrationFile::Named(path)) => read(path),
+        Some(MigrationFile::Named(path)) => Ok(read(path)?.0),
     }
 }
 
-fn read(path: &Path) -> Result<Migration, MigrationError> {
+/// What the file says, and its text.
+pub(super) fn read(path: &Path) -> Result<(Migration, String), MigrationError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| MigrationError::Unreadable { path: path.to_owned(), source })?;
-    parse(&text).map_err(|problem| MigrationError::Content { path: path.to_owned(), problem })
+    let content = |problem| MigrationError::Content { path: path.to_owned(), problem };
+    Ok((parse(&text).map_err(content)?, text))
 }
+
+/// A file that says what goes without one.
+pub(super) const SAMPLE: &str = "\
+apiVersion: controllermanager.config.k8s.io/v1
+kind: LeaderMigrationConfiguration
+leaderName: cloud-provider-extraction-migration
+controllerLeaders:
+- {name: node-route-controller, component: '*'}
+- {name: service-lb-controller, component: '*'}
+- {name: cloud-node-lifecycle-controller, component: '*'}
+";
 
 /// Everything that kube-controller-managers once ran.
 pub(super) fn usual() -> Migration {
@@ -178,6 +191,11 @@ mod tests {
     ) {
         let want = Migration { lease: lease.map(str::to_owned), elsewhere: elsewhere.to_vec() };
         assert_eq!(parse(&format!("{HEAD}{rest}")), Ok(want));
+    }
+
+    #[test]
+    fn the_sample_says_what_goes_without_a_file() {
+        assert_eq!(parse(SAMPLE), Ok(usual()));
     }
 
     #[rstest]
