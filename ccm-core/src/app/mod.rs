@@ -67,6 +67,7 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
     };
     let migration = migration::of(&options)?;
     options.controllers = options.controllers.without(&migration.elsewhere);
+    options.given = options.given.with_migration(migration.clone());
     let verbosity = logging::init(&options.logging, &[])?;
     for warning in &options.warnings {
         warn!("{warning}");

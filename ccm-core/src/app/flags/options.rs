@@ -352,7 +352,8 @@ impl TryFrom<Flags> for Options {
         let service_controller = service_controller(&flags.service_controller, &mut errors);
         let logging = logging(&flags.logging, &mut errors);
         let route_controller = network::route_controller(&flags.route_controller, &mut errors);
-        let node_ipam = network::node_ipam(&flags.node_ipam, cidrs.as_deref(), &mut errors);
+        let node_ipam =
+            network::node_ipam(&flags.node_ipam, cidrs.as_deref(), &mut errors, &mut warnings);
         let volume_controller = volume_controller(&flags.volume_controller, &mut errors);
 
         match (
