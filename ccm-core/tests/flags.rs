@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ccm_core::app::flags::serving::{Certificate, Lookup, Named, Open, Pair, Tls, Version};
 use ccm_core::app::flags::{
-    CONTROLLERS, Command, Exit, LogFormat, NodeIpam, Options, Output, PlanOptions, Program, Stream,
-    VolumeController, Workload, parse, reference,
+    CONTROLLERS, Command, Exit, LogFormat, MigrationFile, NodeIpam, Options, Output, PlanOptions,
+    Program, Stream, VolumeController, Workload, parse, reference,
 };
 use ccm_core::cluster::keys::controller;
 use ccm_core::controllers::node_lifecycle::Limit;
@@ -113,6 +113,10 @@ fn every_flag_is_heard() {
         "--leader-elect-resource-lock=leases",
         "--leader-elect-resource-name=ccm",
         "--leader-elect-resource-namespace=infra",
+        "--enable-leader-migration",
+        "--leader-migration-config=/etc/migration.yaml",
+        "--allow-untagged-cloud",
+        "--controller-start-interval=3s",
         "--bind-address=::1",
         "--secure-port=443",
         "--logging-format=json",
@@ -143,6 +147,10 @@ fn every_flag_is_heard() {
     assert_eq!(election.lease_duration, Duration::from_hours(1));
     assert_eq!(election.renew_deadline, Duration::from_secs(90));
     assert_eq!(election.retry_period, Duration::from_millis(500));
+    let file = MigrationFile::Named("/etc/migration.yaml".into());
+    assert_eq!(election.migration, Some(file));
+    assert!(options.cloud.allow_untagged);
+    assert_eq!(options.start_interval, Duration::from_secs(3));
     assert_eq!(options.serving.unwrap().address, "[::1]:443".parse().unwrap());
     assert_eq!(options.logging.format, LogFormat::Json);
     assert_eq!(options.logging.verbosity, 4);
@@ -217,6 +225,26 @@ fn ranges_of_services_are_kept_free() {
 }
 
 #[test]
+fn a_range_of_services_that_cannot_be_read_is_warned_about() {
+    let args =
+        ["--allocate-node-cidrs", "--cluster-cidr=10.0.0.0/8", "--service-cluster-ip-range=x"];
+    let parsed = options(&args);
+    assert!(
+        matches!(parsed.node_ipam, Some(NodeIpam::Range { kept_free, .. }) if kept_free.is_empty())
+    );
+    let [warning] = &parsed.warnings[..] else { panic!("{:?}", parsed.warnings) };
+    assert!(warning.starts_with("--service-cluster-ip-range \"x\": has no effect"), "{warning}");
+}
+
+#[test]
+fn where_nothing_is_allocated_it_is_no_matter_how() {
+    let parsed =
+        options(&["--cidr-allocator-type=IPAMFromCluster", "--service-cluster-ip-range=x"]);
+    assert_eq!(parsed.node_ipam, None);
+    assert!(parsed.warnings.is_empty());
+}
+
+#[test]
 fn the_cloud_may_give_the_ranges() {
     let cloud = |pools: &[&str], kept_free: &[&str]| {
         let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
@@ -234,8 +262,10 @@ fn the_cloud_may_give_the_ranges() {
 #[case(&["--cluster-cidr=10.0.0.0/8,10.1.0.0/16"], "--cluster-cidr \"10.0.0.0/8,10.1.0.0/16\": must be one range")]
 #[case(&["--cluster-cidr=10.0.0.0/8,fd00::/48,fd01::/48"], "must be one range")]
 #[case(&["--cluster-cidr=10.0.0.0"], "must be one range")]
-#[case(&["--cidr-allocator-type=IPAMFromCloud"], "IPAMFromCloud are not offered")]
-#[case(&["--service-cluster-ip-range=x"], "--service-cluster-ip-range \"x\": must be one range")]
+#[case(
+    &["--allocate-node-cidrs", "--cluster-cidr=10.0.0.0/8", "--cidr-allocator-type=IPAMFromCloud"],
+    "IPAMFromCloud are not offered"
+)]
 #[case(&["--node-cidr-mask-size-ipv4=33"], "--node-cidr-mask-size-ipv4 \"33\": must be a prefix length")]
 #[case(
     &["--allocate-node-cidrs", "--cluster-cidr=10.0.0.0/8", "--node-cidr-mask-size-ipv6=64"],
@@ -344,7 +374,7 @@ fn serving_is_upstreams_unless_it_is_said_otherwise() {
 
 #[test]
 fn flags_of_serving_are_heard() {
-    let serving = options(&[
+    let parsed = options(&[
         "--tls-cert-file=/tls.crt",
         "--tls-private-key-file=/tls.key",
         "--tls-sni-cert-key=/a.crt,/a.key",
@@ -365,9 +395,15 @@ fn flags_of_serving_are_heard() {
         "--authentication-skip-lookup",
         "--authorization-always-allow-paths=/healthz/*,livez",
         "--authorization-webhook-cache-unauthorized-ttl=0",
-    ])
-    .serving
-    .unwrap();
+    ]);
+    assert_eq!(
+        parsed.warnings,
+        [
+            "--contention-profiling has no effect: there are no profiles",
+            "--permit-address-sharing has no effect: SO_REUSEADDR is always set, as Go sets it",
+        ]
+    );
+    let serving = parsed.serving.unwrap();
     let pair = |name: &str| Pair {
         certificate: format!("/{name}.crt").into(),
         key: format!("/{name}.key").into(),
@@ -399,6 +435,20 @@ fn flags_of_serving_are_heard() {
     let open = [Open::Prefix("/healthz/".to_owned()), Open::Path("/livez".to_owned())];
     assert_eq!(serving.authorization.open, open);
     assert_eq!(serving.authorization.denied_ttl, Duration::ZERO);
+}
+
+/// `--requestheader-client-ca-file` brings them all.
+#[test]
+fn settings_of_front_proxies_without_their_authorities_are_warned_about() {
+    let flags = ["--requestheader-username-headers=X-User", "--requestheader-allowed-names=a"];
+    let warnings = options(&flags).warnings;
+    let names: Vec<_> = warnings.iter().filter_map(|warning| warning.split(' ').next()).collect();
+    assert_eq!(names, ["--requestheader-allowed-names", "--requestheader-username-headers"]);
+    assert!(
+        warnings.iter().all(|warning| warning.contains("without --requestheader-client-ca-file"))
+    );
+    let with = flags.into_iter().chain(["--requestheader-client-ca-file=/ca.crt"]);
+    assert!(options(&with.collect::<Vec<_>>()).warnings.is_empty());
 }
 
 #[test]
@@ -666,6 +716,34 @@ fn what_is_no_flag_is_refused(#[case] args: &[&str], #[case] want: &str) {
     assert_eq!(refusal(args), format!("{want}\n{hint}"));
 }
 
+/// A command line of another program is put right in one go.
+#[test]
+fn flags_that_nobody_knows_are_told_together_with_bad_values() {
+    let said = refusal(&[
+        "--tags=a=b",
+        "--zzz",
+        "value of it",
+        "--cluster-name",
+        "--zzz",
+        "--leader-elct=false",
+        "-v=x",
+        "--help",
+    ]);
+    let unknown = "error: unknown flag --tags\nerror: unknown flag --zzz\n\
+                   error: unknown flag --leader-elct; did you mean --leader-elect?\n";
+    let hint = "Run 'cloud-controller-manager --help' for all flags.";
+    assert_eq!(said, format!("{unknown}{hint}"), "no help where something is wrong");
+    let said = refusal(&["--tags=a=b", "--zzz", "--secure-port=http", "-v=x"]);
+    assert_eq!(
+        said,
+        format!(
+            "error: unknown flag --tags\nerror: unknown flag --zzz\n\
+             error: --secure-port \"http\": must be a port from 1 to 65535, or 0 for no HTTPS\n\
+             error: -v \"x\": must be a number such as 0, 2 or 4\n{hint}"
+        )
+    );
+}
+
 #[rstest]
 #[case::bare_boolean(&["--leader-elect", "false"], "false")]
 #[case::after_two_dashes(&["--", "--v=2"], "--v=2")]
@@ -722,6 +800,9 @@ fn the_version_goes_to_stdout(#[case] args: &[&str], #[case] want: &str) {
     let exit = parsed(args).unwrap_err();
     assert_eq!((exit.text(), exit.stream(), exit.code()), (want, Stream::Stdout, 0));
     assert!(parsed(&["--version=false"]).is_ok());
+    // What a Go program would say that it is.
+    let warnings = options(&["--version=v1.33.1"]).warnings;
+    assert_eq!(warnings, ["--version=v1.33.1: has no effect: the program says its own version"]);
 }
 
 #[test]
@@ -852,7 +933,7 @@ fn flags_without_effect_are_accepted_with_a_warning_each() {
 fn shells_are_told_the_flags(#[case] shell: &str, #[case] mark: &str) {
     let exit = parse(&program(), ["ccm", "completion", shell]).unwrap_err();
     assert_eq!((exit.stream(), exit.code()), (Stream::Stdout, 0));
-    for what in [mark, "leader-elect-lease-duration", "plan"] {
+    for what in [mark, "leader-elect-lease-duration", "plan", "manifest", "workload"] {
         assert!(exit.text().contains(what), "{what} is missing");
     }
 }

@@ -28,6 +28,10 @@ pub struct Migration {
     pub lease: Option<String>,
     /// Controllers, by their canonical names, that another program runs.
     pub elsewhere: Vec<&'static str>,
+    /// What the second lease is called, whether we take it or not; empty without a migration.
+    pub leader_name: String,
+    /// Every controller that is named, as it is, with the program that it is given to.
+    pub leaders: Vec<(String, String)>,
 }
 
 /// The file of `--leader-migration-config` cannot be used.
@@ -77,19 +81,38 @@ pub fn of(options: &Options) -> Result<Migration, MigrationError> {
     match election.and_then(|election| election.migration.as_ref()) {
         None => Ok(Migration::default()),
         Some(MigrationFile::Usual) => Ok(usual()),
-        Some(MigrationFile::Named(path)) => read(path),
+        Some(MigrationFile::Named(path)) => Ok(read(path)?.0),
     }
 }
 
-fn read(path: &Path) -> Result<Migration, MigrationError> {
+/// What the file says, and its text.
+pub(super) fn read(path: &Path) -> Result<(Migration, String), MigrationError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| MigrationError::Unreadable { path: path.to_owned(), source })?;
-    parse(&text).map_err(|problem| MigrationError::Content { path: path.to_owned(), problem })
+    let content = |problem| MigrationError::Content { path: path.to_owned(), problem };
+    Ok((parse(&text).map_err(content)?, text))
 }
 
-/// Everything that kube-controller-managers once ran.
+/// A file that says what goes without one.
+pub(super) const SAMPLE: &str = "\
+apiVersion: controllermanager.config.k8s.io/v1
+kind: LeaderMigrationConfiguration
+leaderName: cloud-provider-extraction-migration
+controllerLeaders:
+- {name: route-controller, component: '*'}
+- {name: service-controller, component: '*'}
+- {name: cloud-node-lifecycle-controller, component: '*'}
+";
+
+/// Everything that kube-controller-managers once ran, by the names that upstream has for it.
 pub(super) fn usual() -> Migration {
-    Migration { lease: Some(LEASE.to_owned()), elsewhere: Vec::new() }
+    let names = ["route-controller", "service-controller", "cloud-node-lifecycle-controller"];
+    Migration {
+        lease: Some(LEASE.to_owned()),
+        elsewhere: Vec::new(),
+        leader_name: LEASE.to_owned(),
+        leaders: names.map(|name| (name.to_owned(), "*".to_owned())).to_vec(),
+    }
 }
 
 fn parse(text: &str) -> Result<Migration, String> {
@@ -130,7 +153,13 @@ fn parse(text: &str) -> Result<Migration, String> {
             elsewhere.push(name);
         }
     }
-    Ok(Migration { lease: is_migrated.then_some(file.leader_name), elsewhere })
+    let leaders = file.controller_leaders.into_iter().map(|leader| (leader.name, leader.component));
+    Ok(Migration {
+        lease: is_migrated.then(|| file.leader_name.clone()),
+        elsewhere,
+        leader_name: file.leader_name,
+        leaders: leaders.collect(),
+    })
 }
 
 /// Upstream compares canonical names alone, so that its own usual file misses two controllers.
@@ -142,6 +171,7 @@ fn canonical(name: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
@@ -176,8 +206,56 @@ mod tests {
         #[case] lease: Option<&str>,
         #[case] elsewhere: &[&'static str],
     ) {
-        let want = Migration { lease: lease.map(str::to_owned), elsewhere: elsewhere.to_vec() };
-        assert_eq!(parse(&format!("{HEAD}{rest}")), Ok(want));
+        let found = parse(&format!("{HEAD}{rest}")).unwrap();
+        assert_eq!((found.lease.as_deref(), &*found.elsewhere), (lease, elsewhere));
+        assert_eq!(found.leader_name, "m");
+    }
+
+    #[test]
+    fn the_sample_says_what_goes_without_a_file() {
+        assert_eq!(parse(SAMPLE), Ok(usual()));
+    }
+
+    /// The lines of a good file and of bad ones.
+    fn line() -> impl Strategy<Value = String> {
+        let lines = [
+            "apiVersion: controllermanager.config.k8s.io/v1",
+            "apiVersion: controllermanager.config.k8s.io/v1beta1",
+            "kind: LeaderMigrationConfiguration",
+            "leaderName: m",
+            "resourceLock: leases",
+            "controllerLeaders:",
+            "- {name: service, component: '*'}",
+            "- name: route-controller",
+            "  component: kube-controller-manager",
+            "- &a {name: *a, component: *b}",
+            "leaderName: !!binary bQ==",
+        ];
+        prop_oneof![4 => prop::sample::select(lines.to_vec()).prop_map(str::to_owned), 1 => ".*"]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        /// Whatever is in the file is read or refused in one line of words, and never twice differently.
+        #[test]
+        fn no_file_is_a_panic(
+            text in prop_oneof![
+                prop::collection::vec(line(), 0..12).prop_map(|lines| lines.join("\n")),
+                ".{0,200}",
+                (0..SAMPLE.len(), any::<char>()).prop_map(|(place, put)| {
+                    let (before, after) = SAMPLE.split_at(place);
+                    format!("{before}{put}{}", after.get(1..).unwrap_or_default())
+                }),
+            ],
+        ) {
+            let read = parse(&text);
+            prop_assert_eq!(&read, &parse(&text));
+            match read {
+                Ok(migration) => prop_assert!(!migration.leader_name.is_empty()),
+                Err(problem) => prop_assert!(!problem.is_empty()),
+            }
+        }
     }
 
     #[rstest]

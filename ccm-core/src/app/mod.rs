@@ -1,6 +1,6 @@
 //! The process: flags, logging, HTTPS endpoints, tasks and their end.
 //!
-//! A binary is its list of providers and one call of [`main`]; [`run`] reads top to bottom as the
+//! A binary is its list of providers and one call of [`main`]; `run` reads top to bottom as the
 //! life of the process.
 
 pub mod flags;
@@ -23,8 +23,6 @@ use tracing::warn;
 use self::flags::{Command, Program};
 use crate::cloud::{BoxError, ClusterId, Registration, Registry};
 use crate::report::Chain;
-
-pub use self::run::run;
 
 /// What the process calls itself in its help, its `User-Agent` and its logs.
 pub const NAME: &str = "cloud-controller-manager";
@@ -69,6 +67,7 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
     };
     let migration = migration::of(&options)?;
     options.controllers = options.controllers.without(&migration.elsewhere);
+    options.given = options.given.with_migration(migration.clone());
     let verbosity = logging::init(&options.logging, &[])?;
     for warning in &options.warnings {
         warn!("{warning}");
@@ -78,8 +77,8 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // Before anything is waited for, so that a mistake is said at once.
     let registration = registry.find(&options.cloud.provider)?;
-    let cloud = reload::provider(registration, &options)?;
-    if cloud.cluster_id() == ClusterId::Missing {
+    let built = reload::provider(registration, &options)?;
+    if built.cloud.cluster_id() == ClusterId::Missing {
         warn!("no cluster ID: what is in the cloud cannot be told from another cluster's");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -88,10 +87,10 @@ fn start(providers: Vec<Registration>) -> Result<ExitCode, BoxError> {
         .enable_all()
         .build()?;
     if let Some(plan) = plan {
-        let code = runtime.block_on(plan::run(&options, plan, registration, cloud))?;
+        let code = runtime.block_on(plan::run(&options, plan, registration, built.cloud))?;
         return Ok(ExitCode::from(code));
     }
-    runtime.block_on(run(options, registration, cloud, migration.lease, verbosity))?;
+    runtime.block_on(run::run(options, registration, built, migration.lease, verbosity))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,7 +11,7 @@ use tracing::info;
 use super::flags::{Options, Serving};
 use super::leadership::{Herald, Leadership};
 use super::logging::Verbosity;
-use super::reload::Reload;
+use super::reload::{Built, Reload};
 use super::serve::{Access, ApiServer, Checks, Endpoints, REVIEW_TIMEOUT, Server};
 use super::tasks::{GRACE, Tasks, on_signal};
 use super::wiring::{Controllers, Metrics};
@@ -25,14 +25,14 @@ use crate::telemetry::{AccessMetrics, ApiMetrics};
 
 /// Runs until a signal, a lost lease or a task that fails. `second` is the lease of a migration, which
 /// is held too.
-pub async fn run(
+pub(super) async fn run(
     options: Options,
     registration: &Registration,
-    cloud: Arc<dyn CloudProvider>,
+    built: Built,
     second: Option<String>,
     verbosity: Verbosity,
 ) -> Result<(), BoxError> {
-    info!(version = VERSION, provider = cloud.name(), "starting");
+    info!(version = VERSION, provider = built.cloud.name(), "starting");
     let mut tasks = Tasks::default();
     let stop = tasks.stop();
     tasks.spawn_unending("signals", on_signal(stop.clone())?);
@@ -45,8 +45,8 @@ pub async fn run(
     .with(options.cluster.manners());
     let mut registry = Registry::default();
     let cluster = cluster.counted(ApiMetrics::register(&mut registry));
-    let metrics = Metrics::register(&mut registry, registration, &*cloud);
-    let reload = Reload::new(registration, &options, &*cloud, metrics.process.clone());
+    let metrics = Metrics::register(&mut registry, registration, &*built.cloud);
+    let reload = Reload::new(registration, &options, &built, metrics.process.clone());
     let access = AccessMetrics::register(&mut registry);
     let checks = Checks::default();
     let (mut leadership, gates) =
@@ -94,7 +94,7 @@ pub async fn run(
         stop: &stop,
     };
     let work = async {
-        let mut leading = pin!(lead.run(cloud, reload));
+        let mut leading = pin!(lead.run(built.cloud, reload));
         let ended = tokio::select! {
             biased;
             outcome = &mut leading => return outcome,

@@ -186,7 +186,13 @@ impl Controllers<'_> {
             running.push(runs.run(VOLUME_SHORT, pacing.next(), |stop| labelling.run(stop)));
         }
         let pause = pacing.next();
-        self.start_node_ipam(&nodes, Some(&fleet), connected.clone(), pause, tasks, checks)?;
+        let gives_ranges =
+            self.start_node_ipam(&nodes, Some(&fleet), connected.clone(), pause, tasks, checks)?;
+        if running.is_empty() && !gives_ranges {
+            // As upstream. Nobody would look at the Nodes, and no right to watch them is granted.
+            warn!("no controller runs: --controllers, other flags or the provider leave none");
+            return Ok(());
+        }
 
         let stop = tasks.stop();
         tasks.spawn("nodes", {
@@ -311,9 +317,7 @@ impl Controllers<'_> {
 
     /// Whether the route controller runs, where there are machines that routes could lead to.
     fn makes_routes(&self) -> bool {
-        self.runs(controller::ROUTE)
-            && self.options.route_controller.is_some()
-            && self.cloud.routes().is_some()
+        self.options.wants_routes() && self.cloud.routes().is_some()
     }
 
     /// `None` where the provider has no routes, or they are not wanted.
@@ -358,9 +362,7 @@ impl Controllers<'_> {
 /// Routes go to the ranges of pods, so without those there is nothing to be made, and what is there
 /// could not be told from what is not ours. Upstream ends too, and names neither flag.
 pub(super) fn without_ranges(cloud: &dyn CloudProvider, options: &Options) -> Result<(), BoxError> {
-    let is_wanted = options.controllers.has(controller::ROUTE)
-        && options.route_controller.is_some()
-        && cloud.routes().is_some();
+    let is_wanted = options.wants_routes() && cloud.routes().is_some();
     if !is_wanted || !options.cluster.cidrs.is_empty() {
         return Ok(());
     }

@@ -18,7 +18,7 @@ pub async fn read(client: &Client, needs: &Needs) -> Result<Facts, CloudError> {
         facts.kube_system_uid = namespace.metadata.uid.map(Into::into);
     }
     for place in needs.config_maps {
-        let (namespace, name) = place.split_once('/').unwrap_or(("kube-system", place));
+        let (namespace, name) = self::place(place);
         let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
         let map = maps
             .get_opt(name)
@@ -29,6 +29,11 @@ pub async fn read(client: &Client, needs: &Needs) -> Result<Facts, CloudError> {
         }
     }
     Ok(facts)
+}
+
+/// Namespace and name of a `ConfigMap` that a provider needs.
+pub(super) fn place(text: &str) -> (&str, &str) {
+    text.split_once('/').unwrap_or(("kube-system", text))
 }
 
 fn unread(what: &str, err: kube::Error) -> CloudError {

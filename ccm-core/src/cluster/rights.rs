@@ -7,8 +7,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
 use super::client::account;
+use super::facts;
 use super::keys::controller;
 use crate::cloud::Needs;
+
+/// Where the process and its accounts are.
+const NAMESPACE: &str = "kube-system";
 
 /// What runs, and so has to be granted.
 #[derive(Clone, Debug)]
@@ -23,8 +27,24 @@ pub struct Wanted {
     pub migration: Option<String>,
     /// Whether each controller writes as an account of its own.
     pub own_accounts: bool,
-    /// Whether clients of the endpoints are authenticated.
-    pub serves: bool,
+    /// What is asked for the sake of the endpoints.
+    pub asks: Asks,
+}
+
+/// What the process asks the API server about the clients of its endpoints, as its own account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asks {
+    /// Whose a token is.
+    pub tokens: bool,
+    /// What a client may.
+    pub access: bool,
+    /// Whose certificates the cluster believes.
+    pub settings: bool,
+}
+
+impl Asks {
+    /// All of it, as the flags have it that nobody typed.
+    pub const ALL: Self = Self { tokens: true, access: true, settings: true };
 }
 
 impl Wanted {
@@ -43,7 +63,7 @@ impl Wanted {
             lease: Some(lease.to_owned()),
             migration: None,
             own_accounts: false,
-            serves: true,
+            asks: Asks::ALL,
         }
     }
 
@@ -71,9 +91,10 @@ pub fn in_cluster(wanted: &Wanted) -> Vec<PolicyRule> {
     }
     rules.add("events", &["create", "patch"]);
     let mut rules = rules.into_rules();
-    if wanted.serves {
-        // Who asks the endpoints, and what he may.
+    if wanted.asks.tokens {
         rules.push(rule("authentication.k8s.io", "tokenreviews", &["create"]));
+    }
+    if wanted.asks.access {
         rules.push(rule("authorization.k8s.io", "subjectaccessreviews", &["create"]));
     }
     if wanted.needs.kube_system_uid {
@@ -91,9 +112,10 @@ pub fn in_namespace(wanted: &Wanted) -> Vec<PolicyRule> {
     if let Some(lease) = &wanted.migration {
         rules.push(of_lease(lease));
     }
-    if wanted.serves {
+    if wanted.asks.settings {
         rules.extend(for_authentication());
     }
+    rules.extend(for_facts(&wanted.needs).remove(NAMESPACE));
     if wanted.own_accounts {
         // A creation cannot be limited to a name; that of a token can.
         rules.push(rule("", "serviceaccounts", &["create"]));
@@ -105,6 +127,25 @@ pub fn in_namespace(wanted: &Wanted) -> Vec<PolicyRule> {
         rules.push(PolicyRule { resource_names: Some(names), ..tokens });
     }
     rules
+}
+
+/// Rules in other namespaces than `kube-system`, but for that of the lease, of the process's own account.
+pub fn elsewhere(wanted: &Wanted) -> BTreeMap<String, PolicyRule> {
+    let mut rules = for_facts(&wanted.needs);
+    rules.remove(NAMESPACE);
+    rules
+}
+
+/// Rules to read what the provider wants to know of the cluster, by namespace.
+fn for_facts(needs: &Needs) -> BTreeMap<String, PolicyRule> {
+    let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for place in needs.config_maps {
+        let (namespace, name) = facts::place(place);
+        names.entry(namespace.to_owned()).or_default().push(name.to_owned());
+    }
+    let rule =
+        |names| PolicyRule { resource_names: Some(names), ..rule("", "configmaps", &["get"]) };
+    names.into_iter().map(|(namespace, names)| (namespace, rule(names))).collect()
 }
 
 /// Rules in the whole cluster of the controllers' own accounts, by their names; empty where they have
@@ -191,4 +232,61 @@ fn rule(group: &str, resource: &str, verbs: &[&str]) -> PolicyRule {
 
 fn named(rule: PolicyRule, name: &str) -> PolicyRule {
     PolicyRule { resource_names: Some(vec![name.to_owned()]), ..rule }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::cloud::Labels;
+
+    /// `get configmaps a b`, with the namespace in front where it counts in one alone.
+    fn printed(namespace: &str, rules: &[PolicyRule]) -> Vec<String> {
+        let words = |list: &Option<Vec<String>>| list.clone().unwrap_or_default().join(" ");
+        let line = |rule: &PolicyRule| {
+            let (resources, names) = (words(&rule.resources), words(&rule.resource_names));
+            format!("{namespace} {} {resources} {names}", rule.verbs.join(",")).trim().to_owned()
+        };
+        rules.iter().map(line).collect()
+    }
+
+    fn all(needs: Needs) -> Vec<String> {
+        let wanted = Wanted::everything(needs, "l");
+        let mut rules = printed("", &in_cluster(&wanted));
+        rules.extend(printed(NAMESPACE, &in_namespace(&wanted)));
+        for (namespace, rule) in elsewhere(&wanted) {
+            rules.extend(printed(&namespace, &[rule]));
+        }
+        rules
+    }
+
+    /// What each of a provider's needs adds. What has no line here is seen on objects that are
+    /// watched anyway, or is refused at the start.
+    #[rstest]
+    #[case::nothing(Needs::default(), &[])]
+    #[case::labels_and_annotations(
+        Needs {
+            node_labels: Labels::All,
+            node_annotations: &["a"],
+            own_label_prefixes: &["example.com"],
+            service_labels: Labels::All,
+            ..Needs::default()
+        },
+        &[]
+    )]
+    #[case::not_yet(Needs { namespaces: true, endpoints: true, ..Needs::default() }, &[])]
+    #[case::the_clusters_own_id(
+        Needs { kube_system_uid: true, ..Needs::default() },
+        &["get namespaces kube-system"]
+    )]
+    #[case::facts(
+        Needs { config_maps: &["kube-system/a", "b", "kube-public/c"], ..Needs::default() },
+        &["kube-system get configmaps a b", "kube-public get configmaps c"]
+    )]
+    fn what_a_provider_needs_is_granted(#[case] needs: Needs, #[case] want: &[&str]) {
+        let usual = all(Needs::default());
+        let more: Vec<_> = all(needs).into_iter().filter(|rule| !usual.contains(rule)).collect();
+        assert_eq!(more, want);
+    }
 }

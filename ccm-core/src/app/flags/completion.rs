@@ -4,7 +4,7 @@ use std::io;
 
 use clap_complete::{Shell, generate};
 
-use super::{COMPLETION, Exit, PLAN, Program, typed};
+use super::{COMPLETION, Exit, MANIFEST, PLAN, Program, typed};
 
 /// The script for the shell that `args` names; nothing else may stand there.
 pub(super) fn script(program: &Program, args: &[impl AsRef<std::ffi::OsStr>]) -> Exit {
@@ -21,6 +21,7 @@ pub(super) fn script(program: &Program, args: &[impl AsRef<std::ffi::OsStr>]) ->
     };
     let mut command = typed::command(program.name, &program.providers)
         .subcommand(typed::plan_command(program.name, &program.providers).name(PLAN))
+        .subcommand(typed::manifest_command(program.name, &program.providers).name(MANIFEST))
         .subcommand(
             clap::Command::new(COMPLETION)
                 .arg(clap::Arg::new("shell").value_parser(clap::value_parser!(Shell))),

@@ -4,6 +4,8 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 
+use super::go;
+
 /// Heading of these flags in help and book.
 pub(super) const HEADING: &str = "Flags without effect";
 
@@ -86,10 +88,36 @@ pub(super) fn augment(command: clap::Command) -> clap::Command {
     }))
 }
 
-/// One warning for each of these flags that was typed.
+/// Flags of ours that ask for what is not there. By their names in the matches.
+const UNHEARD: [(&str, &str); 2] = [
+    ("contention_profiling", "there are no profiles"),
+    ("permit_address_sharing", "SO_REUSEADDR is always set, as Go sets it"),
+];
+
+/// What front proxies say in which header, which counts where their authorities are given here.
+const OF_FRONT_PROXIES: [&str; 5] = [
+    "requestheader_allowed_names",
+    "requestheader_extra_headers_prefix",
+    "requestheader_group_headers",
+    "requestheader_uid_headers",
+    "requestheader_username_headers",
+];
+
+/// One warning for each flag that was typed and has no effect.
 pub(super) fn warnings(matches: &ArgMatches) -> Vec<String> {
-    let typed = IGNORED
-        .iter()
-        .filter(|(name, ..)| matches.value_source(name) == Some(ValueSource::CommandLine));
-    typed.map(|(name, _, why)| format!("--{name} has no effect: {why}")).collect()
+    let is_typed = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
+    let typed = IGNORED.iter().filter(|(name, ..)| is_typed(name));
+    let ignored = typed.map(|(name, _, why)| (*name, *why));
+    let is_on = |name: &str| {
+        matches.get_one::<String>(name).and_then(|text| go::boolean(text)).unwrap_or_default()
+    };
+    let unheard = UNHEARD.into_iter().filter(|(name, _)| is_on(name));
+    let authorities = matches.get_raw("requestheader_client_ca_file").into_iter().flatten();
+    let has_authorities = authorities.into_iter().any(|path| !path.is_empty());
+    let of_front_proxies =
+        OF_FRONT_PROXIES.into_iter().filter(|name| !has_authorities && is_typed(name));
+    let why =
+        "without --requestheader-client-ca-file all settings of front proxies are the cluster's";
+    let all = ignored.chain(unheard).chain(of_front_proxies.map(|name| (name, why)));
+    all.map(|(name, why)| format!("--{} has no effect: {why}", name.replace('_', "-"))).collect()
 }

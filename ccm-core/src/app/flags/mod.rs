@@ -112,26 +112,76 @@ fn read<T>(
     mut command: clap::Command,
     more: impl FnOnce(&clap::ArgMatches, &clap::Command) -> clap::error::Result<Result<T, FlagErrors>>,
 ) -> Result<(Options, T), Exit> {
-    let matches = command.try_get_matches_from_mut(args).and_then(|matches| {
-        let mut flags = Flags::from_arg_matches(&matches)?;
+    let (matches, unknown) = known(program, args, &mut command)?;
+    let read = Flags::from_arg_matches(&matches).and_then(|mut flags| {
         flags.given = Given::new(&command, &matches);
         flags.warnings = ignored::warnings(&matches);
         Ok((flags, more(&matches, &command)?))
     });
-    let (mut flags, more) = matches.map_err(|err| refused(program, args, &err))?;
-    if let Some(text) = version(program, &flags.global.version)? {
+    let (mut flags, more) = read.map_err(|err| refused(program, args, unknown.clone(), &err))?;
+    if is_another_version(&flags.global.version) {
+        flags.warnings.push(format!(
+            "--version={}: has no effect: the program says its own version",
+            flags.global.version
+        ));
+    } else if unknown.is_empty()
+        && let Some(text) = version(program, &flags.global.version)?
+    {
         return Err(Exit::asked_for(text));
     }
     flags.providers.clone_from(&program.providers);
     match (Options::try_from(flags), more) {
-        (Ok(options), Ok(more)) => Ok((options, more)),
+        (Ok(options), Ok(more)) if unknown.is_empty() => Ok((options, more)),
         (options, more) => {
+            let hint = (!unknown.is_empty()).then(|| hint(program));
             let errors = [options.err(), more.err()].into_iter().flatten();
-            let lines: Vec<String> =
-                errors.flat_map(|errors| errors.0).map(|err| format!("error: {err}")).collect();
+            let errors = errors.flat_map(|errors| errors.0).map(|err| format!("error: {err}"));
+            let lines: Vec<String> = unknown.into_iter().chain(errors).chain(hint).collect();
             Err(Exit::failed(lines.join("\n")))
         }
     }
+}
+
+/// Reads what it can: flags that nobody knows are taken out, and what is to be said of each is given, so
+/// that a command line of another program is put right in one go.
+fn known(
+    program: &Program,
+    args: &[OsString],
+    command: &mut clap::Command,
+) -> Result<(clap::ArgMatches, Vec<String>), Exit> {
+    let (mut args, mut unknown) = (args.to_vec(), Vec::new());
+    loop {
+        match command.try_get_matches_from_mut(&args) {
+            Ok(matches) => return Ok((matches, unknown)),
+            Err(err) => match take_unknown(&mut args, &err) {
+                Some(said) => unknown.push(said),
+                None => return Err(refused(program, &args, unknown, &err)),
+            },
+        }
+    }
+}
+
+/// Takes the flag out that nobody knows, with the argument behind it where that looks like its value.
+fn take_unknown(args: &mut Vec<OsString>, err: &clap::Error) -> Option<String> {
+    if err.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let flag = context(err, ContextKind::InvalidArg)?;
+    let is_long = flag.starts_with("--");
+    let is_it = |text: &str| match text.strip_prefix(flag) {
+        Some(rest) if is_long => rest.is_empty() || rest.starts_with('='),
+        Some(_) => !text.starts_with("--"),
+        None => false,
+    };
+    let place = args.iter().skip(1).position(|arg| arg.to_str().is_some_and(is_it))? + 1;
+    let said = unknown(flag, context(err, ContextKind::SuggestedArg), args);
+    let has_value = is_long && args[place].to_str() == Some(flag);
+    args.remove(place);
+    let is_value = |arg: &OsString| arg.to_str().is_none_or(|text| !text.starts_with('-'));
+    if has_value && args.get(place).is_some_and(is_value) {
+        args.remove(place);
+    }
+    Some(said)
 }
 
 /// Why the process ends before it has begun: what to say, where, and how to end.
@@ -199,6 +249,11 @@ fn with_dashes(arg: OsString) -> OsString {
     }
 }
 
+/// Whether `--version` is that which the Go programs shall say that they are. Nothing else comes of it.
+fn is_another_version(typed: &str) -> bool {
+    typed.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
 /// What `--version` asks for, if anything.
 fn version(program: &Program, typed: &str) -> Result<Option<String>, Exit> {
     let Program { name, version, commit, .. } = program;
@@ -224,20 +279,28 @@ fn version(program: &Program, typed: &str) -> Result<Option<String>, Exit> {
     }
 }
 
-/// What clap refuses, in the words of this command line.
-fn refused(program: &Program, args: &[OsString], err: &clap::Error) -> Exit {
+/// What clap refuses, in the words of this command line, behind what was refused before.
+fn refused(program: &Program, args: &[OsString], before: Vec<String>, err: &clap::Error) -> Exit {
     let said = err.render().to_string();
     let text = match err.kind() {
-        ErrorKind::DisplayHelp => return Exit::asked_for(said.trim_end().to_owned()),
-        ErrorKind::UnknownArgument => match context(err, ContextKind::InvalidArg) {
+        ErrorKind::DisplayHelp if before.is_empty() => {
+            return Exit::asked_for(said.trim_end().to_owned());
+        }
+        ErrorKind::DisplayHelp => None,
+        ErrorKind::UnknownArgument => Some(match context(err, ContextKind::InvalidArg) {
             Some(arg) => unknown(arg, context(err, ContextKind::SuggestedArg), args),
             None => said,
-        },
-        _ => said,
+        }),
+        _ => Some(said),
     };
     // The rest is usage and tips.
-    let what = text.split("\n\n").next().unwrap_or_default();
-    Exit::failed(format!("{what}\nRun '{} --help' for all flags.", program.name))
+    let what = text.map(|text| text.split("\n\n").next().unwrap_or_default().to_owned());
+    let lines: Vec<String> = before.into_iter().chain(what).chain([hint(program)]).collect();
+    Exit::failed(lines.join("\n"))
+}
+
+fn hint(program: &Program) -> String {
+    format!("Run '{} --help' for all flags.", program.name)
 }
 
 fn context(err: &clap::Error, kind: ContextKind) -> Option<&str> {

@@ -121,9 +121,15 @@ pub(super) fn node_ipam(
     flags: &typed::NodeIpam,
     cluster: Option<&[IpNet]>,
     errors: &mut Errors,
+    warnings: &mut Vec<String>,
 ) -> Option<Option<NodeIpam>> {
     let enabled =
         errors.read("--allocate-node-cidrs", &flags.allocate_node_cidrs, BOOLEAN, go::boolean);
+    let sizes = mask_sizes(flags, errors);
+    // As upstream, the rest is of no interest where nothing is allocated.
+    if !enabled? {
+        return Some(None);
+    }
     let source = errors.read(
         "--cidr-allocator-type",
         &flags.cidr_allocator_type,
@@ -134,14 +140,7 @@ pub(super) fn node_ipam(
             _ => None,
         },
     );
-    let sizes = mask_sizes(flags, errors);
-    let kept_free =
-        errors.read("--service-cluster-ip-range", &flags.service_cluster_ip_range, RANGES, ranges);
-    // As upstream, the rest is of no interest where nothing is allocated.
-    if !enabled? {
-        return Some(None);
-    }
-    let kept_free = kept_free?;
+    let kept_free = kept_free(&flags.service_cluster_ip_range, warnings);
     match source? {
         Source::Cloud => Some(Some(NodeIpam::Cloud { pools: cluster?.to_vec(), kept_free })),
         Source::Range => {
@@ -151,6 +150,17 @@ pub(super) fn node_ipam(
             Some(Some(NodeIpam::Range { pools, kept_free }))
         }
     }
+}
+
+/// The ranges of Services. As upstream, what cannot be read is warned about and keeps nothing free.
+fn kept_free(text: &str, warnings: &mut Vec<String>) -> Vec<IpNet> {
+    ranges(text).unwrap_or_else(|| {
+        warnings.push(format!(
+            "--service-cluster-ip-range {text:?}: has no effect: must be {RANGES}; nodes may be given \
+             ranges of Services"
+        ));
+        Vec::new()
+    })
 }
 
 /// Prefix lengths as typed; 0 is "not said".

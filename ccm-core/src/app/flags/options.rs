@@ -16,6 +16,7 @@ use super::serving::{self, Serving};
 use super::typed::Flags;
 use super::{gates, go, typed};
 use crate::cluster::client::Manners;
+use crate::cluster::keys::controller;
 use crate::controllers::node_lifecycle::Limit;
 
 /// How the process shall run. A part that is switched off is `None`.
@@ -51,6 +52,14 @@ pub struct Options {
     pub warnings: Vec<String>,
     /// Every flag as it was given, for those who look at the process.
     pub given: Given,
+}
+
+impl Options {
+    /// Whether routes are made, where the provider has them. They lead to the ranges of the cluster:
+    /// without any the process does not start.
+    pub fn wants_routes(&self) -> bool {
+        self.controllers.has(controller::ROUTE) && self.route_controller.is_some()
+    }
 }
 
 /// Which cloud, and how to reach it.
@@ -343,7 +352,8 @@ impl TryFrom<Flags> for Options {
         let service_controller = service_controller(&flags.service_controller, &mut errors);
         let logging = logging(&flags.logging, &mut errors);
         let route_controller = network::route_controller(&flags.route_controller, &mut errors);
-        let node_ipam = network::node_ipam(&flags.node_ipam, cidrs.as_deref(), &mut errors);
+        let node_ipam =
+            network::node_ipam(&flags.node_ipam, cidrs.as_deref(), &mut errors, &mut warnings);
         let volume_controller = volume_controller(&flags.volume_controller, &mut errors);
 
         match (

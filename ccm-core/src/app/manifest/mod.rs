@@ -3,6 +3,7 @@
 //! One file for `kubectl apply -f`. Rights and arguments follow from the flags and from what the
 //! provider says that it needs, so that neither can be forgotten nor be too many.
 
+mod moving;
 mod objects;
 mod order;
 mod pod;
@@ -14,7 +15,9 @@ mod workload;
 
 use serde_json::Value;
 
-use super::flags::{ManifestOptions, Options, Workload};
+use self::moving::Moving;
+use super::flags::{Command, ManifestOptions, Options, Program, Workload};
+use super::{NAME, VERSION, flags};
 use crate::cloud::{BoxError, Registration};
 
 /// A document of the file: an object, or its text where there are places to fill in.
@@ -24,7 +27,8 @@ enum Document {
     Text(String),
 }
 
-/// The file.
+/// The file, for a program that runs with the flags that were typed, and with those that a provider's
+/// pods have where nobody typed them.
 pub fn manifest(
     registration: &Registration,
     options: &Options,
@@ -36,14 +40,19 @@ pub fn manifest(
          # Places to fill in are marked FILL IN. Printed by `cloud-controller-manager manifest`.\n",
         registration.name
     );
+    let moving = Moving::of(options)?;
+    let args = pod::args(registration.name, &registration.install, &moving, &manifest.args);
+    // Rights and probes are those of what the pods will be told, not of what was typed here.
+    let options = &mut heard(&args)?;
+    options.controllers = options.controllers.clone().without(&moving.migration.elsewhere);
     if options.leader_election.is_none() && manifest.workload == Workload::DaemonSet {
         text.push_str(
             "# Without leader election, only for a control plane of one node: each node's pod would do the same.\n",
         );
     }
-    let mut documents = objects::rights(&name, options, registration);
-    documents.extend(objects::settings(&name, &registration.install));
-    documents.extend(workload::workload(&name, registration, options, manifest));
+    let mut documents = objects::rights(&name, options, registration, moving.migration.lease);
+    documents.extend(objects::settings(&name, &registration.install, moving.text.as_deref()));
+    documents.extend(workload::workload(&name, registration, options, manifest, &args));
     let comments = text::comments(manifest);
     for document in documents {
         text.push_str("---\n");
@@ -62,4 +71,14 @@ pub fn manifest(
         }
     }
     Ok(text)
+}
+
+/// What the pods understand.
+fn heard(args: &[String]) -> Result<Options, BoxError> {
+    let program = Program { name: NAME, version: VERSION, commit: None, providers: Vec::new() };
+    match flags::parse(&program, std::iter::once(NAME).chain(args.iter().map(String::as_str))) {
+        Ok(Command::Run(options)) => Ok(options),
+        Ok(Command::Plan(..) | Command::Manifest(..)) => Err("the pods would not run".into()),
+        Err(exit) => Err(exit.text().to_owned().into()),
+    }
 }

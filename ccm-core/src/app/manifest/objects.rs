@@ -1,16 +1,17 @@
 //! Who the program is in the cluster, what it may do there, and what it is told.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde_json::{Value, json};
 
-use super::Document;
+use super::{Document, moving};
+use crate::app::flags::serving::Lookup;
 use crate::app::flags::{CONTROLLERS, Options};
-use crate::app::migration;
-use crate::cloud::{Install, Registration, Sample};
+use crate::cloud::{Install, Needs, Registration};
 use crate::cluster::keys::controller;
-use crate::cluster::rights::{self, Wanted};
+use crate::cluster::rights::{self, Asks, Wanted};
 
 /// Where all of it is.
 pub(super) const NAMESPACE: &str = "kube-system";
@@ -26,24 +27,38 @@ pub(super) fn labels(name: &str) -> Value {
 }
 
 /// The account and its rights; with them those of the controllers' own accounts, where they have any.
-pub(super) fn rights(name: &str, options: &Options, registration: &Registration) -> Vec<Document> {
-    let wanted = wanted(options, registration);
+pub(super) fn rights(
+    name: &str,
+    options: &Options,
+    registration: &Registration,
+    migration: Option<String>,
+) -> Vec<Document> {
+    let wanted = wanted(options, registration, migration);
+    // Rules by their namespaces.
+    let mut roles: BTreeMap<String, Vec<PolicyRule>> = BTreeMap::new();
+    for (namespace, rule) in rights::elsewhere(&wanted) {
+        roles.entry(namespace).or_default().push(rule);
+    }
     let mut objects = vec![account(ACCOUNT)];
     objects.extend(cluster_role(CLUSTER_ROLE, &rights::in_cluster(&wanted), ACCOUNT));
     match options.leader_election.as_ref().map(|election| election.namespace.as_str()) {
         Some(elsewhere) if elsewhere != NAMESPACE => {
             let here = Wanted { lease: None, migration: None, ..wanted.clone() };
-            objects.extend(role(NAMESPACE, &rights::in_namespace(&here)));
+            roles.entry(NAMESPACE.to_owned()).or_default().extend(rights::in_namespace(&here));
             let leases = Wanted {
                 controllers: Vec::new(),
                 own_accounts: false,
-                serves: false,
+                asks: Asks::default(),
+                needs: Needs::default(),
                 ..wanted.clone()
             };
-            objects.extend(role(elsewhere, &rights::in_namespace(&leases)));
+            roles.entry(elsewhere.to_owned()).or_default().extend(rights::in_namespace(&leases));
         }
-        _ => objects.extend(role(NAMESPACE, &rights::in_namespace(&wanted))),
+        _ => roles.entry(NAMESPACE.to_owned()).or_default().extend(rights::in_namespace(&wanted)),
     }
+    let here = roles.remove(NAMESPACE).unwrap_or_default();
+    objects.extend(role(NAMESPACE, &here));
+    objects.extend(roles.iter().flat_map(|(namespace, rules)| role(namespace, rules)));
     for (own, rules) in rights::of_accounts(&wanted) {
         objects.push(account(own));
         objects.extend(cluster_role(&format!("{CLUSTER_ROLE}:{own}"), &rules, own));
@@ -54,23 +69,30 @@ pub(super) fn rights(name: &str, options: &Options, registration: &Registration)
     objects.into_iter().map(Document::Object).collect()
 }
 
-fn wanted(options: &Options, registration: &Registration) -> Wanted {
+fn wanted(options: &Options, registration: &Registration, migration: Option<String>) -> Wanted {
     let lacks = registration.install.lacks;
-    let makes_routes = options.route_controller.is_some() && !options.cluster.cidrs.is_empty();
     let runs = |name: &str| {
         options.controllers.has(name)
             && !lacks.contains(&name)
-            && (name != controller::ROUTE || makes_routes)
+            && (name != controller::ROUTE || options.wants_routes())
             && (name != controller::NODE_IPAM || options.node_ipam.is_some())
     };
+    // What another account asks, by a kubeconfig of its own, needs no right of ours.
+    let asks = options.serving.as_ref().map_or(Asks::default(), |serving| {
+        let is_ours = serving.authentication.kubeconfig.is_none();
+        Asks {
+            tokens: is_ours,
+            access: serving.authorization.kubeconfig.is_none(),
+            settings: is_ours && serving.authentication.lookup != Lookup::Skipped,
+        }
+    });
     Wanted {
         controllers: CONTROLLERS.iter().map(|known| known.name).filter(|name| runs(name)).collect(),
         needs: registration.needs.clone(),
         lease: options.leader_election.as_ref().map(|election| election.name.clone()),
-        // The file that the pods will have may not be here.
-        migration: migration::of(options).unwrap_or_else(|_| migration::usual()).lease,
+        migration,
         own_accounts: options.cluster.own_accounts,
-        serves: options.serving.is_some(),
+        asks,
     }
 }
 
@@ -133,18 +155,20 @@ fn cluster_role(name: &str, rules: &[PolicyRule], account: &str) -> [Value; 2] {
 }
 
 /// The `ConfigMap` and the `Secret`, as text: what is filled in is marked where it stands.
-pub(super) fn settings(name: &str, install: &Install) -> Vec<Document> {
-    let mut documents = vec![Document::Text(config_map(name, install.config.as_ref()))];
+pub(super) fn settings(name: &str, install: &Install, moving: Option<&str>) -> Vec<Document> {
+    let config = install.config.as_ref().map(|sample| (sample.file, sample.text));
+    let files = config.into_iter().chain(moving.map(|text| (moving::FILE, text)));
+    let mut documents = vec![Document::Text(config_map(name, files))];
     if let Some(secret) = &install.secret {
         let mut text = head("Secret", name);
         text.push_str("stringData:\n");
-        file(&mut text, secret);
+        file(&mut text, (secret.file, secret.text));
         documents.push(Document::Text(text));
     }
     documents
 }
 
-fn config_map(name: &str, config: Option<&Sample>) -> String {
+fn config_map<'a>(name: &str, files: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut text = head("ConfigMap", name);
     text.push_str(
         "data:\n  \
@@ -153,8 +177,8 @@ fn config_map(name: &str, config: Option<&Sample>) -> String {
          # apiServerHost: 192.0.2.10\n  \
          # apiServerPort: \"6443\"\n",
     );
-    if let Some(config) = config {
-        file(&mut text, config);
+    for of_config in files {
+        file(&mut text, of_config);
     }
     text
 }
@@ -168,9 +192,9 @@ fn head(kind: &str, name: &str) -> String {
 }
 
 /// A key with a text of several lines.
-fn file(text: &mut String, sample: &Sample) {
-    let _ = writeln!(text, "  {}: |", sample.file);
-    for line in sample.text.lines() {
+fn file(text: &mut String, (name, content): (&str, &str)) {
+    let _ = writeln!(text, "  {name}: |");
+    for line in content.lines() {
         let line = format!("    {line}");
         text.push_str(line.trim_end());
         text.push('\n');

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::moving::Moving;
 use super::objects::ACCOUNT;
 use super::probes;
-use crate::app::flags::{ManifestOptions, Options};
+use crate::app::flags::Options;
 use crate::cloud::{CONFIG_FOLDER, Install, Registration, SECRET_FOLDER};
 
 /// Who runs the program: nobody, as the image says too.
@@ -15,7 +16,7 @@ pub(super) fn pod(
     name: &str,
     registration: &Registration,
     options: &Options,
-    manifest: &ManifestOptions,
+    (image, args): (&str, &[String]),
 ) -> Value {
     let tolerated = |key: &str| json!({ "key": key, "operator": "Exists", "effect": "NoSchedule" });
     let mut volumes = vec![json!({ "name": "config", "configMap": { "name": name } })];
@@ -59,7 +60,7 @@ pub(super) fn pod(
             "fsGroup": USER,
             "seccompProfile": { "type": "RuntimeDefault" },
         },
-        "containers": [container(name, registration, options, manifest)],
+        "containers": [container(name, registration, options, (image, args))],
         "volumes": volumes,
     })
 }
@@ -68,7 +69,7 @@ fn container(
     name: &str,
     registration: &Registration,
     options: &Options,
-    manifest: &ManifestOptions,
+    (image, args): (&str, &[String]),
 ) -> Value {
     let install = &registration.install;
     // A key that is not there leaves what the kubelet sets.
@@ -94,8 +95,8 @@ fn container(
     }
     let mut container = json!({
         "name": name,
-        "image": manifest.image,
-        "args": args(registration.name, install, &manifest.args),
+        "image": image,
+        "args": args,
         "env": env,
         "resources": { "requests": { "cpu": "10m", "memory": "32Mi" } },
         "securityContext": {
@@ -112,7 +113,12 @@ fn container(
 }
 
 /// The flags: those that were typed, and before them those without which nothing would run.
-fn args(provider: &str, install: &Install, typed: &[String]) -> Vec<String> {
+pub(super) fn args(
+    provider: &str,
+    install: &Install,
+    moving: &Moving,
+    typed: &[String],
+) -> Vec<String> {
     let is_typed = |flag: &str| {
         let flag = flag.split('=').next().unwrap_or(flag);
         typed.iter().any(|arg| arg.split('=').next() == Some(flag))
@@ -122,11 +128,9 @@ fn args(provider: &str, install: &Install, typed: &[String]) -> Vec<String> {
         usual.push(format!("--cloud-config={CONFIG_FOLDER}/{}", config.file));
     }
     usual.extend(install.args.iter().map(|&arg| arg.to_owned()));
-    // Where the pods' ranges are said, routes may be wanted.
-    let routes = is_typed("--cluster-cidr");
     usual.retain(|arg| !is_typed(arg));
-    usual.retain(|arg| !routes || arg != "--configure-cloud-routes=false");
-    let mut args: Vec<String> = usual.into_iter().chain(typed.iter().cloned()).collect();
+    let typed = typed.iter().map(|arg| moving.flag(arg));
+    let mut args: Vec<String> = usual.into_iter().chain(typed).collect();
     // First what everybody looks for.
     args.sort_by_key(|arg| !arg.starts_with("--cloud-provider="));
     args

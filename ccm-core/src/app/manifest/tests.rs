@@ -7,7 +7,7 @@ use super::manifest;
 use crate::app::flags::{Command, Program, parse};
 use crate::cloud::annotations::Annotations;
 use crate::cloud::{
-    CloudProvider, ConfigError, Install, Needs, Policy, Registration, Sample, Setup,
+    BoxError, CloudProvider, ConfigError, Install, Needs, Policy, Registration, Sample, Setup,
 };
 
 fn build(_: &Setup) -> Result<Arc<dyn CloudProvider>, ConfigError> {
@@ -31,12 +31,14 @@ fn registration() -> Registration {
 }
 
 fn text(flags: &str) -> String {
+    printed(flags, &registration()).unwrap()
+}
+
+fn printed(flags: &str, registration: &Registration) -> Result<String, BoxError> {
     let program = Program { name: "ccm", version: "0", commit: None, providers: vec!["sim"] };
     let line = ["ccm", "manifest", "--cloud-provider=sim"].into_iter();
     match parse(&program, line.chain(flags.split_whitespace())) {
-        Ok(Command::Manifest(options, wanted)) => {
-            manifest(&registration(), &options, &wanted).unwrap()
-        }
+        Ok(Command::Manifest(options, wanted)) => manifest(registration, &options, &wanted),
         other => panic!("{flags}: {other:?}"),
     }
 }
@@ -142,11 +144,16 @@ fn what_is_needed_first_comes_first() {
     "patch services/status",
 ])]
 #[case::routes_that_are_not_made("--controllers=route --secure-port=0", &["create,patch events"])]
-#[case::routes("--controllers=route --cluster-cidr=10.0.0.0/8 --secure-port=0", &[
+#[case::ranges_alone_make_no_routes("--controllers=route --cluster-cidr=10.0.0.0/8 --secure-port=0", &["create,patch events"])]
+#[case::routes("--controllers=route --cluster-cidr=10.0.0.0/8 --configure-cloud-routes --secure-port=0", &[
     "create,patch events",
     "list,watch nodes",
     "patch nodes/status",
 ])]
+#[case::clients_are_asked_about_by_others(
+    "--controllers=cloud-node --authentication-kubeconfig=/a --authorization-kubeconfig=/b",
+    &["create,patch events", "list,watch,patch nodes", "patch nodes/status"]
+)]
 #[case::own_accounts("--use-service-account-credentials --secure-port=0", &[
     "create,patch events",
     "list,watch nodes",
@@ -171,6 +178,8 @@ fn rights_in_the_cluster_follow_from_the_flags(#[case] flags: &str, #[case] righ
     "kube-system: list,watch configmaps extension-apiserver-authentication",
 ])]
 #[case::neither("--leader-elect=false --secure-port=0", &[])]
+#[case::no_lookup("--leader-elect=false --authentication-skip-lookup", &[])]
+#[case::the_lookup_is_anothers("--leader-elect=false --authentication-kubeconfig=/a", &[])]
 #[case::another_lease("--leader-elect-resource-name=other --secure-port=0", &[
     "kube-system: create leases",
     "kube-system: get,update,watch leases other",
@@ -248,11 +257,19 @@ fn probes_ask_where_it_is_served(#[case] flags: &str, #[case] want: Value) {
     "--cloud-config=/etc/cloud-controller-manager/config/sim.yaml",
     "--configure-cloud-routes=false",
 ])]
-#[case::routes("--cluster-cidr=10.0.0.0/8 -v=2", &[
+#[case::ranges("--allocate-node-cidrs --cluster-cidr=10.0.0.0/8 -v=2", &[
+    "--cloud-provider=sim",
+    "--cloud-config=/etc/cloud-controller-manager/config/sim.yaml",
+    "--configure-cloud-routes=false",
+    "--allocate-node-cidrs=true",
+    "--cluster-cidr=10.0.0.0/8",
+    "--v=2",
+])]
+#[case::routes("--cluster-cidr=10.0.0.0/8 --configure-cloud-routes", &[
     "--cloud-provider=sim",
     "--cloud-config=/etc/cloud-controller-manager/config/sim.yaml",
     "--cluster-cidr=10.0.0.0/8",
-    "--v=2",
+    "--configure-cloud-routes=true",
 ])]
 fn typed_flags_are_the_pods(#[case] flags: &str, #[case] want: &[&str]) {
     let objects = Objects::of(flags);
@@ -322,4 +339,75 @@ fn what_is_filled_in_is_marked_where_it_stands() {
     assert!(!self::text("--image=example.com/ccm:1").contains("FILL IN: the name under which"));
     assert!(text.contains("\n  sim.yaml: |\n    a: 1\n\n    # b\n"));
     assert!(text.contains("\n  token: |\n    secret\n"));
+}
+
+fn migrating(name: &str, text: Option<&str>) -> (std::path::PathBuf, String) {
+    let path = std::env::temp_dir().join(format!("ccm-moving-{name}-{}", std::process::id()));
+    if let Some(text) = text {
+        std::fs::write(&path, text).unwrap();
+    }
+    let flag = format!("--enable-leader-migration --leader-migration-config={}", path.display());
+    (path, flag)
+}
+
+const MOVING: &str = "\
+apiVersion: controllermanager.config.k8s.io/v1
+kind: LeaderMigrationConfiguration
+leaderName: moving
+controllerLeaders:
+- {name: cloud-node-lifecycle, component: cloud-controller-manager}
+- {name: service, component: kube-controller-manager}
+";
+
+#[test]
+fn the_file_of_a_migration_goes_with_the_pods() {
+    let (path, flag) = migrating("read", Some(MOVING));
+    let objects = Objects::of(&format!("{flag} --secure-port=0"));
+    std::fs::remove_file(&path).unwrap();
+    assert!(objects.rights("Role", ACCOUNT).iter().any(|right| right.ends_with(" leases moving")));
+    let rights = objects.rights("ClusterRole", CLUSTER_ROLE).join("\n");
+    assert!(rights.contains("nodes") && !rights.contains("services"), "run elsewhere: {rights}");
+    let config = objects.named("ConfigMap", "sim-cloud-controller-manager").unwrap();
+    let file = config["data"]["leader-migration.yaml"].as_str().unwrap();
+    assert_eq!(file, format!("# {}\n{MOVING}", path.display()));
+    let arg =
+        "--leader-migration-config=/etc/cloud-controller-manager/config/leader-migration.yaml";
+    assert!(objects.container()["args"].as_array().unwrap().contains(&arg.into()));
+}
+
+#[test]
+fn the_file_of_a_migration_that_is_not_here_is_to_be_filled_in() {
+    let (_, flag) = migrating("missing", None);
+    assert!(text(&flag).contains("# FILL IN: "));
+    let objects = Objects::of(&flag);
+    let rights = objects.rights("Role", ACCOUNT).join("\n");
+    assert!(rights.contains("leases cloud-provider-extraction-migration"), "{rights}");
+}
+
+#[test]
+fn the_file_of_a_migration_that_the_pods_would_refuse_is_an_error() {
+    let (path, flag) = migrating("bad", Some("kind: Pod\n"));
+    let err = printed(&flag, &registration()).unwrap_err().to_string();
+    std::fs::remove_file(&path).unwrap();
+    assert!(err.contains("no LeaderMigrationConfiguration"), "{err}");
+}
+
+#[test]
+fn facts_of_the_cluster_may_be_read_where_they_are() {
+    let needs = Needs { config_maps: &["kube-public/a", "cloud/b"], ..Needs::default() };
+    let text = printed(
+        "--leader-elect-resource-namespace=cloud",
+        &Registration { needs, ..registration() },
+    );
+    let objects = Objects(serde_saphyr::from_multiple(&text.unwrap()).unwrap());
+    assert_eq!(
+        objects.rights("Role", ACCOUNT),
+        [
+            "kube-system: list,watch configmaps extension-apiserver-authentication",
+            "cloud: get configmaps b",
+            "cloud: create leases",
+            "cloud: get,update,watch leases cloud-controller-manager",
+            "kube-public: get configmaps a",
+        ]
+    );
 }

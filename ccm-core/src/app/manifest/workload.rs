@@ -13,6 +13,7 @@ pub(super) fn workload(
     registration: &Registration,
     options: &Options,
     manifest: &ManifestOptions,
+    args: &[String],
 ) -> Vec<Document> {
     let mut labels = labels(name);
     // The Go program's charts select by this label, and a selector can never be changed.
@@ -20,7 +21,7 @@ pub(super) fn workload(
     let selector = json!({ "matchLabels": { "k8s-app": name } });
     let metadata = json!({ "name": name, "namespace": NAMESPACE, "labels": labels });
     let pods = |spec: Value| json!({ "metadata": { "labels": labels }, "spec": spec });
-    let spec = pod::pod(name, registration, options, manifest);
+    let spec = pod::pod(name, registration, options, (&manifest.image, args));
     match manifest.workload {
         Workload::DaemonSet => vec![Document::Object(json!({
             "apiVersion": "apps/v1",

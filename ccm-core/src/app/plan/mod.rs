@@ -9,6 +9,7 @@ mod report;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -53,12 +54,10 @@ async fn make(
     registration: &Registration,
     cloud: Arc<dyn CloudProvider>,
 ) -> Result<Report, BoxError> {
-    let cluster = ClusterConfig::load(
-        options.cluster.kubeconfig.as_deref(),
-        options.cluster.master.as_deref(),
-        &user_agent(),
-    )?
-    .with(options.cluster.manners());
+    let of_cluster = &options.cluster;
+    let (kubeconfig, master) = (of_cluster.kubeconfig.as_deref(), of_cluster.master.as_deref());
+    let cluster =
+        ClusterConfig::load(kubeconfig, master, &user_agent())?.with(of_cluster.manners());
     // Never opened: whatever is overlooked further down is not sent.
     let keeper = GateKeeper::new();
     let gate = keeper.gate();
@@ -66,13 +65,8 @@ async fn make(
         Recorder::new(cluster.mutating_client("event-broadcaster", &gate)?, NAME, &lease::host());
     let metrics = Metrics::register(&mut Registry::default(), registration, &*cloud);
     let governor = Governor::new(gate.clone(), metrics.cloud());
-    let Some(instances) = cloud.instances() else {
-        without_instances(&*cloud)?;
-        return Ok(Report::default());
-    };
     let needs = &registration.needs;
     let nodes = Arc::new(Nodes::new(needs.node_annotations));
-    let fleet = Arc::new(Fleet::new(instances, governor.clone()));
     let controllers = Controllers {
         cluster: &cluster,
         gate: &gate,
@@ -82,6 +76,14 @@ async fn make(
         registration,
         cloud: Arc::clone(&cloud),
     };
+    let Some(instances) = cloud.instances() else {
+        without_instances(&*cloud)?;
+        return match controllers.node_ipam(None)? {
+            Some(settings) => of_ranges(&nodes, &settings, cluster.client("plan")?).await,
+            None => Ok(Report::default()),
+        };
+    };
+    let fleet = Arc::new(Fleet::new(instances, governor.clone()));
     let balancing = controllers.balancing(&nodes, &fleet, &governor)?;
     let ipam = controllers.node_ipam(Some(&fleet))?;
     let routing = controllers.routing(&nodes, &governor)?;
@@ -152,4 +154,95 @@ async fn make(
     };
     stop.cancel();
     report
+}
+
+/// What is left of a plan without machines: who is given which range of pods.
+async fn of_ranges(
+    nodes: &Nodes,
+    settings: &node_ipam::Settings,
+    client: Client,
+) -> Result<Report, BoxError> {
+    let listed = async {
+        tokio::select! {
+            () = nodes.run(client, CancellationToken::new()) => false,
+            () = nodes.listed() => true,
+        }
+    };
+    if !timeout(LISTS, listed).await.unwrap_or(false) {
+        return Err("the API server does not list Nodes; the log says why".into());
+    }
+    let mut report = Report::default();
+    report.in_cluster(node_ipam::rehearse(nodes, settings).await);
+    Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Json;
+    use axum::http::Uri;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::app::flags::{Command, Program, parse};
+    use crate::cloud::annotations::Annotations;
+    use crate::cloud::{Belongs, ClusterId, Install, Needs, NodeIdentity, Policy};
+
+    /// A cloud of which nothing is asked.
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl CloudProvider for Nothing {
+        fn name(&self) -> &'static str {
+            "nothing"
+        }
+
+        fn cluster_id(&self) -> ClusterId {
+            ClusterId::Discovered
+        }
+
+        fn belongs(&self, _: &NodeIdentity) -> Belongs {
+            Belongs::Unsaid
+        }
+    }
+
+    /// An API server with one Node. Gives its address.
+    async fn api_server() -> String {
+        let answer = async |uri: Uri| -> Json<Value> {
+            if uri.query().is_some_and(|query| query.contains("watch=")) {
+                std::future::pending::<()>().await;
+            }
+            Json(json!({
+                "apiVersion": "v1",
+                "kind": "NodeList",
+                "metadata": { "resourceVersion": "1" },
+                "items": [{ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "n1", "uid": "u" } }],
+            }))
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let router = axum::Router::new().fallback(answer);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    #[tokio::test]
+    async fn without_machines_ranges_are_planned_all_the_same() {
+        let master = format!("--master={}", api_server().await);
+        let line = ["ccm", "--cloud-provider=nothing", "--allocate-node-cidrs", &master];
+        let program = Program { name: "ccm", version: "0", commit: None, providers: vec![] };
+        let line = line.into_iter().chain(["--cluster-cidr=10.0.0.0/8"]);
+        let Ok(Command::Run(options)) = parse(&program, line) else { panic!("refused") };
+        let registration = Registration {
+            name: "nothing",
+            needs: Needs::default(),
+            service_annotations: Annotations::NONE,
+            policy: Policy::default(),
+            install: Install::default(),
+            build: |_| Ok(Arc::new(Nothing)),
+        };
+        let made = Box::pin(make(&options, &registration, Arc::new(Nothing)));
+        let report = made.await.unwrap();
+        let text = report.text(false);
+        assert!(text.contains("spec.podCIDRs: 10.0.0.0/24"), "{text}");
+    }
 }

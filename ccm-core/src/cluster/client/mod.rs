@@ -225,11 +225,7 @@ impl ClusterConfig {
 
     /// A client for the lease alone: no gate, no retries, nothing waits longer than `timeout`.
     pub fn lease_client(&self, timeout: Duration) -> Result<Client, ConfigError> {
-        let mut config = self.base.clone();
-        config.connect_timeout = Some(timeout);
-        config.read_timeout = Some(timeout);
-        config.write_timeout = Some(timeout);
-        self.connect(LEASE_CLIENT, config)
+        self.asking_client(LEASE_CLIENT, timeout)
     }
 
     fn paced(&self, client: Client) -> Client {

@@ -27,19 +27,23 @@ pub(super) fn from_env(
     let Some((variable, text)) = get(variables) else { return Ok(None) };
     let excepted =
         get(["NO_PROXY", "no_proxy"]).is_some_and(|(_, list)| is_excepted(server, &list));
-    if excepted || is_local(server) { Ok(None) } else { parse(variable, &text).map(Some) }
+    if excepted || is_local(server) {
+        return Ok(None);
+    }
+    let wrong =
+        |problem: &str| ConfigError::Address { option: variable, problem: problem.to_owned() };
+    parse(&text).map(Some).map_err(wrong)
 }
 
-/// Reads a proxy's address; without a scheme it is an HTTP proxy.
-pub(super) fn parse(option: &'static str, text: &str) -> Result<Uri, ConfigError> {
-    // A proxy's address may hold a password, so it is never quoted.
-    let wrong = |problem: &str| ConfigError::Address { option, problem: problem.to_owned() };
+/// Reads a proxy's address; without a scheme it is an HTTP proxy. An error is what is wrong with it: it may
+/// hold a password, so it is never quoted.
+pub(super) fn parse(text: &str) -> Result<Uri, &'static str> {
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let uri: Uri = with_scheme.parse().map_err(|_| wrong("not a proxy's address"))?;
+    let uri: Uri = with_scheme.parse().map_err(|_| "not a proxy's address")?;
     match uri.scheme_str() {
         Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
-        Some("http" | "https") => Err(wrong("not a proxy's address")),
-        _ => Err(wrong("only http:// and https:// proxies are supported")),
+        Some("http" | "https") => Err("not a proxy's address"),
+        _ => Err("only http:// and https:// proxies are supported"),
     }
 }
 
@@ -167,7 +171,8 @@ mod tests {
     #[case("http://", "not a proxy's address")]
     #[case("http://user:secret@prox y", "not a proxy's address")]
     fn refuses_without_quoting(#[case] text: &str, #[case] problem: &str) {
-        let err = parse("HTTPS_PROXY", text).unwrap_err().to_string();
+        let env = |name: &str| (name == "HTTPS_PROXY").then(|| text.to_owned());
+        let err = from_env(&Uri::from_static("https://h"), &env).unwrap_err().to_string();
         assert_eq!(err, format!("HTTPS_PROXY: {problem}"));
     }
 }

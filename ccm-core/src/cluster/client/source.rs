@@ -46,6 +46,8 @@ struct Found {
     namespace: Option<String>,
     option: &'static str,
     path: PathBuf,
+    /// Whether the address is that of `--master`.
+    is_master: bool,
 }
 
 /// As client-go's `BuildConfigFromFlags`.
@@ -62,6 +64,7 @@ pub(super) fn load(
             namespace: None,
             option: MASTER,
             path: PathBuf::new(),
+            is_master: true,
         },
         (None, None) => in_cluster(around)?,
     };
@@ -69,7 +72,7 @@ pub(super) fn load(
         found.cluster.server = Some(master.to_owned());
         // It named the server that has been replaced.
         found.cluster.tls_server_name = None;
-        found.option = MASTER;
+        found.is_master = true;
     }
     assemble(found, around)
 }
@@ -107,7 +110,14 @@ fn from_file(path: &Path, has_master: bool, option: &'static str) -> Result<Foun
         .and_then(|name| file.auth_infos.into_iter().find(|user| user.name == name))
         .and_then(|user| user.auth_info)
         .unwrap_or_default();
-    Ok(Found { cluster, user, namespace: context.namespace, option, path: path.to_owned() })
+    Ok(Found {
+        cluster,
+        user,
+        namespace: context.namespace,
+        option,
+        path: path.to_owned(),
+        is_master: false,
+    })
 }
 
 /// The pod's environment and service account, as kube's and client-go's in-cluster loaders have it.
@@ -137,14 +147,25 @@ fn in_cluster(around: &Surroundings<'_>) -> Result<Found, ConfigError> {
         namespace: std::fs::read_to_string(around.service_account.join("namespace")).ok(),
         option: IN_CLUSTER,
         path: around.service_account.to_owned(),
+        is_master: false,
     })
 }
 
 fn assemble(found: Found, around: &Surroundings<'_>) -> Result<Config, ConfigError> {
-    let Found { cluster, mut user, namespace, option, path } = found;
-    let server = server(&cluster, &user, option, &path)?;
+    let Found { cluster, mut user, namespace, option, path, is_master } = found;
+    let server = server(&cluster, &user).map_err(|problem| {
+        if is_master {
+            ConfigError::Address { option: MASTER, problem }
+        } else {
+            ConfigError::Content { option, path: path.clone(), problem }
+        }
+    })?;
     let proxy_url = match cluster.proxy_url.as_deref().filter(|text| !text.is_empty()) {
-        Some(text) => Some(proxy::parse("--kubeconfig: proxy-url", text)?),
+        Some(text) => Some(proxy::parse(text).map_err(|problem| ConfigError::Content {
+            option,
+            path: path.clone(),
+            problem: format!("proxy-url: {problem}"),
+        })?),
         None => proxy::from_env(&server, around.env)?,
     };
     let insecure = cluster.insecure_skip_tls_verify.unwrap_or(false);
@@ -172,19 +193,11 @@ fn assemble(found: Found, around: &Surroundings<'_>) -> Result<Config, ConfigErr
     Ok(config)
 }
 
-fn server(
-    cluster: &Cluster,
-    user: &AuthInfo,
-    option: &'static str,
-    path: &Path,
-) -> Result<Uri, ConfigError> {
+/// The server's address. An error is what is wrong with it.
+fn server(cluster: &Cluster, user: &AuthInfo) -> Result<Uri, String> {
     let text = cluster.server.as_deref().unwrap_or_default();
-    let wrong = |problem: String| match option {
-        MASTER => ConfigError::Address { option, problem },
-        _ => ConfigError::Content { option, path: path.to_owned(), problem },
-    };
     if text.is_empty() {
-        return Err(wrong("the cluster has no server".to_owned()));
+        return Err("the cluster has no server".to_owned());
     }
     // Whoever brings certificates means TLS.
     let secure = cluster.insecure_skip_tls_verify.unwrap_or(false)
@@ -202,7 +215,7 @@ fn server(
         {
             Ok(uri)
         }
-        Ok(_) | Err(_) => Err(wrong(format!("{shown:?} is not a server's URL"))),
+        Ok(_) | Err(_) => Err(format!("{shown:?} is not a server's URL")),
     }
 }
 

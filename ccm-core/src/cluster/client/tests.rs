@@ -202,7 +202,7 @@ fn a_proxy_in_the_kubeconfig_wins() {
 )]
 #[case::proxy_with_a_password(
     &kubeconfig("server: 'https://h', proxy-url: 'socks5://me:VerySecret@p'", ""),
-    "--kubeconfig: proxy-url: only http:// and https:// proxies are supported",
+    "--kubeconfig: {path}: proxy-url: only http:// and https:// proxies are supported",
 )]
 fn a_bad_kubeconfig_is_described_without_being_quoted(#[case] text: &str, #[case] want: &str) {
     let dir = Dir::new(&format!("bad-{}-{}", text.len(), want.len()));
@@ -210,6 +210,39 @@ fn a_bad_kubeconfig_is_described_without_being_quoted(#[case] text: &str, #[case
     let err = load(Some(&path), None, &[], Path::new("/nowhere")).unwrap_err();
     assert_eq!(err.to_string(), want.replace("{path}", &path.display().to_string()));
     assert!(!format!("{err:?}").contains(SECRET));
+}
+
+/// The server is that of `--master`; all else is the file's, and so are its mistakes.
+#[rstest]
+#[case::in_the_file(
+    "--kubeconfig",
+    Some("https://h"),
+    "server: 'https://k', certificate-authority-data: '***'",
+    "--kubeconfig: {path}: certificate-authority-data is not base64"
+)]
+#[case::in_the_address(
+    "--kubeconfig",
+    Some("ftp://h"),
+    "server: 'https://k'",
+    "--master: \"ftp://h\" is not a server's URL"
+)]
+#[case::of_another_option(
+    "--authentication-kubeconfig",
+    None,
+    "server: 'https://k', proxy-url: 'socks5://p'",
+    "--authentication-kubeconfig: {path}: proxy-url: only http:// and https:// proxies are supported"
+)]
+fn a_mistake_is_laid_to_whom_it_is_of(
+    #[case] option: &'static str,
+    #[case] master: Option<&str>,
+    #[case] cluster: &str,
+    #[case] want: &str,
+) {
+    let dir = Dir::new(&format!("whose-{}-{}", option.len(), cluster.len()));
+    let path = dir.write("kubeconfig", &kubeconfig(cluster, ""));
+    let around = Surroundings { env: &|_| None, service_account: Path::new("/nowhere"), option };
+    let err = ClusterConfig::load_from(Some(&path), master, AGENT, &around).unwrap_err();
+    assert_eq!(err.to_string(), want.replace("{path}", &path.display().to_string()));
 }
 
 #[test]

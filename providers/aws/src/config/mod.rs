@@ -2,6 +2,8 @@
 //!
 //! The keys are described in the book (`reference/aws-configuration.md`).
 
+#[cfg(test)]
+mod fuzz;
 mod gcfg;
 mod keys;
 mod overrides;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ccm_e2e::{Account, SOON, Setup, Wanted as Service, World, run};
+use ccm_e2e::{Account, SOON, Setup, Signal, Wanted as Service, World, run, wait_until};
 use ccm_envtest::kubelet::Kubelet;
 use kube::api::PostParams;
 use serde_json::json;
@@ -42,6 +42,27 @@ fn only_the_controllers_that_are_named_run() {
         assert!(world.service("idle").await.is_untouched(), "nobody sees to Services");
         let asked = world.traffic().await.lines();
         assert!(!asked.iter().any(|line| line.contains("services")), "{asked:?}");
+    });
+}
+
+/// The rights of a manifest that lets nothing run, so that there is nothing to be refused either.
+#[test]
+fn without_a_controller_nothing_is_watched() {
+    run(async {
+        let world = World::start().await;
+        let mut ccm = world.ccm(&Setup::new().serving().flag("--controllers="));
+        world.holder_other_than("", SOON).await;
+        wait_until("word of it", SOON, async || {
+            ccm.expect_running();
+            let log = ccm.log();
+            if log.contains("no controller runs") { Ok(()) } else { Err(log) }
+        })
+        .await;
+        assert_eq!(ccm.ask("/readyz").await.status, 200);
+        ccm.signal(Signal::TERM);
+        assert!(ccm.end(SOON).await.success());
+        let asked = world.traffic().await.lines();
+        assert!(!asked.iter().any(|line| line.contains("nodes")), "{asked:?}");
     });
 }
 

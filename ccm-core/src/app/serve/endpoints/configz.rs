@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::app::flags::{Given, go_duration};
+use crate::app::migration::Migration;
 
 const GROUP: &str = "cloudcontrollermanager.config.k8s.io";
 
@@ -51,13 +52,13 @@ pub(super) fn page(given: &Given) -> String {
                 "resourceName": text("leader-elect-resource-name"),
                 "resourceNamespace": text("leader-elect-resource-namespace"),
             },
-            "Controllers": controllers(list("controllers")),
+            "Controllers": list("controllers"),
             "Debugging": {
                 "enableProfiling": boolean("profiling"),
                 "enableContentionProfiling": boolean("contention-profiling"),
             },
             "LeaderMigrationEnabled": boolean("enable-leader-migration"),
-            "LeaderMigration": {"leaderName": "", "resourceLock": "", "controllerLeaders": null},
+            "LeaderMigration": leader_migration(given.migration()),
         },
         "KubeCloudShared": {
             "CloudProvider": {
@@ -91,9 +92,18 @@ pub(super) fn page(given: &Given) -> String {
     json!({GROUP: configuration}).to_string()
 }
 
-/// All of them where nothing is said.
-fn controllers(said: Vec<String>) -> Vec<String> {
-    if said.is_empty() { vec!["*".to_owned()] } else { said }
+/// Empty without a migration.
+fn leader_migration(migration: &Migration) -> Value {
+    if migration.leader_name.is_empty() {
+        return json!({"leaderName": "", "resourceLock": "", "controllerLeaders": null});
+    }
+    let leaders = migration.leaders.iter();
+    let leaders = leaders.map(|(name, component)| json!({"name": name, "component": component}));
+    json!({
+        "leaderName": migration.leader_name,
+        "resourceLock": "leases",
+        "controllerLeaders": leaders.collect::<Vec<_>>(),
+    })
 }
 
 /// As Go prints a duration: `5m0s`, `1h0m0s`, `300ms`.
@@ -141,6 +151,43 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::app::flags::{Command, Program, parse};
+
+    fn generic(flags: &[&str], migration: Migration) -> Value {
+        let program = Program { name: "ccm", version: "0", commit: None, providers: vec![] };
+        let line = ["ccm", "--cloud-provider=toy"].iter().chain(flags);
+        let Ok(Command::Run(options)) = parse(&program, line) else { panic!("{flags:?}") };
+        let page = page(&options.given.with_migration(migration));
+        let page: Value = serde_json::from_str(&page).unwrap();
+        page[GROUP]["Generic"].clone()
+    }
+
+    #[rstest]
+    #[case::nothing_said(&[], json!(["*"]))]
+    #[case::none_at_all(&["--controllers="], json!([]))]
+    #[case::some(&["--controllers=*,-route"], json!(["*", "-route"]))]
+    fn controllers_are_those_that_were_asked_for(#[case] flags: &[&str], #[case] want: Value) {
+        assert_eq!(generic(flags, Migration::default())["Controllers"], want);
+    }
+
+    #[test]
+    fn a_migration_is_shown_as_it_is() {
+        let none = json!({"leaderName": "", "resourceLock": "", "controllerLeaders": null});
+        assert_eq!(generic(&[], Migration::default())["LeaderMigration"], none);
+        let migration = Migration {
+            leader_name: "m".to_owned(),
+            leaders: vec![("service".to_owned(), "*".to_owned())],
+            ..Migration::default()
+        };
+        assert_eq!(
+            generic(&["--enable-leader-migration"], migration)["LeaderMigration"],
+            json!({
+                "leaderName": "m",
+                "resourceLock": "leases",
+                "controllerLeaders": [{"name": "service", "component": "*"}],
+            })
+        );
+    }
 
     #[rstest]
     #[case(Duration::ZERO, "0s")]
