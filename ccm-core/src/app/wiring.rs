@@ -81,7 +81,8 @@ impl Metrics {
         let queues = QueueMetrics::register(registry);
         Self {
             process: ProcessMetrics::register(registry),
-            cloud: CloudMetrics::register(registry, &metric_prefix(registration, cloud)),
+            cloud: CloudMetrics::register(registry, &metric_prefix(registration, cloud))
+                .named(registration.policy.legacy_request_names),
             node: NodeMetrics::register(registry, &queues),
             lifecycle: LifecycleMetrics::register(registry),
             service: ServiceMetrics::register(registry, &queues),

@@ -167,11 +167,17 @@ pub struct Policy {
     /// Names under which the Go program of this cloud exports its API metrics, so that dashboards
     /// go on working: prefix of `…_api_request_duration_seconds` and `…_api_request_errors`.
     pub legacy_metric_prefix: Option<&'static str>,
+    /// Operations that have another name in the label `request` of that program's metrics: ours, and its.
+    pub legacy_request_names: &'static [(&'static str, &'static str)],
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { absence_grace: Duration::from_mins(1), legacy_metric_prefix: None }
+        Self {
+            absence_grace: Duration::from_mins(1),
+            legacy_metric_prefix: None,
+            legacy_request_names: &[],
+        }
     }
 }
 

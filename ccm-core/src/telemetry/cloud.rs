@@ -32,6 +32,7 @@ struct BucketLabel {
 /// Requests to the cloud's API.
 #[derive(Clone, Debug)]
 pub struct CloudMetrics {
+    names: &'static [(&'static str, &'static str)],
     duration: Histograms<RequestLabel>,
     errors: Family<FailureLabels, Counter>,
     waiting: Family<BucketLabel, Gauge>,
@@ -55,6 +56,7 @@ impl CloudMetrics {
     /// Registers the metrics under a prefix, by convention `cloudprovider_<name>`.
     pub fn register(registry: &mut Registry, prefix: &str) -> Self {
         let this = Self {
+            names: &[],
             duration: Histograms::new_with_constructor(api_buckets),
             errors: Family::default(),
             waiting: Family::default(),
@@ -95,6 +97,13 @@ impl CloudMetrics {
         this
     }
 
+    /// Has operations be called otherwise: what each is called here, and in the metrics of the Go program
+    /// that is replaced.
+    #[must_use]
+    pub fn named(self, names: &'static [(&'static str, &'static str)]) -> Self {
+        Self { names, ..self }
+    }
+
     /// Says what a bucket has learned: how many may be under way, and for how long none may be sent.
     pub fn bucket(&self, bucket: Bucket, permits: usize, pause: Option<Duration>) {
         let label = BucketLabel { bucket: bucket.0 };
@@ -113,7 +122,8 @@ impl CloudMetrics {
 
     /// Counts one request that was sent.
     pub fn request(&self, operation: Operation, took: Duration, outcome: Result<(), Kind>) {
-        let request = operation.0;
+        let known = self.names.iter().find(|(ours, _)| *ours == operation.0);
+        let request = known.map_or(operation.0, |(_, theirs)| *theirs);
         self.duration.get_or_create(&RequestLabel { request }).observe(took.as_secs_f64());
         if let Err(kind) = outcome {
             let reason = kind.reason();

@@ -61,13 +61,13 @@ mod tests {
     fn names_on_the_wire_are_what_dashboards_expect() {
         let mut registry = Registry::default();
         let queues = QueueMetrics::register(&mut registry);
-        let cloud = CloudMetrics::register(&mut registry, "cloudprovider_sim");
+        let cloud = CloudMetrics::register(&mut registry, "cloudprovider_sim")
+            .named(&[("DescribeInstances", "describe_instance")]);
         let node = NodeMetrics::register(&mut registry, &queues);
         let lifecycle = LifecycleMetrics::register(&mut registry);
         let service = ServiceMetrics::register(&mut registry, &queues);
         let converge = ConvergeMetrics::register(&mut registry, &queues).of("route");
         let route = RouteMetrics::register(&mut registry, &queues);
-        let process = ProcessMetrics::register(&mut registry);
         service.hosts_updated(Duration::from_millis(1500));
         service.hosts_not_updated(Duration::from_secs(3));
         service.nodes_passed(Duration::from_mins(150));
@@ -98,20 +98,19 @@ mod tests {
         lifecycle.deleted("absent", "budget");
         lifecycle.budget(4, 0.5, 3);
         cloud.request(Operation("Describe"), Duration::from_millis(3), Err(Kind::Unavailable));
+        let describe = Operation("DescribeInstances");
+        cloud.request(describe, Duration::from_millis(3), Ok(()));
         cloud.waiting(Bucket("reads"), 2);
         node.initialized(Duration::from_secs(3));
         node.waiting("PermissionDenied", 1);
         node.write("status");
         node.refused("forbidden");
-        process.leads("cloud-controller-manager", true);
-        process.runs("cloud-node", true);
-        process.slow_paths("cloud-controller-manager").inc();
-        process.feature("ComponentFlagz", "BETA", true);
 
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         for line in [
             r#"cloudprovider_sim_api_request_duration_seconds_count{request="Describe"} 1"#,
+            r#"cloudprovider_sim_api_request_duration_seconds_count{request="describe_instance"} 1"#,
             r#"cloudprovider_sim_api_request_errors_total{request="Describe",reason="CloudUnavailable"} 1"#,
             r#"ccm_cloud_requests_waiting{bucket="reads"} 2"#,
             r#"ccm_cloud_bucket_permits{bucket="reads"} 4"#,
@@ -152,6 +151,23 @@ mod tests {
             "ccm_route_strays 2",
             "ccm_route_writes_total 1",
             r#"ccm_route_writes_refused_total{reason="changed"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line} not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_the_process_on_the_wire_are_upstreams() {
+        let mut registry = Registry::default();
+        let process = ProcessMetrics::register(&mut registry);
+        process.leads("cloud-controller-manager", true);
+        process.runs("cloud-node", true);
+        process.slow_paths("cloud-controller-manager").inc();
+        process.feature("ComponentFlagz", "BETA", true);
+
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for line in [
             r#"leader_election_master_status{name="cloud-controller-manager"} 1"#,
             r#"kubernetes_build_info{git_version="v"#,
             r#"leader_election_slowpath_total{name="cloud-controller-manager"} 1"#,

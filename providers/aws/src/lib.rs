@@ -41,6 +41,15 @@ use self::volumes::AwsVolumes;
 /// such wait before it deletes a Node.
 const ABSENCE_GRACE: Duration = Duration::from_mins(5);
 
+/// Requests as the Go program's metrics call them, which has no others in them.
+const GO_REQUESTS: [(&str, &str); 5] = [
+    ("CreateTags", "create_tags"),
+    ("DescribeInstances", "describe_instance"),
+    ("DescribeNetworkInterfaces", "describe_network_interfaces"),
+    ("DescribeRouteTables", "describe_route_tables"),
+    ("DescribeSecurityGroups", "describe_security_groups"),
+];
+
 /// What `--cloud-provider=aws` stands for.
 pub fn registration() -> Registration {
     Registration {
@@ -54,6 +63,7 @@ pub fn registration() -> Registration {
         policy: Policy {
             absence_grace: ABSENCE_GRACE,
             legacy_metric_prefix: Some("cloudprovider_aws"),
+            legacy_request_names: &GO_REQUESTS,
         },
         install: Install {
             config: Some(Sample { file: "cloud.conf", text: include_str!("install/cloud.conf") }),
@@ -146,5 +156,17 @@ impl CloudProvider for Aws {
 
     fn volumes(&self) -> Option<Arc<dyn Volumes>> {
         Some(Arc::clone(&self.volumes) as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_that_has_another_name_is_sent() {
+        for (ours, _) in GO_REQUESTS {
+            assert!(actions::ALL.iter().any(|action| action.operation().0 == ours), "{ours}");
+        }
     }
 }
