@@ -13,7 +13,8 @@ use super::given::Given;
 use super::serving;
 use super::{ignored, selection};
 
-/// The command line as typed, with upstream's names and, but for two, upstream's defaults.
+/// The command line as typed, with upstream's names, and with its defaults but where the help says what
+/// upstream's is.
 #[derive(Debug, Parser)]
 #[command(
     about = "Runs the controllers that connect a Kubernetes cluster to its cloud",

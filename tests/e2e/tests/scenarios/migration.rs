@@ -143,7 +143,7 @@ fn a_killed_leader_of_both_leases_is_replaced_when_they_have_run_out() {
         let setup = setup().short_lease();
         let first = world.ccm_as(&one, &setup);
         let leader = holder_other_than(&world, "", SOON).await;
-        let _second = world.ccm_as(&other, &setup);
+        let mut second = world.ccm_as(&other, &setup);
         wait_until("the standby's look at both leases", SOON, async || {
             let lines = world.traffic_by(&[other.user()]).await.lines();
             let looks = lines.iter().filter(|line| *line == "get leases 200").count();
@@ -158,5 +158,8 @@ fn a_killed_leader_of_both_leases_is_replaced_when_they_have_run_out() {
         assert!(took < LEASE_DURATION + Duration::from_secs(2), "{took:?}");
         assert_eq!(world.holder().await, next);
         world.barrier("n1").await;
+        second.signal(Signal::TERM);
+        assert!(second.end(SOON).await.success());
+        forget(&world).await;
     });
 }

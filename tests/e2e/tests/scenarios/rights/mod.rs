@@ -2,6 +2,7 @@
 
 mod chart;
 mod lacking;
+mod manifest;
 mod used;
 
 use ccm_e2e::{SOON, World, wait_until};
