@@ -70,14 +70,14 @@ pub(super) async fn run(providers: Providers, made: &Made, out: Out) -> Result<(
     let resolver = format!("nameserver {NAMESERVER}\noptions timeout:2 attempts:3\n");
     std::fs::write(root.join("etc/resolv.conf"), resolver)?;
     let _names = Names::serve(NAMESERVER, IN_DNS).await?;
-    let mut server = Server::start(&[IN_HOSTS, IN_DNS])?;
+    let server = Server::new(&[IN_HOSTS, IN_DNS])?;
     std::fs::write(
         root.join("cloud"),
         "endpoint: http://127.0.0.1:1\ntoken: none\nclusterID: check\n",
     )?;
 
     let bundle = std::fs::read_to_string(root.join(CERTIFICATES))?;
-    match called(root, providers, &mut server, IN_HOSTS).await? {
+    match called(root, providers, &server, IN_HOSTS).await? {
         Err(alert) if alert.contains("UnknownCA") => {}
         answer => {
             return Err(format!("a stranger's certificate was answered with {answer:?}").into());
@@ -85,7 +85,7 @@ pub(super) async fn run(providers: Providers, made: &Made, out: Out) -> Result<(
     }
     std::fs::write(root.join(CERTIFICATES), format!("{bundle}{}", server.authority()))?;
     for (name, place) in [(IN_HOSTS, "/etc/hosts"), (IN_DNS, "/etc/resolv.conf's server")] {
-        match called(root, providers, &mut server, name).await? {
+        match called(root, providers, &server, name).await? {
             Ok(asked) if asked == name => out.ok(format_args!("a name from {place} is found")),
             answer => return Err(format!("{name}: {answer:?}").into()),
         }
@@ -99,15 +99,17 @@ pub(super) async fn run(providers: Providers, made: &Made, out: Out) -> Result<(
 async fn called(
     root: &Path,
     providers: Providers,
-    server: &mut Server,
+    server: &Server,
     name: &str,
 ) -> Result<Result<String, String>, Error> {
+    // One that was killed may have called once more, and be heard late.
+    let mut calls = server.listen()?;
     let kubeconfig = format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: it\n\
          clusters: [{{name: it, cluster: {{server: \"https://{name}:{}\"}}}}]\n\
          users: [{{name: it, user: {{token: none}}}}]\n\
          contexts: [{{name: it, context: {{cluster: it, user: it}}}}]\n",
-        server.port()
+        calls.port()
     );
     std::fs::write(root.join("kubeconfig"), kubeconfig)?;
     let cloud: &[&str] = match providers {
@@ -119,8 +121,7 @@ async fn called(
     let log = tempfile::NamedTempFile::new()?;
     let log_file = log.reopen()?;
     let mut child = command.args(cloud).stdout(Stdio::null()).stderr(log_file).spawn()?;
-    server.forget();
-    let answer = tokio::time::timeout(PATIENCE, server.next()).await;
+    let answer = tokio::time::timeout(PATIENCE, calls.next()).await;
     child.kill()?;
     child.wait()?;
     answer.map_err(|_| {

@@ -17,14 +17,20 @@ type Call = Result<String, String>;
 /// A TLS server on loopback, whose authority nobody knows.
 #[derive(Debug)]
 pub(super) struct Server {
-    port: u16,
+    config: Arc<ServerConfig>,
     authority: String,
+}
+
+/// One port that it serves at, and who calls there.
+#[derive(Debug)]
+pub(super) struct Calls {
+    port: u16,
     calls: UnboundedReceiver<Call>,
 }
 
 impl Server {
-    /// Serves under these names until this program ends.
-    pub(super) fn start(names: &[&str]) -> Result<Self, Error> {
+    /// One that has these names.
+    pub(super) fn new(names: &[&str]) -> Result<Self, Error> {
         let mut authority = CertificateParams::new(Vec::new())?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_key = KeyPair::generate()?;
@@ -40,25 +46,28 @@ impl Server {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)?;
 
+        Ok(Self { config: Arc::new(config), authority: authority_certificate.pem() })
+    }
+
+    /// Serves at a new port until this program ends: nobody calls there who was meant for another.
+    pub(super) fn listen(&self) -> Result<Calls, Error> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
         let (tell, calls) = unbounded_channel();
-        std::thread::spawn(move || serve(&listener, &Arc::new(config), &tell));
-        Ok(Self { port, authority: authority_certificate.pem(), calls })
-    }
-
-    pub(super) fn port(&self) -> u16 {
-        self.port
+        let config = Arc::clone(&self.config);
+        std::thread::spawn(move || serve(&listener, &config, &tell));
+        Ok(Calls { port, calls })
     }
 
     /// The authority's certificate as PEM.
     pub(super) fn authority(&self) -> &str {
         &self.authority
     }
+}
 
-    /// Forgets calls that nobody has asked for.
-    pub(super) fn forget(&mut self) {
-        while self.calls.try_recv().is_ok() {}
+impl Calls {
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(super) async fn next(&mut self) -> Call {
