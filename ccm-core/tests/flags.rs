@@ -224,16 +224,26 @@ fn ranges_of_services_are_kept_free() {
     assert!(is_kept);
 }
 
-#[test]
-fn a_range_of_services_that_cannot_be_read_is_warned_about() {
-    let args =
-        ["--allocate-node-cidrs", "--cluster-cidr=10.0.0.0/8", "--service-cluster-ip-range=x"];
-    let parsed = options(&args);
-    assert!(
-        matches!(parsed.node_ipam, Some(NodeIpam::Range { kept_free, .. }) if kept_free.is_empty())
-    );
-    let [warning] = &parsed.warnings[..] else { panic!("{:?}", parsed.warnings) };
-    assert!(warning.starts_with("--service-cluster-ip-range \"x\": has no effect"), "{warning}");
+#[rstest]
+#[case::none("x", &[], &["x"])]
+#[case::one_of_two("10.96.0.0/12, fd00::", &["10.96.0.0/12"], &["fd00::"])]
+#[case::two_of_one_family("10.96.0.0/12,10.0.0.0/24", &["10.96.0.0/12"], &["10.0.0.0/24"])]
+fn ranges_of_services_that_cannot_be_used_are_warned_about(
+    #[case] typed: &str,
+    #[case] kept: &[&str],
+    #[case] told: &[&str],
+) {
+    let flag = format!("--service-cluster-ip-range={typed}");
+    let parsed = options(&["--allocate-node-cidrs", "--cluster-cidr=10.0.0.0/8", &flag]);
+    let want: Vec<_> = kept.iter().map(|range| range.parse().unwrap()).collect();
+    let is_kept =
+        matches!(&parsed.node_ipam, Some(NodeIpam::Range { kept_free, .. }) if *kept_free == want);
+    assert!(is_kept, "{:?}", parsed.node_ipam);
+    assert_eq!(parsed.warnings.len(), told.len(), "{:?}", parsed.warnings);
+    for (warning, entry) in parsed.warnings.iter().zip(told) {
+        let begins = format!("--service-cluster-ip-range {entry:?}: has no effect");
+        assert!(warning.starts_with(&begins), "{warning}");
+    }
 }
 
 #[test]

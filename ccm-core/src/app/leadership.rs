@@ -195,3 +195,120 @@ fn candidate(
         Elector::new(client, election, keeper).counting_slow_paths(metrics.slow_paths(name));
     Ok(Box::new(Candidate { elector, leads: false }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
+
+    use axum::Json;
+    use axum::body::Bytes;
+    use http::{Method, StatusCode, Uri};
+    use prometheus_client::registry::Registry;
+    use serde_json::{Value, json};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Leases by their names, as an API server keeps them.
+    #[derive(Clone, Default)]
+    struct Leases(Arc<Mutex<BTreeMap<String, Value>>>);
+
+    impl Leases {
+        /// Serves them. Gives the address.
+        async fn serve(&self) -> String {
+            let leases = self.clone();
+            let answer = async move |method: Method, uri: Uri, body: Bytes| {
+                let (status, body) = leases.answer(&method, &uri, &body);
+                (status, Json(body))
+            };
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = format!("http://{}", listener.local_addr().unwrap());
+            let router = axum::Router::new().fallback(answer);
+            tokio::spawn(async move { axum::serve(listener, router).await });
+            address
+        }
+
+        fn answer(&self, method: &Method, uri: &Uri, body: &[u8]) -> (StatusCode, Value) {
+            let refused = |code: StatusCode, reason: &str| {
+                let code_number = code.as_u16();
+                let status = json!({"status": "Failure", "reason": reason, "message": reason, "code": code_number});
+                (code, status)
+            };
+            let Some((_, rest)) = uri.path().split_once("/leases") else {
+                return (StatusCode::CREATED, serde_json::from_slice(body).unwrap_or_default());
+            };
+            let mut leases = self.0.lock().unwrap();
+            let stored = leases.get(rest.trim_start_matches('/')).cloned();
+            if *method == Method::GET {
+                return match stored {
+                    _ if uri.query().is_some_and(|query| query.contains("watch=")) => {
+                        refused(StatusCode::FORBIDDEN, "Forbidden")
+                    }
+                    Some(lease) => (StatusCode::OK, lease),
+                    None => refused(StatusCode::NOT_FOUND, "NotFound"),
+                };
+            }
+            let mut lease: Value = serde_json::from_slice(body).unwrap();
+            let version = |lease: &Value| lease["metadata"]["resourceVersion"].clone();
+            if stored.as_ref().is_some_and(|stored| version(stored) != version(&lease)) {
+                return refused(StatusCode::CONFLICT, "Conflict");
+            }
+            let next =
+                stored.map_or(1, |old| version(&old).as_str().unwrap().parse::<u32>().unwrap() + 1);
+            lease["metadata"]["resourceVersion"] = next.to_string().into();
+            let name = lease["metadata"]["name"].as_str().unwrap().to_owned();
+            leases.insert(name, lease.clone());
+            (StatusCode::OK, lease)
+        }
+
+        fn holder(&self, lease: &str) -> String {
+            let lease = self.0.lock().unwrap().get(lease).cloned().unwrap_or_default();
+            lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
+        }
+
+        fn take(&self, lease: &str) {
+            let mut leases = self.0.lock().unwrap();
+            let lease = leases.get_mut(lease).unwrap();
+            lease["spec"]["holderIdentity"] = "kube-controller-manager".into();
+            lease["metadata"]["resourceVersion"] = "100".into();
+        }
+    }
+
+    #[tokio::test]
+    async fn of_two_leases_the_loss_of_either_stops_all_mutations_at_once() {
+        for lost in ["ccm", "migration"] {
+            let leases = Leases::default();
+            let master = leases.serve().await;
+            let cluster = ClusterConfig::load(None, Some(&master), "test").unwrap();
+            let election = LeaderElection {
+                name: "ccm".to_owned(),
+                namespace: "kube-system".to_owned(),
+                lease_duration: Duration::from_secs(30),
+                renew_deadline: Duration::from_secs(20),
+                retry_period: Duration::from_millis(200),
+                migration: None,
+            };
+            let second = Some("migration".to_owned());
+            let (mut leadership, gates) =
+                Leadership::stand(&cluster, Some(&election), second).unwrap();
+            let client = cluster.mutating_client("events", &gates.first).unwrap();
+            let recorder = Recorder::new(client, "test", "here");
+            let metrics = ProcessMetrics::register(&mut Registry::default());
+            let herald = Herald { recorder: &recorder, metrics: &metrics };
+            let bound = Duration::from_secs(20);
+            timeout(bound, leadership.acquire(&herald)).await.unwrap().unwrap();
+            assert_eq!(leases.holder("ccm"), leases.holder("migration"), "one name for both");
+            assert!(gates.all.is_open() && gates.first.is_open());
+
+            leases.take(lost);
+            let end = timeout(bound, leadership.hold()).await.unwrap();
+            assert!(matches!(end, Lost::Taken { .. }), "{end}");
+            assert!(!gates.all.is_open(), "before anything is said of it");
+            assert_eq!(gates.first.is_open(), lost == "migration");
+            leadership.resign(&herald).await;
+            assert!(!gates.first.is_open());
+            assert_eq!(leases.holder(lost), "kube-controller-manager", "another's");
+        }
+    }
+}

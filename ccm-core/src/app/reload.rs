@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
+use tracing::subscriber::{NoSubscriber, with_default};
 use tracing::{error, info};
 
 use super::flags::Options;
@@ -54,8 +55,11 @@ fn built(
             break;
         }
         // Which of them it was built from is not known.
-        files = look(config.clone().into_iter().chain(its_own));
-        cloud = build()?;
+        let now = look(config.clone().into_iter().chain(its_own));
+        let is_same = config.as_ref().is_none_or(|config| now.get(config) == files.get(config));
+        files = now;
+        // What it warns of in the same configuration has been said.
+        cloud = if is_same { with_default(NoSubscriber::default(), &build)? } else { build()? };
     }
     let paths: Vec<PathBuf> = config.into_iter().chain(cloud.files()).collect();
     files.retain(|path, _| paths.contains(path));
@@ -220,6 +224,7 @@ mod tests {
         let read = |name: &str| std::fs::read_to_string(folder().join(name)).unwrap();
         let token = folder().join(read("config"));
         READ.lock().unwrap().push(std::fs::read_to_string(&token).unwrap());
+        tracing::warn!("a key that nobody knows");
         if let Some((name, text)) = NEXT.lock().unwrap().pop() {
             write(name, text);
         }
@@ -261,8 +266,12 @@ mod tests {
 
         // Of the token's file it is not known before that it is one.
         *NEXT.lock().unwrap() = vec![("token", "three"), ("token", "two")];
-        let built = provider(&registration, &options).unwrap();
+        let log = std::fs::File::create(folder().join("log")).unwrap();
+        let logging = tracing_subscriber::fmt().with_writer(Mutex::new(log)).finish();
+        let built = with_default(logging, || provider(&registration, &options)).unwrap();
         assert_eq!(read(), ["one", "two"]);
+        let log = std::fs::read_to_string(folder().join("log")).unwrap();
+        assert_eq!(log.matches("a key that nobody knows").count(), 1, "{log}");
         let metrics = ProcessMetrics::register(&mut Registry::default());
         let mut reload = Reload::new(&registration, &options, &built, metrics);
         assert!(reload.look_again().is_some(), "it was three before anybody looked again");

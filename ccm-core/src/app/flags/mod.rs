@@ -13,6 +13,7 @@ mod network;
 mod options;
 mod plan;
 mod reference;
+mod refused;
 mod selection;
 pub mod serving;
 mod typed;
@@ -23,7 +24,6 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 pub use self::given::Given;
 pub(super) use self::go::duration as go_duration;
@@ -112,13 +112,14 @@ fn read<T>(
     mut command: clap::Command,
     more: impl FnOnce(&clap::ArgMatches, &clap::Command) -> clap::error::Result<Result<T, FlagErrors>>,
 ) -> Result<(Options, T), Exit> {
-    let (matches, unknown) = known(program, args, &mut command)?;
+    let (matches, unknown) = refused::known(program, args, &mut command)?;
     let read = Flags::from_arg_matches(&matches).and_then(|mut flags| {
         flags.given = Given::new(&command, &matches);
         flags.warnings = ignored::warnings(&matches);
         Ok((flags, more(&matches, &command)?))
     });
-    let (mut flags, more) = read.map_err(|err| refused(program, args, unknown.clone(), &err))?;
+    let (mut flags, more) =
+        read.map_err(|err| refused::refused(program, args, unknown.clone(), &err))?;
     if is_another_version(&flags.global.version) {
         flags.warnings.push(format!(
             "--version={}: has no effect: the program says its own version",
@@ -133,55 +134,13 @@ fn read<T>(
     match (Options::try_from(flags), more) {
         (Ok(options), Ok(more)) if unknown.is_empty() => Ok((options, more)),
         (options, more) => {
-            let hint = (!unknown.is_empty()).then(|| hint(program));
+            let hint = (!unknown.is_empty()).then(|| refused::hint(program));
             let errors = [options.err(), more.err()].into_iter().flatten();
             let errors = errors.flat_map(|errors| errors.0).map(|err| format!("error: {err}"));
             let lines: Vec<String> = unknown.into_iter().chain(errors).chain(hint).collect();
             Err(Exit::failed(lines.join("\n")))
         }
     }
-}
-
-/// Reads what it can: flags that nobody knows are taken out, and what is to be said of each is given, so
-/// that a command line of another program is put right in one go.
-fn known(
-    program: &Program,
-    args: &[OsString],
-    command: &mut clap::Command,
-) -> Result<(clap::ArgMatches, Vec<String>), Exit> {
-    let (mut args, mut unknown) = (args.to_vec(), Vec::new());
-    loop {
-        match command.try_get_matches_from_mut(&args) {
-            Ok(matches) => return Ok((matches, unknown)),
-            Err(err) => match take_unknown(&mut args, &err) {
-                Some(said) => unknown.push(said),
-                None => return Err(refused(program, &args, unknown, &err)),
-            },
-        }
-    }
-}
-
-/// Takes the flag out that nobody knows, with the argument behind it where that looks like its value.
-fn take_unknown(args: &mut Vec<OsString>, err: &clap::Error) -> Option<String> {
-    if err.kind() != ErrorKind::UnknownArgument {
-        return None;
-    }
-    let flag = context(err, ContextKind::InvalidArg)?;
-    let is_long = flag.starts_with("--");
-    let is_it = |text: &str| match text.strip_prefix(flag) {
-        Some(rest) if is_long => rest.is_empty() || rest.starts_with('='),
-        Some(_) => !text.starts_with("--"),
-        None => false,
-    };
-    let place = args.iter().skip(1).position(|arg| arg.to_str().is_some_and(is_it))? + 1;
-    let said = unknown(flag, context(err, ContextKind::SuggestedArg), args);
-    let has_value = is_long && args[place].to_str() == Some(flag);
-    args.remove(place);
-    let is_value = |arg: &OsString| arg.to_str().is_none_or(|text| !text.starts_with('-'));
-    if has_value && args.get(place).is_some_and(is_value) {
-        args.remove(place);
-    }
-    Some(said)
 }
 
 /// Why the process ends before it has begun: what to say, where, and how to end.
@@ -276,50 +235,5 @@ fn version(program: &Program, typed: &str) -> Result<Option<String>, Exit> {
                 accepted: "true, false or raw",
             }
         ))),
-    }
-}
-
-/// What clap refuses, in the words of this command line, behind what was refused before.
-fn refused(program: &Program, args: &[OsString], before: Vec<String>, err: &clap::Error) -> Exit {
-    let said = err.render().to_string();
-    let text = match err.kind() {
-        ErrorKind::DisplayHelp if before.is_empty() => {
-            return Exit::asked_for(said.trim_end().to_owned());
-        }
-        ErrorKind::DisplayHelp => None,
-        ErrorKind::UnknownArgument => Some(match context(err, ContextKind::InvalidArg) {
-            Some(arg) => unknown(arg, context(err, ContextKind::SuggestedArg), args),
-            None => said,
-        }),
-        _ => Some(said),
-    };
-    // The rest is usage and tips.
-    let what = text.map(|text| text.split("\n\n").next().unwrap_or_default().to_owned());
-    let lines: Vec<String> = before.into_iter().chain(what).chain([hint(program)]).collect();
-    Exit::failed(lines.join("\n"))
-}
-
-fn hint(program: &Program) -> String {
-    format!("Run '{} --help' for all flags.", program.name)
-}
-
-fn context(err: &clap::Error, kind: ContextKind) -> Option<&str> {
-    match err.get(kind) {
-        Some(ContextValue::String(text)) => Some(text),
-        _ => None,
-    }
-}
-
-fn unknown(flag: &str, nearest: Option<&str>, args: &[OsString]) -> String {
-    if let Some(nearest) = nearest {
-        return format!("error: unknown flag {flag}; did you mean {nearest}?");
-    }
-    let mut typed = args.iter().filter_map(|arg| arg.to_str());
-    match typed.find(|arg| arg.starts_with(flag) && !arg.starts_with("--") && *arg != flag) {
-        Some(arg) => format!(
-            "error: unknown flag {flag} in {arg}; a flag of more than one letter takes two \
-             dashes: -{arg}"
-        ),
-        None => format!("error: unknown flag {flag}"),
     }
 }

@@ -58,7 +58,6 @@ fn ranges(text: &str) -> Option<Vec<IpNet>> {
         .split(',')
         .map(|range| range.trim().parse::<IpNet>().ok().map(|range| range.trunc()))
         .collect::<Option<_>>()?;
-    let is_v4 = |range: &IpNet| range.addr().is_ipv4();
     match &ranges[..] {
         [_] => Some(ranges),
         [one, other] if is_v4(one) != is_v4(other) => Some(ranges),
@@ -152,15 +151,26 @@ pub(super) fn node_ipam(
     }
 }
 
-/// The ranges of Services. As upstream, what cannot be read is warned about and keeps nothing free.
+/// The ranges of Services, one of each family. As upstream, what cannot be read is warned about and keeps
+/// nothing free; what can does.
 fn kept_free(text: &str, warnings: &mut Vec<String>) -> Vec<IpNet> {
-    ranges(text).unwrap_or_else(|| {
-        warnings.push(format!(
-            "--service-cluster-ip-range {text:?}: has no effect: must be {RANGES}; nodes may be given \
-             ranges of Services"
-        ));
-        Vec::new()
-    })
+    let mut kept: Vec<IpNet> = Vec::new();
+    for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        match entry.parse::<IpNet>() {
+            Ok(range) if !kept.iter().any(|other| is_v4(other) == is_v4(&range)) => {
+                kept.push(range.trunc());
+            }
+            Ok(_) | Err(_) => warnings.push(format!(
+                "--service-cluster-ip-range {entry:?}: has no effect: must be {RANGES}; what it means may \
+                 be given to nodes"
+            )),
+        }
+    }
+    kept
+}
+
+fn is_v4(range: &IpNet) -> bool {
+    range.addr().is_ipv4()
 }
 
 /// Prefix lengths as typed; 0 is "not said".

@@ -79,6 +79,7 @@ fn heard(args: &[String]) -> Result<Options, BoxError> {
     match flags::parse(&program, std::iter::once(NAME).chain(args.iter().map(String::as_str))) {
         Ok(Command::Run(options)) => Ok(options),
         Ok(Command::Plan(..) | Command::Manifest(..)) => Err("the pods would not run".into()),
-        Err(exit) => Err(exit.text().to_owned().into()),
+        // Whoever prints it says that it is an error.
+        Err(exit) => Err(exit.text().trim_start_matches("error: ").to_owned().into()),
     }
 }
