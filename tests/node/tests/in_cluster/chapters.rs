@@ -266,7 +266,7 @@ async fn plain_pod(stage: &Stage) -> Result<Pod, Error> {
 }
 
 /// What the kubelet has said of probes of the program's pods that failed, but for those that asked whether it is ready
-/// before it listened.
+/// when it was not, or did not listen: at its start and at its end.
 async fn unwell(stage: &Stage) -> Result<Vec<String>, Error> {
     let events = Api::<Event>::namespaced(stage.cluster.client(), NAMESPACE);
     let events = events.list(&ListParams::default().fields("reason=Unhealthy")).await?;
@@ -274,8 +274,11 @@ async fn unwell(stage: &Stage) -> Result<Vec<String>, Error> {
         event.involved_object.name.as_deref().is_some_and(|name| name.starts_with(DAEMON_SET))
     };
     let said = events.into_iter().filter(is_ours).filter_map(|event| event.message);
-    let is_early = |said: &String| said.starts_with("Readiness") && said.contains("refused");
-    Ok(said.filter(|said| !is_early(said)).collect())
+    let is_an_answer = |said: &String| {
+        let is_no = ["refused", "statuscode: 500"].iter().any(|no| said.contains(no));
+        said.starts_with("Readiness") && is_no
+    };
+    Ok(said.filter(|said| !is_an_answer(said)).collect())
 }
 
 /// How often the kubelet has had which answer from the program's pods, in its own metrics.
