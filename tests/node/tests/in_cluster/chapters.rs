@@ -8,6 +8,7 @@ use kube::{Api, ResourceExt, api::ListParams};
 use simcloud::api::{Address, ListPieces, LoadBalancer};
 
 use crate::{
+    probes::{Probes, unwell},
     say,
     stage::{NAMESPACE, Stage, took},
 };
@@ -263,40 +264,6 @@ async fn removed(stage: &mut Stage) -> Result<(), Error> {
 
 async fn plain_pod(stage: &Stage) -> Result<Pod, Error> {
     Ok(Api::<Pod>::namespaced(stage.cluster.client(), "default").get("plain").await?)
-}
-
-/// What the kubelet has said of probes of the program's pods that failed, but for those that asked whether it is ready
-/// before it listened.
-async fn unwell(stage: &Stage) -> Result<Vec<String>, Error> {
-    let events = Api::<Event>::namespaced(stage.cluster.client(), NAMESPACE);
-    let events = events.list(&ListParams::default().fields("reason=Unhealthy")).await?;
-    let is_ours = |event: &Event| {
-        event.involved_object.name.as_deref().is_some_and(|name| name.starts_with(DAEMON_SET))
-    };
-    let said = events.into_iter().filter(is_ours).filter_map(|event| event.message);
-    let is_early = |said: &String| said.starts_with("Readiness") && said.contains("refused");
-    Ok(said.filter(|said| !is_early(said)).collect())
-}
-
-/// How often the kubelet has had which answer from the program's pods, in its own metrics.
-struct Probes(String);
-
-impl Probes {
-    async fn of(stage: &Stage) -> Result<Self, Error> {
-        let path = format!("/api/v1/nodes/{NODE}/proxy/metrics/probes");
-        let text = stage.kubectl.run(&["get", "--raw", &path]).await?;
-        let is_ours = |line: &&str| {
-            line.starts_with("prober_probe_total{")
-                && line.contains(&format!(r#"container="{DAEMON_SET}""#))
-        };
-        Ok(Self(text.lines().filter(is_ours).collect::<Vec<_>>().join("\n")))
-    }
-
-    fn count(&self, kind: &str, result: &str) -> u64 {
-        let (kind, result) = (format!(r#"probe_type="{kind}""#), format!(r#"result="{result}""#));
-        let lines = self.0.lines().filter(|line| line.contains(&kind) && line.contains(&result));
-        lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
-    }
 }
 
 /// Waits for a pod of the program's that is ready, as wanted, and alone.

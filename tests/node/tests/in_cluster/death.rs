@@ -31,8 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// What has to be seen to die, by the beginnings of their names: the programs of both sides, and a container with what
-/// looks after it, neither of which knows the cluster's directory.
+/// What has to be seen to die, by the 15 letters that the system keeps of a name: the programs of both sides, and a
+/// container with what looks after it, neither of which knows the cluster's directory.
 const PROGRAMS: [&str; 6] =
     ["etcd", "kube-apiserver", "containerd", "kubelet", "containerd-shim", "pause"];
 
@@ -86,7 +86,7 @@ pub(crate) async fn is_clean() -> Result<(), Error> {
     let dir = dir.map(PathBuf::from).filter(|dir| dir.is_dir()).ok_or("there is no cluster")?;
     let family = family_of(&dir);
     for program in PROGRAMS {
-        if !family.iter().any(|member| member.program.starts_with(program)) {
+        if !family.iter().any(|member| member.program == program) {
             return Err(format!("no {program} is among the cluster's processes: {family:?}").into());
         }
     }

@@ -11,6 +11,7 @@ mod death;
 mod kubectl;
 mod lease;
 mod machine;
+mod probes;
 mod stage;
 
 use std::{io::Write, process::ExitCode};
