@@ -290,11 +290,11 @@ mod tests {
                 migration: None,
             };
             let second = Some("migration".to_owned());
+            let metrics = ProcessMetrics::register(&mut Registry::default());
             let (mut leadership, gates) =
-                Leadership::stand(&cluster, Some(&election), second).unwrap();
+                Leadership::stand(&cluster, Some(&election), second, &metrics).unwrap();
             let client = cluster.mutating_client("events", &gates.first).unwrap();
             let recorder = Recorder::new(client, "test", "here");
-            let metrics = ProcessMetrics::register(&mut Registry::default());
             let herald = Herald { recorder: &recorder, metrics: &metrics };
             let bound = Duration::from_secs(20);
             timeout(bound, leadership.acquire(&herald)).await.unwrap().unwrap();
