@@ -86,13 +86,16 @@ pub async fn volumes_are_answered_in_the_order_of_the_questions(harness: &impl V
     }
 }
 
-/// A controller without volumes to ask about costs no quota. Asked with no time at all, because a
-/// call would then fail.
+/// A controller without volumes to ask about costs no quota. Asked while the
+/// credentials are refused, so that a call would fail.
 pub async fn no_volume_makes_no_call(harness: &impl VolumeHarness) {
-    match ask(harness, Duration::ZERO, &[]).await {
+    let denied = harness.inject_on_volumes(Fault::Denied).await;
+    denied.expect("every harness can refuse the credentials");
+    match ask(harness, Duration::from_secs(30), &[]).await {
         Ok(answers) => assert!(answers.is_empty(), "{answers:?}"),
         Err(err) => panic!("a question about nothing makes a call: {err:?}"),
     }
+    harness.heal().await;
 }
 
 /// The framework asks about many at once, and the provider knows how many the cloud takes.
