@@ -39,7 +39,7 @@ pub(crate) fn nice_cargo() -> Command {
     let cargo = cargo();
     let cargo = cargo.as_std();
     let mut command = Command::new("nice");
-    command.args(["-n", "10"]).arg(cargo.get_program()).current_dir(root()).stdin(Stdio::null());
+    command.args(["-n", "5"]).arg(cargo.get_program()).current_dir(root()).stdin(Stdio::null());
     command
 }
 
