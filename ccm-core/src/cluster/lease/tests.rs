@@ -104,16 +104,8 @@ struct Stranger {
     answers: Arc<Mutex<u32>>,
 }
 
-impl Service<Request<Body>> for Stranger {
-    type Response = Response<Body>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+impl Stranger {
+    fn answer(&self, request: &Request<Body>) -> Result<Response<Body>, BoxError> {
         let is_watch = request.uri().query().is_some_and(|query| query.contains("watch"));
         let mut answers = self.answers.lock().unwrap();
         let (code, answer) = if *answers > 0 && !is_watch {
@@ -127,10 +119,8 @@ impl Service<Request<Body>> for Stranger {
                 json!({ "status": "Failure", "message": message, "code": 401 }),
             )
         };
-        Box::pin(async move {
-            let answer = serde_json::to_vec(&answer)?;
-            Ok(Response::builder().status(code).body(Body::from(answer))?)
-        })
+        let answer = serde_json::to_vec(&answer)?;
+        Ok(Response::builder().status(code).body(Body::from(answer))?)
     }
 }
 
@@ -139,7 +129,9 @@ impl Service<Request<Body>> for Stranger {
 async fn a_candidate_whom_nobody_knows_any_more_ends() {
     let server = Stranger::default();
     let election = elector(&Lossy::default()).election;
-    let client = Client::new(server.clone(), "default");
+    let asked = server.clone();
+    let answer = move |request| std::future::ready(asked.answer(&request));
+    let client = Client::new(tower::service_fn(answer), "default");
     let mut candidate = Elector::new(client, election, GateKeeper::new());
     let start = Instant::now();
     let err = candidate.acquire().await.unwrap_err();
