@@ -15,7 +15,7 @@ use crate::signals::Signals;
 use crate::{Error, build, demo, docs, in_cluster, manifests};
 
 /// Tests that run at once. Many of them start an API server of their own, of 300 MiB.
-const THREADS: usize = 4;
+const THREADS: usize = 5;
 
 /// Tests that wait, at once, by themselves. Many have a fake AWS of 200 MiB for themselves.
 const WAITING_THREADS: usize = 14;
@@ -231,9 +231,9 @@ impl Steps {
     }
 
     async fn tests(&mut self, title: &str, what: &[&str], programs: PathBuf) -> Result<(), Error> {
-        // One more than there are cores: they wait for most of their time.
+        // Two more than there are cores: they wait for most of their time.
         let cores = std::thread::available_parallelism().map_or(THREADS, std::num::NonZero::get);
-        let threads = THREADS.min(cores + 1);
+        let threads = THREADS.min(cores + 2);
         let mut cargo = build::cargo();
         cargo
             .args(["test", "--workspace"])

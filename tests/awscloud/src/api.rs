@@ -150,6 +150,11 @@ pub enum FaultKind {
         /// The list's element, `routeSet` for example; by default the outermost.
         element: Option<String>,
     },
+    /// A read is answered as it would have been so long ago, but not from before the fault was ordered.
+    Stale {
+        /// Milliseconds, at most 30,000.
+        ms: u64,
+    },
 }
 
 /// Settings to change; what is `None` stays. [`Console::reset`] puts all back.

@@ -36,6 +36,7 @@ const FILES: &[(&str, &str)] = files![
     "find.py",
     "front.py",
     "hand.py",
+    "past.py",
     "record.py",
     "render.py",
     "request.py",

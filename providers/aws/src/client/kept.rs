@@ -3,20 +3,39 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ccm_core::cloud::{CloudError, Freshness, Read};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+/// For how long AWS may go on showing what was there before a change. It promises nothing; what is
+/// seen is a second or two.
+pub(crate) const LAG: Duration = Duration::from_secs(5);
+
 /// An answer of the cloud with its age: subnets, zones, route tables; what hardly ever changes.
 ///
 /// Whoever needs a fresher one asks the cloud; those who come meanwhile wait for that answer and
 /// share it. A failure is kept by nobody.
-pub(crate) struct Kept<T>(Mutex<Option<(Instant, Arc<T>)>>);
+pub(crate) struct Kept<T>(Mutex<Inner<T>>);
+
+struct Inner<T> {
+    /// With when it was asked for.
+    answer: Option<(Instant, Arc<T>)>,
+    /// When we changed something of it.
+    changed: Option<Instant>,
+}
 
 impl<T> Default for Kept<T> {
     fn default() -> Self {
-        Self(Mutex::new(None))
+        Self(Mutex::new(Inner { answer: None, changed: None }))
+    }
+}
+
+impl<T> Inner<T> {
+    /// Whether what was asked for then may not show our last change.
+    fn may_be_old(&self, asked: Instant) -> bool {
+        self.changed.is_some_and(|changed| asked < changed + LAG)
     }
 }
 
@@ -37,25 +56,46 @@ impl<T> Kept<T> {
     where
         F: Future<Output = Result<T, CloudError>> + Send,
     {
+        self.get_within(cx, Duration::MAX, ask).await
+    }
+
+    /// The same, but the answer is no older than this, whatever is fresh enough elsewhere.
+    pub(crate) async fn get_within<F>(
+        &self,
+        cx: &Read,
+        most: Duration,
+        ask: impl FnOnce() -> F,
+    ) -> Result<Arc<T>, CloudError>
+    where
+        F: Future<Output = Result<T, CloudError>> + Send,
+    {
         let begun = Instant::now();
         let mut kept = self.0.lock().await;
-        if let Some((asked, answer)) = &*kept {
-            let is_fresh = match cx.freshness() {
-                Freshness::Within(age) => *asked + age >= begun,
-                Freshness::Live => *asked >= begun,
+        if let Some((asked, answer)) = &kept.answer {
+            let age = match cx.freshness() {
+                // Those who wait for it share it, and then it is asked for again.
+                Freshness::Within(_) | Freshness::Live if kept.may_be_old(*asked) => Duration::ZERO,
+                Freshness::Within(age) => age.min(most),
+                Freshness::Live => Duration::ZERO,
             };
-            if is_fresh {
+            if begun.saturating_duration_since(*asked) <= age {
                 return Ok(Arc::clone(answer));
             }
         }
         let asked = Instant::now();
         let answer = Arc::new(ask().await?);
-        *kept = Some((asked, Arc::clone(&answer)));
+        kept.answer = Some((asked, Arc::clone(&answer)));
         Ok(answer)
     }
 
-    /// Forgets the answer: something of it was changed.
+    /// Forgets the answer, whatever its age.
     pub(crate) async fn forget(&self) {
-        *self.0.lock().await = None;
+        self.0.lock().await.answer = None;
+    }
+
+    /// Forgets the answer, because we changed something of it. The next ones may not show that yet, and are
+    /// not kept.
+    pub(crate) async fn changed(&self) {
+        *self.0.lock().await = Inner { answer: None, changed: Some(Instant::now()) };
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_ec2::types as sdk;
 use ccm_core::cloud::{CloudError, Read};
@@ -62,7 +63,18 @@ impl Client {
         kept: &Kept<Network>,
         vpc: &str,
     ) -> Result<Arc<Network>, CloudError> {
-        kept.get(cx, || self.ask_network(cx, vpc)).await
+        self.network_within(cx, kept, vpc, Duration::MAX).await
+    }
+
+    /// The same, but no older than this.
+    pub(crate) async fn network_within(
+        &self,
+        cx: &Read,
+        kept: &Kept<Network>,
+        vpc: &str,
+        most: Duration,
+    ) -> Result<Arc<Network>, CloudError> {
+        kept.get_within(cx, most, || self.ask_network(cx, vpc)).await
     }
 
     async fn ask_network(&self, cx: &Read, vpc: &str) -> Result<Network, CloudError> {

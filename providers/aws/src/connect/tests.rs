@@ -475,6 +475,14 @@ async fn in_a_process_of_its_own() {
     }
 }
 
+/// The ID of the key with which the first request was signed.
+fn signer(fake: &Fake) -> String {
+    let asked = fake.asked();
+    let signed = asked[0].header("authorization").unwrap();
+    let (_, from) = signed.split_once("Credential=").unwrap();
+    from.split('/').next().unwrap().to_owned()
+}
+
 const CLUSTER: &str = "[Global]\nKubernetesClusterID = blue\n";
 const KEYS: [(&str, &str); 2] =
     [("AWS_ACCESS_KEY_ID", "AKIAENV"), ("AWS_SECRET_ACCESS_KEY", "sEcReT-env")];
@@ -488,6 +496,69 @@ async fn the_credentials_of_the_instance_come_from_the_configured_endpoint() {
     let asked = ec2.asked();
     let signed = asked[0].header("authorization").unwrap();
     assert!(signed.contains("Credential=ASIAINSTANCE/"), "{signed}");
+}
+
+/// A role for a service account: the token file is handed to STS, whose answer signs what is asked.
+#[tokio::test]
+async fn a_web_identity_that_is_accepted() {
+    let assumed = ASSUMED
+        .replace("AssumeRoleRe", "AssumeRoleWithWebIdentityRe")
+        .replace("ASIAROLE", "ASIAWEB");
+    let sts = Fake::new(move |_| Answer::ok(&assumed)).await;
+    let imds = Fake::new(metadata).await;
+    let ec2 = Fake::new(|_| Answer::ok(&described(&[]))).await;
+    let url = sts.url();
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&token, "t0ken").unwrap();
+    let environment = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", token.path().to_str().unwrap()),
+        ("AWS_ROLE_ARN", "arn:aws:iam::210987654321:role/ccm"),
+        ("AWS_ENDPOINT_URL_STS", &url),
+    ];
+    let config = endpoint("ec2imds", &imds) + &endpoint("EC2", &ec2) + CLUSTER;
+    connect_in(&environment, &config).await;
+
+    let [asked] = &sts.asked()[..] else { panic!("{:?}", sts.asked()) };
+    for part in [
+        "Action=AssumeRoleWithWebIdentity",
+        "WebIdentityToken=t0ken",
+        "RoleArn=arn%3Aaws%3Aiam%3A%3A210987654321%3Arole%2Fccm",
+    ] {
+        assert!(asked.body.contains(part), "{}", asked.body);
+    }
+    assert_eq!(asked.header("authorization"), None, "the token is what it is known by");
+    assert_eq!(signer(&ec2), "ASIAWEB");
+    let asked: Vec<_> = imds.asked().into_iter().map(|asked| asked.path).collect();
+    assert!(!asked.iter().any(|path| path.contains("security-credentials")), "{asked:?}");
+}
+
+/// Of the agent of EKS Pod Identity, whose token is in a file, and of ECS, which takes it from the environment.
+#[rstest]
+#[case::in_a_file(true)]
+#[case::in_the_environment(false)]
+#[tokio::test]
+async fn the_credentials_of_the_container(#[case] in_a_file: bool) {
+    let agent = Fake::new(|asked| match (asked.path.as_str(), asked.header("authorization")) {
+        ("/v1/credentials", Some("t0ken")) => Answer::ok(
+            r#"{"AccessKeyId": "ASIAPOD", "SecretAccessKey": "sEcReT-pod", "Token": "sEcReT-token",
+                    "AccountId": "123456789012", "Expiration": "2099-01-01T00:00:00Z"}"#,
+        ),
+        _ => Answer::status(400),
+    })
+    .await;
+    let imds = Fake::new(metadata).await;
+    let ec2 = Fake::new(|_| Answer::ok(&described(&[]))).await;
+    let url = format!("{}/v1/credentials", agent.url());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "t0ken").unwrap();
+    let token = if in_a_file {
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file.path().to_str().unwrap())
+    } else {
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "t0ken")
+    };
+    let config = endpoint("ec2imds", &imds) + &endpoint("EC2", &ec2) + CLUSTER;
+    connect_in(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url), token], &config).await;
+    assert_eq!(signer(&ec2), "ASIAPOD");
 }
 
 #[rstest]

@@ -135,6 +135,17 @@ pub(crate) const CLASSIC_ALONE: [&str; 5] = [
     "proxy-protocol",
 ];
 
+/// What says nothing where it is empty: the Go program reads it as not set. Others are wrong then.
+const NOTHING_IF_EMPTY: [&str; 7] = [
+    "access-log-emit-interval",
+    "access-log-enabled",
+    "connection-draining-enabled",
+    "connection-draining-timeout",
+    "connection-idle-timeout",
+    "cross-zone-load-balancing-enabled",
+    "proxy-protocol",
+];
+
 /// What means something to Network Load Balancers alone.
 pub(crate) const NETWORK_ALONE: [&str; 3] =
     ["eip-allocations", "private-ipv4-addresses", "target-group-attributes"];
@@ -160,15 +171,18 @@ impl ServiceAnnotations {
 fn read_by_kind(annotations: &BTreeMap<String, String>) -> Result<Annotated, Vec<AnnotationError>> {
     let kind = annotations.get(&format!("{PREFIX}type"));
     let kind = kind.and_then(|text| Kind::read(text)).unwrap_or(Kind::Classic);
-    let counts = |key: &str| {
+    let counts = |key: &str, value: &str| {
         let key = key.strip_prefix(PREFIX).unwrap_or(key);
+        if value.is_empty() && NOTHING_IF_EMPTY.contains(&key) {
+            return false;
+        }
         match kind {
             Kind::Classic | Kind::Unheard => !NETWORK_ALONE.contains(&key),
             Kind::Network => !CLASSIC_ALONE.contains(&key),
             Kind::Elsewhere => key == "type",
         }
     };
-    let counting = annotations.iter().filter(|(key, _)| counts(key));
+    let counting = annotations.iter().filter(|(key, value)| counts(key, value));
     let counting = counting.map(|(key, value)| (key.clone(), value.clone())).collect();
     (ServiceAnnotations::ANNOTATIONS.read)(&counting)
 }
@@ -224,10 +238,24 @@ mod tests {
         assert_eq!(wrong(&said), want);
     }
 
+    #[rstest]
+    #[case::network("nlb")]
+    #[case::classic("")]
+    fn what_is_empty_says_nothing(#[case] kind: &str) {
+        let said = NOTHING_IF_EMPTY.iter().map(|key| (*key, "")).chain([("type", kind)]);
+        assert_eq!(wrong(&said.collect::<Vec<_>>()), [""; 0]);
+    }
+
+    #[test]
+    fn an_empty_number_is_wrong() {
+        assert_eq!(wrong(&[("healthcheck-interval", "")]), ["healthcheck-interval"]);
+    }
+
     #[test]
     fn keys_of_one_kind_are_declared() {
         let declared = |key: &&str| ServiceAnnotations::BY_KIND.has(&format!("{PREFIX}{key}"));
         assert!(CLASSIC_ALONE.iter().chain(&NETWORK_ALONE).all(declared));
+        assert!(NOTHING_IF_EMPTY.iter().all(declared));
     }
 
     #[rstest]

@@ -46,6 +46,15 @@ impl OwnChange {
             Self::Group(_) => false,
         }
     }
+
+    /// Whether it does nothing but say that a load balancer is looked after.
+    pub(crate) fn is_mark(&self) -> bool {
+        match self {
+            Self::Classic(change) => change.is_mark(),
+            Self::Network(change) => change.is_mark(),
+            Self::Group(_) => false,
+        }
+    }
 }
 
 impl From<classic::ClassicChange> for OwnChange {

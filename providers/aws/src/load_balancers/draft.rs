@@ -28,6 +28,8 @@ pub(crate) struct Draft {
     pub(crate) waits: Vec<String>,
     /// What has to be looked at again, whether the Service waits for it or not.
     pub(crate) later: Vec<Later>,
+    /// The same of what is cleared away.
+    pub(crate) cleared_later: Vec<Later>,
     /// What stops nothing and is worth an event.
     pub(crate) notes: Vec<Note>,
 }
@@ -55,9 +57,9 @@ impl Draft {
         self.later.push(Later { waits_for, look_again: LOOK_AGAIN });
     }
 
-    /// Something has to be looked at again that the Service does not wait for.
+    /// What is cleared away has to be looked at again.
     pub(crate) fn look_again(&mut self, waits_for: impl Into<String>) {
-        self.later.push(Later { waits_for: waits_for.into(), look_again: LOOK_AGAIN });
+        self.cleared_later.push(Later { waits_for: waits_for.into(), look_again: LOOK_AGAIN });
     }
 
     /// Says something that stops nothing.

@@ -11,6 +11,10 @@ use crate::client::groups::{Rule, SecurityGroup};
 use crate::ground::{Cluster, Home};
 use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags};
 
+/// How many rules of one direction a security group holds, unless the account's quota was raised.
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>
+pub(crate) const MOST_RULES: usize = 60;
+
 /// A group as it is to be. Its rules are exactly these, but for those that nobody judges: see [`want`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WantedGroup {
@@ -140,11 +144,13 @@ pub(crate) fn want(
     // ever does.
     let is_surplus = |rule: &&Rule| !want.contains(&rule.bare()) && is_judged(rule);
     let surplus: BTreeSet<_> = group.ingress.iter().filter(is_surplus).cloned().collect();
-    if !missing.is_empty() {
-        draft.build([GroupChange::Authorize { name: name.clone(), rules: missing }]);
-    }
-    if !surplus.is_empty() {
-        draft.build([GroupChange::Revoke { name, rules: surplus }]);
+    // Nobody is shut out in between, if there is room for that.
+    let is_tight = group.ingress.len() + missing.len() > MOST_RULES;
+    let comes = (!missing.is_empty())
+        .then(|| GroupChange::Authorize { name: name.clone(), rules: missing });
+    let goes = (!surplus.is_empty()).then_some(GroupChange::Revoke { name, rules: surplus });
+    for change in if is_tight { [goes, comes] } else { [comes, goes] } {
+        draft.build(change);
     }
     Ok(())
 }

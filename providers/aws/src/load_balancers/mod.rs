@@ -13,6 +13,7 @@ mod classic;
 mod draft;
 mod groups;
 mod inventory;
+mod latest;
 mod members;
 mod names;
 mod namesakes;
@@ -42,14 +43,15 @@ use ccm_core::cloud::{
     Write,
 };
 
-use self::change::{AwsChange, OwnChange};
+use self::change::{AwsChange, OwnChange, vanished};
+use self::latest::Latest;
 use self::members::Roll;
 use self::namesakes::Namesakes;
 use self::observe::{Groups, Observed, Own};
 use self::takeover::FirstSeen;
 use crate::client::ec2::zones::Zones;
 use crate::client::groups::SecurityGroup;
-use crate::client::kept::Kept;
+use crate::client::kept::{Kept, LAG};
 use crate::client::network::Network;
 use crate::ground::Ground;
 
@@ -58,10 +60,6 @@ use crate::ground::Ground;
 /// A guess: a rollout that makes many Services at once becomes a few passes, and nobody notices the
 /// wait beside the minutes that a load balancer takes.
 const RULES_SETTLE: Duration = Duration::from_millis(200);
-
-/// For how long AWS may go on showing what was there before a change. It promises nothing; what is
-/// seen is a second or two.
-const LAG: Duration = Duration::from_secs(5);
 
 /// The unit of the nodes' rules.
 const NODE_RULES: &str = "node-rules";
@@ -77,6 +75,7 @@ pub(crate) struct AwsLoadBalancers {
     zones: Kept<Zones>,
     groups: Kept<Groups>,
     balancers: Kept<node_rules::Balancers>,
+    latest: Latest,
     /// Those of nodes that do not bear the cluster's tag, with the IDs that were asked for.
     other_groups: Kept<(Vec<String>, Vec<SecurityGroup>)>,
     classic: classic::ClassicRoom,
@@ -94,6 +93,7 @@ impl AwsLoadBalancers {
             zones: Kept::default(),
             groups: Kept::default(),
             balancers: Kept::default(),
+            latest: Latest::default(),
             other_groups: Kept::default(),
             classic: classic::ClassicRoom::default(),
             nlb: network::NetworkRoom::default(),
@@ -168,15 +168,21 @@ impl Converge<LoadBalancerSpec> for AwsLoadBalancers {
         observed: &Observed,
     ) -> Result<Learnt<Observed>, CloudError> {
         match (change, observed) {
-            (AwsChange::Own { change, .. }, Observed::Own(own)) => {
+            (AwsChange::Own { change, service }, Observed::Own(own)) => {
                 let learnt = self.apply_own(cx, change, own).await;
-                self.balancers.forget().await;
+                if !change.is_of_targets() {
+                    if let Ok(Learnt::Now(Observed::Own(own))) = &learnt {
+                        self.latest.note(names::load_balancer(&service.uid), own);
+                    }
+                    self.balancers.changed().await;
+                }
                 learnt
             }
             (AwsChange::Rules(change), _) => {
                 let sent = node_rules::apply(&self.ground.client, cx, change).await;
-                self.groups.forget().await;
-                self.other_groups.forget().await;
+                let sent = vanished(sent);
+                self.groups.changed().await;
+                self.other_groups.changed().await;
                 sent.map(|()| Learnt::LookAgain)
             }
             (AwsChange::Own { .. }, Observed::Rules(_)) => Ok(Learnt::LookAgain),
@@ -212,7 +218,8 @@ impl AwsLoadBalancers {
                 let home = self.ground.home()?;
                 let groups = &own.surroundings.groups;
                 let sent = groups::apply(&self.ground.client, cx, home, change, groups).await;
-                self.groups.forget().await;
+                let sent = vanished(sent);
+                self.groups.changed().await;
                 sent?;
                 None
             }

@@ -1,13 +1,20 @@
 //! What AWS has for one Service, whatever its kind: a Service may have changed its type.
 
+use std::time::Duration;
+
 use ccm_core::cloud::{CloudError, LoadBalancerSpec, Read, Want};
 
+use super::annotations::Kind;
 use super::site::Surroundings;
 use super::takeover::Change;
 use super::wish::Wish;
-use super::{AwsLoadBalancers, classic, names, network};
+use super::{AwsLoadBalancers, classic, names, network, subnets};
 use crate::client::groups::SecurityGroup;
 use crate::marks::LEGACY_KEY;
+
+/// How soon a new subnet, or a tag of one, is seen by whoever has to choose among them. Many Services at
+/// once share a look.
+const NEW_SUBNETS_AFTER: Duration = Duration::from_secs(5);
 
 /// What was seen.
 #[derive(Debug)]
@@ -49,13 +56,28 @@ pub(crate) async fn own(
     let name = names::load_balancer(&id.uid);
     let names = [names::classic_group(&name), names::network_group(&at.ground.cluster_name, id)];
     let looker = network::Looker { id, wish: wish.as_ref(), yields };
-    let (network, zones, groups, classic, nlb) = futures::try_join!(
+    let (mut network, zones, groups, classic, nlb) = futures::try_join!(
         client.network(cx, &at.network, &home.vpc),
         at.zones.get(cx, || client.zones(cx)),
         groups(at, cx, &names),
         classic::observe(&at.ground, &at.classic, cx, id, wish.as_ref()),
         network::observe(&at.ground, &at.nlb, cx, &looker),
     )?;
+    if let Some(wish) = &wish {
+        let said = &wish.said;
+        let is_new = match said.kind {
+            Kind::Elsewhere => false,
+            Kind::Network => nlb.is_managed().is_none(),
+            Kind::Classic | Kind::Unheard => classic.is_managed().is_none(),
+        };
+        let asked = said.subnets.as_deref();
+        let lacks = || subnets::choose(&network, &zones, home, asked, said.is_internal()).is_err();
+        if is_new || lacks() {
+            // A Network Load Balancer stays where it is made, and a subnet that is missed may have been
+            // made for this Service.
+            network = client.network_within(cx, &at.network, &home.vpc, NEW_SUBNETS_AFTER).await?;
+        }
+    }
     let surroundings = Surroundings { network, zones, groups };
     let change = at.first_seen.change_of(want);
     Ok(Own { classic, network: nlb, surroundings, change })

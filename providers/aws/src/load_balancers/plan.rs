@@ -20,6 +20,10 @@ use crate::ground::Home;
 /// What a tolerated refusal to delete a security group says.
 const STILL_USED: &str = "a security group is still used and is deleted later";
 
+/// What a tolerated refusal to mark a load balancer says.
+const NO_ROOM_FOR_MARK: &str = "the load balancer takes no more tags, so that it cannot be marked as looked after; \
+                                take one away";
+
 /// Plans what this Service's own pieces need.
 pub(crate) fn plan(
     at: &AwsLoadBalancers,
@@ -108,9 +112,10 @@ fn present(
         replaced: replaced.clearing,
         clearing: std::mem::take(&mut draft.clearing),
     };
-    let Order { now, left } = standing.order(parts, OwnChange::is_of_targets);
+    let Order { now, left } = standing.order(parts);
     if left.is_empty() {
-        draft.later.append(&mut replaced.later);
+        draft.later.append(&mut draft.cleared_later);
+        draft.later.append(&mut replaced.cleared_later);
     } else {
         let left: Vec<_> = left.iter().map(|change| line(site, change)).collect();
         let message = format!(
@@ -118,7 +123,6 @@ fn present(
             left.join("; ")
         );
         draft.note("LeftAsFound", message);
-        draft.later.clear();
     }
     let ingress = match hostname {
         Some(name) => Ingress::Set(vec![IngressPoint {
@@ -166,6 +170,7 @@ fn absent(site: &Site<'_>, own: &Own) -> Plan<AwsChange> {
     network::down(site, &own.network, &mut draft);
     let mut stages = std::mem::take(&mut draft.building);
     stages.append(&mut draft.clearing);
+    draft.later.append(&mut draft.cleared_later);
     let holds = holds(site, own);
     let verdict = match holds {
         Holds::Nothing => Verdict::Done,
@@ -234,10 +239,17 @@ fn finish(
 }
 
 fn step(site: &Site<'_>, change: OwnChange) -> Step<AwsChange> {
-    let waits = matches!(change, OwnChange::Group(GroupChange::Delete { .. }));
+    let tolerated = match &change {
+        OwnChange::Group(GroupChange::Delete { .. }) => Some((Failure::Conflict, STILL_USED)),
+        change if change.is_mark() => Some((Failure::QuotaExceeded, NO_ROOM_FOR_MARK)),
+        _ => None,
+    };
     let change = AwsChange::Own { service: site.id.clone(), change };
     let step = Step::new(change).wanted_by(site.id);
-    if waits { step.tolerating(Failure::Conflict, STILL_USED) } else { step }
+    match tolerated {
+        Some((kind, note)) => step.tolerating(kind, note),
+        None => step,
+    }
 }
 
 fn holds(site: &Site<'_>, own: &Own) -> Holds {

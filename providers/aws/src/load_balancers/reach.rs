@@ -55,16 +55,15 @@ impl Standing {
         self.here == Some(false) && !self.change.any
     }
 
-    /// In which order, and what of it now.
+    /// In which order, and what of it now. What somebody else has changed is put right without a mark:
+    /// that is no change of the owner's, and what he has lived with stays.
     ///
     /// Both kinds have one name. Where the kind changes, the one of before goes first: it would take the
     /// name's place in what looks for it, the nodes' rules are by that name, and the address changes
     /// anyhow. It is marked before that, so that a process which is started meanwhile goes on.
-    pub(crate) fn order<T>(self, parts: Parts<T>, is_of_targets: fn(&T) -> bool) -> Order<T> {
+    pub(crate) fn order<T>(self, parts: Parts<T>) -> Order<T> {
         let Parts { mark, mark_other, building, tidying, mut replaced, clearing } = parts;
         let stage = |mark: Option<T>| mark.map(|mark| vec![mark]);
-        let has_work = building.iter().flatten().any(|change| !is_of_targets(change));
-        let is_touched = has_work || self.change.any;
         let mut now = Vec::new();
         if self.here.is_none() {
             if self.other == Some(false) {
@@ -72,18 +71,17 @@ impl Standing {
             }
             now.append(&mut replaced);
         }
-        if self.here == Some(false) && is_touched {
+        if self.is_as_found() {
+            now.extend(building);
+            let left = [tidying, replaced, clearing].into_iter().flatten().flatten().collect();
+            return Order { now, left };
+        }
+        if self.here == Some(false) {
             now.extend(stage(mark));
         }
         now.extend(building);
-        let rest = [tidying, replaced, clearing].into_iter().flatten();
-        // Where it is made anew by us, all is as we have it.
-        if self.here.unwrap_or(true) || is_touched {
-            now.extend(rest);
-            Order { now, left: Vec::new() }
-        } else {
-            Order { now, left: rest.flatten().collect() }
-        }
+        now.extend([tidying, replaced, clearing].into_iter().flatten());
+        Order { now, left: Vec::new() }
     }
 }
 
@@ -129,8 +127,9 @@ mod tests {
     #[case::steady((Some(true), None, NONE), &[], "tidy, replace, clear", "")]
     #[case::taken_over((Some(false), None, NONE), &[], "", "tidy, replace, clear")]
     #[case::a_node_joins((Some(false), None, NONE), &["target"], "target", "tidy, replace, clear")]
-    #[case::it_needs_something(
-        (Some(false), None, NONE), &["build"], "mark, build, tidy, replace, clear", ""
+    #[case::it_needs_something((Some(false), None, NONE), &["build"], "build", "tidy, replace, clear")]
+    #[case::changed_in_what_it_needs(
+        (Some(false), None, ANY), &["build"], "mark, build, tidy, replace, clear", ""
     )]
     #[case::changed((Some(false), None, ANY), &[], "mark, tidy, replace, clear", "")]
     #[case::both((Some(false), Some(false), NONE), &[], "", "tidy, replace, clear")]
@@ -146,7 +145,7 @@ mod tests {
         #[case] now: &str,
         #[case] left: &str,
     ) {
-        let order = standing(here, other, change).order(parts(building), |it| *it == "target");
+        let order = standing(here, other, change).order(parts(building));
         assert_eq!(order.now.concat().join(", "), now);
         assert_eq!(order.left.join(", "), left);
     }

@@ -30,6 +30,19 @@ pub(crate) fn choose<'a>(
     }
 }
 
+/// What is wrong with subnets in the order of their zones: a load balancer takes one in a zone.
+pub(crate) fn twins(subnets: &[&Subnet]) -> Vec<String> {
+    let twins = subnets.windows(2).filter(|pair| pair[0].zone == pair[1].zone);
+    let said = twins.map(|pair| {
+        let (one, other, zone) = (&pair[0].id, &pair[1].id, &pair[0].zone);
+        format!(
+            "annotation {PREFIX}subnets: {one} and {other} are both in {zone}; a load balancer takes one \
+             subnet in a zone"
+        )
+    });
+    said.collect()
+}
+
 fn refused(message: String) -> CloudError {
     CloudError::new(Kind::InvalidConfiguration, message)
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use ccm_core::cloud::{CloudError, Kind, LoadBalancerSpec, Note, ObjectId, Protocol};
 use ipnet::{IpNet, Ipv4Net};
 
-use super::annotations::{PREFIX, Ports, ServiceAnnotations};
+use super::annotations::{PREFIX, ServiceAnnotations};
 use super::names;
 use crate::ground::Cluster;
 use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags};
@@ -80,7 +80,14 @@ impl<'a> Wish<'a> {
         if !wrong.is_empty() {
             return Err(CloudError::new(Kind::InvalidConfiguration, wrong.join("; ")));
         }
-        let extra_tags = said.additional_tags.clone().unwrap_or_default().0;
+        let mut extra_tags = said.additional_tags.clone().unwrap_or_default().0;
+        if extra_tags.remove(MANAGED_KEY).is_some() {
+            let message = format!(
+                "annotation {PREFIX}additional-resource-tags: {MANAGED_KEY} says whose a load balancer is \
+                 and is not taken from there"
+            );
+            notes.push(Note { reason: "AnnotationIgnored", message });
+        }
         let mut group_tags = extra_tags.clone();
         group_tags.extend(cluster.tags());
         let mut tags = group_tags.clone();
@@ -89,11 +96,24 @@ impl<'a> Wish<'a> {
         Ok(Self { id, spec, said, name, ports, ranges, extra_tags, tags, group_tags, notes })
     }
 
-    /// Leaves without TLS what has been served without, which a change would cut off: a port behind a
-    /// blank in `ssl-ports`, as the Go program reads it, and these ports.
+    /// Leaves with and without TLS what has been served so, which a change would cut off: `ssl-ports` is
+    /// as the Go program reads it, and these ports have none.
     pub(crate) fn taken_over(mut self, plain: &BTreeSet<u16>) -> Self {
-        let mut left = Vec::new();
+        let (mut left, mut kept) = (Vec::new(), Vec::new());
         let is_plain = |port: &Port| !port.is_tls_to_go || plain.contains(&port.port);
+        let has_tls = |port: &Port| !port.is_tls && !is_plain(port);
+        for port in self.ports.iter_mut().filter(|port| has_tls(port)) {
+            port.is_tls = true;
+            kept.push(port.port.to_string());
+        }
+        if !kept.is_empty() {
+            let message = format!(
+                "annotation {PREFIX}ssl-ports: taken over as it is, with TLS on port {}, which it does not \
+                 name; with the next change of the Service it speaks without. Name it to keep it",
+                kept.join(", ")
+            );
+            self.notes.push(Note { reason: "LeftAsFound", message });
+        }
         for port in self.ports.iter_mut().filter(|port| port.is_tls && is_plain(port)) {
             port.is_tls = false;
             left.push(port.port.to_string());
@@ -144,14 +164,8 @@ fn ports(
             bare.push(format!("{} (spec.ports[{index}])", port.port));
             continue;
         };
-        let number = port.port.to_string();
-        let is_it = |word: &str| word == number || word == port.name;
-        let (is_named, is_named_to_go) = match &said.tls_ports {
-            Ports::All => (true, true),
-            Ports::These(words) => {
-                (words.iter().any(|word| is_it(word.trim())), words.iter().any(|word| is_it(word)))
-            }
-        };
+        let is_named = said.tls_ports.has(port.port.get(), &port.name);
+        let is_named_to_go = said.tls_ports.has_to_go(port.port.get(), &port.name);
         let has_certificate = said.certificate.as_ref().is_some_and(|arn| !arn.is_empty());
         ports.push(Port {
             name: port.name.clone(),

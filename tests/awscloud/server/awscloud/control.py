@@ -54,6 +54,7 @@ def reset(front, _ask):
         reset_model_data()
         STATE.reset()
     front.faults.remove()
+    front.past.forget()
     front.log.clear()
     return {}
 
@@ -64,6 +65,8 @@ def add_fault(front, ask):
 
 def heal(front, ask):
     front.faults.remove(ask.get("number"))
+    if not front.faults.want_the_past():
+        front.past.forget()
     return {}
 
 

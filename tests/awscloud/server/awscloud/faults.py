@@ -15,6 +15,7 @@ KINDS = (
     "latency",
     "empty",
     "short",
+    "stale",
 )
 # A hung request ends at the latest after this many seconds.
 HANG = 60.0
@@ -103,6 +104,11 @@ class Faults:
         with self._lock:
             return [fault.described() for fault in self._faults]
 
+    def want_the_past(self) -> bool:
+        """Whether what was before a write is to be kept."""
+        with self._lock:
+            return any(fault.name == "stale" for fault in self._faults)
+
     def take(self, request) -> list[Fault]:
         """What hits this request: any number of delays, then at most one other."""
         hit = []
@@ -122,8 +128,10 @@ class Faults:
         return hit
 
 
-def play(faults: list[Fault], request, forward) -> Answer | None:
-    """The request's answer, `None` for a cut connection. `forward` does what was asked."""
+def play(faults: list[Fault], request, forward, before) -> Answer | None:
+    """The request's answer, `None` for a cut connection. `forward` does what was asked, `before` answers
+    as so many seconds ago.
+    """
     for fault in faults:
         kind = fault.kind
         match fault.name:
@@ -139,6 +147,8 @@ def play(faults: list[Fault], request, forward) -> Answer | None:
                 return cut(forward(), None, kind.get("element"))
             case "short":
                 return cut(forward(), kind.get("drop", 1), kind.get("element"))
+            case "stale":
+                return forward() if request.mutates else before(kind["ms"] / 1000)
             case _:
                 return error(fault, request.service).answer(request.service)
     return forward()

@@ -13,6 +13,7 @@ from werkzeug.test import run_wsgi_app
 from . import control, faults
 from .answers import Answer, AwsError
 from .hand import Hand
+from .past import Past
 from .record import Log
 from .request import Request, parse
 from .state import STATE
@@ -25,6 +26,7 @@ class Front:
         self.rules = rules
         self.log = Log()
         self.faults = faults.Faults()
+        self.past = Past()
         self.url = ""
         self.hand = Hand(lambda: self.url)
         self._moto = DomainDispatcherApplication(create_backend_app)
@@ -67,12 +69,22 @@ class Front:
         hit = self.faults.take(request)
         if hit:
             call["fault"] = hit[-1].name
-        answer = faults.play(hit, request, once)
+
+        def before(seconds: float) -> Answer:
+            return self.past.ask(seconds, request, environ) or once()
+
+        answer = faults.play(hit, request, once, before)
         self.log.end(call, answer)
         return answer
 
     def _forward(self, request: Request, environ) -> Answer:
         """What the request asks for, with moto's gaps corrected."""
+        with self.one_at_a_time:
+            if request.mutates and self.faults.want_the_past():
+                self.past.keep(self._now)
+            return self._now(request, environ)
+
+    def _now(self, request: Request, environ) -> Answer:
         with self.one_at_a_time:
             try:
                 answer = self.rules.before(request) or self._ask(request, environ)

@@ -174,6 +174,10 @@ class Elbv2(Case):
         missing = arn.replace("/one/", "/other/")
         self.refused("LoadBalancerNotFound", self.elbv2.describe_tags, ResourceArns=[missing])
         self.refused("ValidationError", self.elbv2.describe_tags, ResourceArns=[arn] * 21)
+        group = self.target_group()["TargetGroupArn"]
+        self.refused("ValidationError", self.elbv2.add_tags, ResourceArns=[arn, group],
+                     Tags=many[:1])
+        self.elbv2.describe_tags(ResourceArns=[arn, group])
         listener = self.listen(self.described({"LoadBalancerArn": arn}), self.target_group())
         self.elbv2.delete_listener(ListenerArn=listener["ListenerArn"])
         self.refused("ListenerNotFound", self.elbv2.describe_tags,

@@ -139,3 +139,34 @@ async fn an_inner_list_can_be_cut_by_its_name() {
     let found = console.aws("ec2", "describe_route_tables", args).await.unwrap();
     assert_eq!(found["RouteTables"][0]["Routes"].as_array().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_stale_read_is_of_what_was_before_a_write() {
+    let console = console("stale").await;
+    key_pair(&console, "stale-1").await.unwrap();
+    let fault = Fault::new("ec2:reads", FaultKind::Stale { ms: 2000 }).of("stale");
+    let number = console.add_fault(&fault).await.unwrap();
+    assert!(has_key_pair(&console, "stale-1").await, "from before the fault nothing is kept");
+    let begun = Instant::now();
+    key_pair(&console, "stale-2").await.unwrap();
+    key_pair(&console.as_caller("somebody else"), "stale-3").await.unwrap();
+    let seen = [
+        has_key_pair(&console, "stale-1").await,
+        has_key_pair(&console, "stale-2").await,
+        has_key_pair(&console, "stale-3").await,
+    ];
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "too slow to be of use: {:?}",
+        begun.elapsed()
+    );
+    assert_eq!(seen, [true, false, false]);
+    // Others see what is there, and writes are refused by it.
+    assert!(has_key_pair(&console.as_caller("somebody else"), "stale-2").await);
+    let refusal = key_pair(&console, "stale-2").await.unwrap_err();
+    assert_eq!(refusal.code, "InvalidKeyPair.Duplicate");
+    tokio::time::sleep_until((begun + Duration::from_millis(2500)).into()).await;
+    assert!(has_key_pair(&console, "stale-2").await && has_key_pair(&console, "stale-3").await);
+    console.heal_one(number).await.unwrap();
+    assert!(has_key_pair(&console, "stale-2").await);
+}

@@ -1,8 +1,9 @@
 //! Instances become nodes, and are replaced.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use ccm_awscloud::Instance;
+use ccm_awscloud::{Instance, Settings};
 use ccm_e2e::{Aws, LONG, Setup, Wanted, World, run};
 
 #[test]
@@ -92,5 +93,39 @@ fn nodes_are_replaced_beside_load_balancers() {
         let changes: BTreeSet<_> = changes.collect();
         let of_targets = |action: &&&str| action.contains("egister");
         assert_eq!(changes.iter().filter(of_targets).count(), changes.len(), "{changes:?}");
+    });
+}
+
+async fn uid(world: &World<Aws>, instance: &Instance) -> Option<String> {
+    world.nodes().get(&instance.private_dns).await.unwrap().metadata.uid
+}
+
+/// A kubelet may join before AWS tells anybody about its instance.
+#[test]
+fn a_node_whose_machine_is_not_known_yet_waits_for_it() {
+    /// Longer than it takes to ask several times.
+    const UNKNOWN: Duration = Duration::from_secs(8);
+
+    run(async {
+        let world = World::aws(&[]).await;
+        let _ccm = world.ccm(&Setup::new());
+        let settings = Settings { unknown_s: Some(UNKNOWN.as_secs_f64()), ..Settings::default() };
+        world.cloud.set(&settings).await.unwrap();
+        let mark = world.cloud.mark().await.unwrap();
+        let joined = world.join_instances(3).await;
+        let mut uids = Vec::new();
+        for instance in &joined {
+            uids.push(uid(&world, instance).await);
+        }
+        world.all_initialized(LONG).await;
+        for (instance, before) in joined.iter().zip(uids) {
+            let node = world.node(&instance.private_dns).await;
+            assert_eq!(node.provider_id, Some(instance.provider_id()));
+            assert_eq!(uid(&world, instance).await, before, "it was never deleted");
+        }
+        // It is asked again, and not all the time.
+        let asked = world.cloud.asked(mark).await;
+        let describes = asked.get("DescribeInstances").copied().unwrap_or_default();
+        assert!((2..=30).contains(&describes), "{asked:?}");
     });
 }

@@ -270,14 +270,15 @@ impl Client {
         gone_is_done(write(cx, &DELETE_LISTENER, request.send()).await)
     }
 
-    /// Adds tags to at most 20 load balancers, listeners and target groups, or changes them.
+    /// Adds tags to a load balancer, a listener or a target group, or changes them. The request has a
+    /// list of resources, of which AWS takes one.
     pub(crate) async fn add_tags(
         &self,
         cx: &Write,
-        arns: Vec<String>,
+        arn: &str,
         tags: &Tags,
     ) -> Result<(), CloudError> {
-        let request = self.sdk()?.elbv2.add_tags().set_resource_arns(Some(arns));
+        let request = self.sdk()?.elbv2.add_tags().resource_arns(arn);
         let request = request.set_tags(Some(convert::tag_list(tags)));
         write(cx, &ADD_TAGS, request.send()).await.map(drop)
     }

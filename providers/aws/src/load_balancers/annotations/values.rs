@@ -32,7 +32,8 @@ impl AnnotationValue for Kind {
 }
 
 /// Keys with values, as the Go program reads them: a key without a value has an empty one, nothing
-/// without a key counts, and what follows a second `=` is lost.
+/// without a key counts, and what follows a second `=` is lost. Blanks around a pair do not count, those
+/// around its `=` do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pairs(pub(crate) BTreeMap<String, String>);
 
@@ -42,7 +43,7 @@ impl AnnotationValue for Pairs {
     fn read(text: &str) -> Option<Self> {
         let pair = |pair: &str| {
             let mut parts = pair.trim().split('=');
-            let (key, value) = (parts.next()?.trim(), parts.next().unwrap_or("").trim());
+            let (key, value) = (parts.next()?, parts.next().unwrap_or(""));
             (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
         };
         Some(Self(text.split(',').filter_map(pair).collect()))
@@ -74,20 +75,46 @@ impl Deref for Names {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ports {
     All,
-    /// Numbers and names, with the blanks around them: the Go program takes those for a part of the
-    /// name.
+    /// Numbers and names between commas, as they are written: the Go program takes blanks for a part
+    /// of a name, and an empty place for the port without one.
     These(Vec<String>),
+}
+
+impl Ports {
+    /// Whether this port is one of them.
+    pub(crate) fn has(&self, port: u16, name: &str) -> bool {
+        let is_it = |word: &str| !word.is_empty() && (word == name || word == port.to_string());
+        match self {
+            Self::All => true,
+            Self::These(words) => match &words[..] {
+                [only] if only.trim() == "*" => true,
+                words if words.iter().all(|word| word.trim().is_empty()) => true,
+                words => words.iter().any(|word| is_it(word.trim())),
+            },
+        }
+    }
+
+    /// The same as the Go program reads it.
+    pub(crate) fn has_to_go(&self, port: u16, name: &str) -> bool {
+        let is_it = |word: &String| match word.parse::<i64>() {
+            Ok(number) => number == i64::from(port),
+            Err(_) => word == name,
+        };
+        match self {
+            Self::All => true,
+            Self::These(words) => words.iter().any(is_it),
+        }
+    }
 }
 
 impl AnnotationValue for Ports {
     const ACCEPTED: &'static str = "* or numbers and names of ports, separated by commas";
 
     fn read(text: &str) -> Option<Self> {
-        if matches!(text.trim(), "" | "*") {
+        if matches!(text, "" | "*") {
             return Some(Self::All);
         }
-        let words = text.split(',').filter(|word| !word.trim().is_empty());
-        Some(Self::These(words.map(str::to_owned).collect()))
+        Some(Self::These(text.split(',').map(str::to_owned).collect()))
     }
 }
 
@@ -183,9 +210,9 @@ impl AnnotationValue for TargetGroupAttributes {
     fn read(text: &str) -> Option<Self> {
         let mut read = BTreeMap::new();
         for (key, value) in Pairs::read(text)?.0 {
-            let key =
-                [PRESERVE_CLIENT_IP, PROXY_PROTOCOL].into_iter().find(|known| *known == key)?;
-            let value = match &*value {
+            let known = [PRESERVE_CLIENT_IP, PROXY_PROTOCOL];
+            let key = known.into_iter().find(|known| *known == key.trim())?;
+            let value = match value.trim() {
                 "true" => true,
                 "false" => false,
                 _ => return None,
@@ -215,12 +242,14 @@ ccm_core::whole_number! {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use rstest::rstest;
 
     use super::*;
 
     #[rstest]
-    #[case("a=b, c = d=e ,f,g=,=h,", &[("a", "b"), ("c", "d"), ("f", ""), ("g", "")])]
+    #[case("a=b, c = d=e ,f,g=,=h,", &[("a", "b"), ("c ", " d"), ("f", ""), ("g", "")])]
     #[case("", &[])]
     fn pairs_are_read_as_ever(#[case] text: &str, #[case] want: &[(&str, &str)]) {
         let want = want.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
@@ -264,12 +293,29 @@ mod tests {
         assert_eq!(Kind::read(text), Some(want));
     }
 
+    /// Of the ports 443, called https, and 80, which has no name: those that are meant, and those that
+    /// the Go program finds.
     #[rstest]
-    #[case("*", Some(Ports::All))]
-    #[case(" ", Some(Ports::All))]
-    #[case("80, https", Some(Ports::These(vec!["80".into(), " https".into()])))]
-    fn ports(#[case] text: &str, #[case] want: Option<Ports>) {
-        assert_eq!(Ports::read(text), want);
+    #[case::all("*", &[443, 80], &[443, 80])]
+    #[case::not_said("", &[443, 80], &[443, 80])]
+    #[case::a_blank(" ", &[443, 80], &[])]
+    #[case::all_and_a_blank("* ", &[443, 80], &[])]
+    #[case::number("443", &[443], &[443])]
+    #[case::name("https", &[443], &[443])]
+    #[case::behind_a_blank("80, https", &[80, 443], &[80])]
+    #[case::an_empty_place("https,", &[443], &[443, 80])]
+    #[case::a_number_in_its_way("0443,+80", &[], &[443, 80])]
+    #[case::another("8443", &[], &[])]
+    fn ports(#[case] text: &str, #[case] meant: &[u16], #[case] to_go: &[u16]) {
+        let said = Ports::read(text).unwrap();
+        let all = |has: &dyn Fn(u16, &str) -> bool| {
+            let mut found = vec![(443, "https"), (80, "")];
+            found.retain(|(port, name)| has(*port, name));
+            found.into_iter().map(|(port, _)| port).collect::<BTreeSet<_>>()
+        };
+        let want = |ports: &[u16]| ports.iter().copied().collect::<BTreeSet<_>>();
+        assert_eq!(all(&|port, name| said.has(port, name)), want(meant));
+        assert_eq!(all(&|port, name| said.has_to_go(port, name)), want(to_go));
     }
 
     #[rstest]

@@ -7,6 +7,7 @@ use ccm_core::cloud::Effect;
 
 use super::wish::GroupRef;
 use crate::client::elb::{Attributes, HealthCheck, Listener};
+use crate::marks::MANAGED_KEY;
 
 /// A change. Load balancers are known by their names, listeners by their ports.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +88,11 @@ impl ClassicChange {
     /// Whether it is about nothing but which nodes are targets.
     pub(crate) fn is_of_targets(&self) -> bool {
         matches!(self.what, What::Register(_) | What::Deregister(_))
+    }
+
+    /// Whether it does nothing but mark the load balancer as looked after.
+    pub(crate) fn is_mark(&self) -> bool {
+        matches!(&self.what, What::Tag(tags) if tags.iter().map(|(key, _)| key).eq([MANAGED_KEY]))
     }
 
     /// What it does to users.

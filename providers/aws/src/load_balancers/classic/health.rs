@@ -50,7 +50,7 @@ pub(crate) fn read(config: &Config, wish: &Wish<'_>, wrong: &mut Vec<String>) ->
 /// | | protocol | port | path |
 /// |---|---|---|---|
 /// | `Local` | HTTP | `healthCheckNodePort`; the first node port by `traffic-port` | `/healthz` |
-/// | `Cluster` | TCP, or SSL where nodes speak TLS | the first node port | none |
+/// | `Cluster` | TCP, or SSL where `backend-protocol` is `https` or `ssl` in any case | the first node port | none |
 /// | `Cluster`, probe mode `Shared` | HTTP | of the configuration | of the configuration |
 ///
 /// Then the annotations for each, whatever the case.
@@ -100,7 +100,8 @@ fn default_question<'a>(config: &'a Config, wish: &Wish<'_>) -> Question<'a> {
     match &config.health_probe {
         HealthProbe::Shared { port, path } => Question { protocol: "HTTP", port: port.get(), path },
         HealthProbe::ServiceNodePort => {
-            let is_tls = matches!(said.backend_protocol.as_deref(), Some("https" | "ssl"));
+            let spoken = said.backend_protocol.as_deref().map(str::to_ascii_lowercase);
+            let is_tls = matches!(spoken.as_deref(), Some("https" | "ssl"));
             let protocol = if is_tls { "SSL" } else { "TCP" };
             Question { protocol, port: first, path: "" }
         }

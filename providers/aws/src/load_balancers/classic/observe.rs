@@ -87,6 +87,11 @@ impl Found {
         self.balancer.as_deref().filter(|it| !it.is_anothers)
     }
 
+    /// The security groups that it has.
+    pub(crate) fn groups(&self) -> Option<Vec<String>> {
+        self.own().map(|it| it.it.groups.clone())
+    }
+
     /// Whether nothing of the Service is there. What bears another cluster's tag is nothing of ours.
     pub(crate) fn is_empty(&self) -> bool {
         self.own().is_none()

@@ -14,6 +14,7 @@ use super::moves::{Move, moves};
 use super::observe::{Balancer, Found};
 use super::wish::{ClassicWish, group_ids};
 use crate::client::elb::Listener;
+use crate::load_balancers::annotations::PREFIX;
 use crate::load_balancers::draft::Draft;
 use crate::load_balancers::groups;
 use crate::load_balancers::members::Members;
@@ -45,8 +46,7 @@ pub(crate) fn build(
     if let Some(own) = &asked.own_group {
         groups::want(&site.home.cluster, groups, own, draft)?;
     } else {
-        let name = names::classic_group(&wish.name);
-        groups::unwant(&site.home.cluster, groups, &name, draft);
+        leave_own_group(site, &wish.name, draft);
     }
     let made;
     let have = if let Some(have) = have {
@@ -89,8 +89,21 @@ pub(crate) fn down(site: &Site<'_>, found: &Found, draft: &mut Draft) {
     } else if found.own().is_some() {
         draft.clear([ClassicChange { name: name.clone(), what: What::Delete }]);
     }
+    leave_own_group(site, &name, draft);
+}
+
+/// Lets the group go that was made for it, unless an annotation names that: then it is the owner's.
+fn leave_own_group(site: &Site<'_>, balancer: &str, draft: &mut Draft) {
     let (cluster, groups) = (&site.home.cluster, &site.surroundings.groups);
-    groups::unwant(cluster, groups, &names::classic_group(&name), draft);
+    let name = names::classic_group(balancer);
+    let said = ["security-groups", "extra-security-groups"]
+        .iter()
+        .filter_map(|key| site.annotations.get(&format!("{PREFIX}{key}")));
+    let mut named = said.flat_map(|text| text.split(',')).map(str::trim);
+    let is_named = groups::find(groups, &name).is_some_and(|own| named.any(|id| id == own.id));
+    if !is_named {
+        groups::unwant(cluster, groups, &name, draft);
+    }
 }
 
 /// Marks what is there as [`MANAGED`](MANAGED_KEY).
@@ -180,7 +193,8 @@ impl Work<'_> {
         }
     }
 
-    /// What differs goes before it comes back: AWS has no way to change a listener.
+    /// What differs goes before it comes back: AWS has no way to change a listener, but for its
+    /// certificate, for which it would take a right that the Go program does not have.
     fn listeners(&mut self) {
         let (want, have) = (&self.asked.listeners, &self.have.it.listeners);
         let stale = have.values().filter(|front| !self.is_wanted(&front.listener));

@@ -207,13 +207,14 @@ fn groups(
     (groups, own)
 }
 
-/// One rule for each port and range, and one for each range that lets hosts learn that their
-/// packets are too large.
+/// One rule for each port and range, ports without a node port among them, as the Go program has it; and
+/// one for each range that lets hosts learn that their packets are too large.
 fn own_group(wish: &Wish<'_>, wrong: &mut Vec<String>, notes: &mut Vec<Note>) -> WantedGroup {
     let mut rules = BTreeSet::new();
     for range in wish.v4_ranges() {
         let rule = |what| Rule { what, peer: Peer::V4(range), description: None };
-        rules.extend(wish.ports.iter().map(|port| rule(Traffic::port("tcp", port.port))));
+        let ports = wish.spec.ports.iter().map(|port| port.port.get());
+        rules.extend(ports.map(|port| rule(Traffic::port("tcp", port))));
         rules.insert(rule(Traffic::path_mtu()));
     }
     ranges::check(wish, "Classic", wrong, notes);
@@ -253,15 +254,7 @@ fn subnets(
     let named = wish.said.subnets.as_deref();
     match subnets::choose(&around.network, &around.zones, site.home, named, asked) {
         Ok(subnets) => {
-            // In the order of their zones.
-            let twins = subnets.windows(2).filter(|pair| pair[0].zone == pair[1].zone);
-            wrong.extend(twins.map(|pair| {
-                let (one, other, zone) = (&pair[0].id, &pair[1].id, &pair[0].zone);
-                format!(
-                    "annotation {PREFIX}subnets: {one} and {other} are both in {zone}; a Classic Load \
-                     Balancer takes one subnet in a zone"
-                )
-            }));
+            wrong.extend(subnets::twins(&subnets));
             Some(subnets.into_iter().map(|subnet| subnet.id.clone()).collect())
         }
         Err(err) => {

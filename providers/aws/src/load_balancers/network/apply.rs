@@ -60,12 +60,9 @@ async fn send(
             client.set_load_balancer_attributes(cx, arn, attributes).await?;
             now.balancer.iter_mut().for_each(|it| it.attributes.extend(attributes.clone()));
         }
-        NetworkChange::Tag { pieces, tags } => {
-            let arns = pieces.iter().map(|piece| arn(found, piece)).collect::<Result<_, _>>()?;
-            client.add_tags(cx, arns, tags).await?;
-            for piece in pieces {
-                tag(&mut now, piece, tags);
-            }
+        NetworkChange::Tag { piece, tags } => {
+            client.add_tags(cx, &arn(found, piece)?, tags).await?;
+            tag(&mut now, piece, tags);
         }
         NetworkChange::CreateGroup { name, protocol, node_port, health, tags } => {
             let (vpc, port) = (&home.vpc, *node_port);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::annotations::{PREFIX, ServiceAnnotations};
 use super::super::annotations::{PRESERVE_CLIENT_IP, PROXY_PROTOCOL};
-use crate::client::elbv2::Attributes;
+use crate::client::elbv2::{Attributes, Protocol};
 
 const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
 const LOG: &str = "access_logs.s3.enabled";
@@ -51,16 +51,19 @@ pub(super) fn missing(wanted: &Attributes, have: &Attributes) -> Attributes {
 }
 
 /// What has to be set on a target group: what the annotation names, and for one that takes the place
-/// of another what that one had.
+/// of another what that one had, as far as its protocol takes that.
 pub(super) fn missing_of_group(
     named: &BTreeMap<&'static str, bool>,
     replaced: Option<&Attributes>,
+    protocol: &Protocol,
     have: &Attributes,
 ) -> Attributes {
     let mut missing = Attributes::new();
     for (key, default) in LASTING {
         let named = named.get(key).map(ToString::to_string);
-        let before = || replaced.and_then(|before| before.get(key).cloned());
+        // Of UDP targets always see the client's address.
+        let is_fixed = key == PRESERVE_CLIENT_IP && *protocol == Protocol::Udp;
+        let before = || replaced.filter(|_| !is_fixed).and_then(|before| before.get(key).cloned());
         let Some(wanted) = named.or_else(before) else { continue };
         if have.get(key).map_or(default, String::as_str) != wanted {
             missing.insert(key.to_owned(), wanted);

@@ -7,6 +7,7 @@ use std::fmt;
 use ccm_core::cloud::Effect;
 
 use crate::client::elbv2::{Address, HealthSettings, ListenerSettings, Protocol, Target};
+use crate::marks::MANAGED_KEY;
 
 /// A change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,8 +25,8 @@ pub(crate) enum NetworkChange {
     Protect { name: String, security_groups: Shield },
     /// Sets some of its attributes.
     SetAttributes { name: String, attributes: BTreeMap<String, String> },
-    /// Adds tags, or changes their values.
-    Tag { pieces: BTreeSet<Piece>, tags: BTreeMap<String, String> },
+    /// Adds tags to one piece, or changes their values.
+    Tag { piece: Piece, tags: BTreeMap<String, String> },
     /// Makes a target group of instances.
     CreateGroup {
         name: String,
@@ -86,6 +87,14 @@ impl NetworkChange {
         matches!(self, Self::Register { .. } | Self::Deregister { .. })
     }
 
+    /// Whether it does nothing but mark the load balancer as looked after.
+    pub(crate) fn is_mark(&self) -> bool {
+        match self {
+            Self::Tag { piece: Piece::Balancer(_), tags } => tags.keys().eq([MANAGED_KEY]),
+            _ => false,
+        }
+    }
+
     pub(crate) fn effect(&self) -> Effect {
         match self {
             Self::Create { .. } | Self::CreateGroup { .. } | Self::CreateListener { .. } => {
@@ -128,10 +137,7 @@ impl fmt::Display for NetworkChange {
             Self::SetAttributes { name, attributes } => {
                 write!(f, "set attributes of {name}: {}", pairs(attributes))
             }
-            Self::Tag { pieces, tags } => {
-                let pieces: Vec<_> = pieces.iter().map(ToString::to_string).collect();
-                write!(f, "tag {}: {}", pieces.join(", "), pairs(tags))
-            }
+            Self::Tag { piece, tags } => write!(f, "tag {piece}: {}", pairs(tags)),
             Self::CreateGroup { name, protocol, node_port, health, .. } => {
                 write!(f, "create target group {name} for {protocol} {node_port} ({health})")
             }

@@ -110,6 +110,11 @@ impl Found {
         self.balancer.as_ref().map(|it| it.tags.contains_key(MANAGED_KEY))
     }
 
+    /// The subnets that it is in.
+    pub(crate) fn subnets(&self) -> Option<BTreeSet<String>> {
+        Some(self.balancer.as_ref()?.it.subnets.keys().cloned().collect())
+    }
+
     /// Ports that are served without TLS.
     pub(crate) fn plain_ports(&self) -> BTreeSet<u16> {
         let listeners = self.balancer.iter().flat_map(|it| &it.listeners);

@@ -24,6 +24,10 @@ pub(super) fn choose(
     let (network, zones) = (&around.network, &around.zones);
     let subnets = subnets::choose(network, zones, site.home, asked, said.is_internal())?;
     let refused = |message: String| Err(CloudError::new(Kind::InvalidConfiguration, message));
+    let twins = subnets::twins(&subnets);
+    if !twins.is_empty() {
+        return refused(twins.join("; "));
+    }
     let counted = |key: &str, said: &[String]| {
         let ids: Vec<_> = subnets.iter().map(|subnet| subnet.id.as_str()).collect();
         format!(

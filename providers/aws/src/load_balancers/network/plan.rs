@@ -186,12 +186,15 @@ pub(crate) fn down(site: &Site<'_>, found: &Found, draft: &mut Draft) {
             .groups
             .values()
             .filter(|group| group.claim == Claim::Ours && !group.tags.contains_key(SERVICE_KEY));
-        let pieces: Vec<_> = bare.map(|group| Piece::Group(group.it.name.clone())).collect();
         let mut tags = site.home.cluster.tags();
         tags.insert(SERVICE_KEY.to_owned(), site.id.to_string());
         tags.insert(MANAGED_KEY.to_owned(), site.id.uid.to_string());
-        for pieces in tags::portions(&pieces) {
-            draft.clear([NetworkChange::Tag { pieces, tags: tags.clone() }]);
+        let steps = bare.map(|group| {
+            let piece = Piece::Group(group.it.name.clone());
+            NetworkChange::Tag { piece, tags: tags.clone() }
+        });
+        for stage in row(steps.collect()) {
+            draft.clear(stage);
         }
         for change in shield::marks(site, &own) {
             draft.clear([change]);
@@ -207,16 +210,11 @@ pub(crate) fn has_security_group(site: &Site<'_>, found: &Found) -> bool {
     shield::own_groups(site, found).iter().any(|group| site.home.cluster.owns(&group.tags))
 }
 
-/// Marks what is there as [`MANAGED`](crate::marks::MANAGED_KEY): the load balancer, with as many
-/// of its groups as the request takes. Others follow.
+/// Marks the load balancer as [`MANAGED`](crate::marks::MANAGED_KEY). Its groups follow.
 pub(crate) fn mark(id: &ObjectId, found: &Found) -> Option<NetworkChange> {
     let name = found.balancer.as_ref()?.it.name.clone();
     let tags = Tags::from([(MANAGED_KEY.to_owned(), id.uid.to_string())]);
-    let groups = found.listeners().flat_map(|it| found.groups_of(it));
-    let own = groups.filter(|group| group.claim == Claim::Ours);
-    let own: BTreeSet<_> = own.map(|group| Piece::Group(group.it.name.clone())).collect();
-    let pieces = std::iter::once(Piece::Balancer(name)).chain(own).take(tags::MOST_PIECES);
-    Some(NetworkChange::Tag { pieces: pieces.collect(), tags })
+    Some(NetworkChange::Tag { piece: Piece::Balancer(name), tags })
 }
 
 /// Targets in portions that one request takes.

@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 
 use super::super::annotations::{Kind, PREFIX, ServiceAnnotations};
 use super::super::members::{Members, Roll};
-use super::super::wish::Wish;
+use super::super::wish::{Wish, annotations};
 use super::super::{names, network};
 use super::observe::Seen;
 use super::{CLIENT, HEALTH};
@@ -46,7 +46,11 @@ pub(crate) enum Stance {
         kind: Kind,
     },
     /// What it has stays, and so do these, whoever made them.
-    Keeps { rules: Rules },
+    Keeps {
+        rules: Rules,
+        /// It wants more than that, and AWS does not show the load balancer yet, which was just made.
+        is_unseen: bool,
+    },
     /// Nothing is to be left.
     Goes,
     /// It has nothing here: what bears its name is another cluster's.
@@ -89,13 +93,24 @@ impl<'a> Claim<'a> {
             // Another cluster's are not ours to close.
             Want::Absent(_) if seen.foreign.contains(&claim.balancer) => Stance::Foreign,
             Want::Absent(_) => Stance::Goes,
-            Want::Keep(_) => claim.kept(place, annotations, seen),
+            Want::Keep(_) => claim.kept(place, annotations, seen, false),
             Want::Present(spec) => {
                 let wanted = claim.wants(place, spec, seen, source());
-                wanted.unwrap_or_else(|| claim.kept(place, annotations, seen))
+                let is_unseen = claim.is_unseen(spec, seen);
+                wanted.unwrap_or_else(|| claim.kept(place, annotations, seen, is_unseen))
             }
         };
         claim
+    }
+
+    /// Whether AWS shows no load balancer of the kind that the Service asks for. It is there: whoever has
+    /// none yet is not asked what he wants here.
+    fn is_unseen(&self, spec: &LoadBalancerSpec, seen: &Seen) -> bool {
+        match annotations(spec).kind {
+            Kind::Elsewhere => false,
+            Kind::Network => !seen.networks.contains_key(&self.balancer),
+            Kind::Classic | Kind::Unheard => !seen.classics.contains_key(&self.balancer),
+        }
     }
 
     /// What a Service wants. `None`: that cannot be said.
@@ -148,6 +163,7 @@ impl<'a> Claim<'a> {
         place: &Place<'_>,
         annotations: &BTreeMap<String, String>,
         seen: &Seen,
+        is_unseen: bool,
     ) -> Stance {
         let mut rules = self.needed_health(place, annotations, seen);
         for group in &seen.groups {
@@ -157,7 +173,7 @@ impl<'a> Claim<'a> {
                 rules.entry(group.id.clone()).or_default().extend(references);
             }
         }
-        Stance::Keeps { rules }
+        Stance::Keeps { rules, is_unseen }
     }
 
     /// Where kube-proxy is asked for all Services, or several Services name one port, one load balancer's rule

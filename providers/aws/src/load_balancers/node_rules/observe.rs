@@ -6,6 +6,8 @@ use std::sync::Arc;
 use ccm_core::cloud::{CloudError, LoadBalancerSpec, Member, Observation, Read, Want, World};
 use ipnet::Ipv4Net;
 
+use super::super::annotations::Kind;
+use super::super::wish::annotations;
 use super::super::{AwsLoadBalancers, classic, names, network};
 use super::claim::{Claim, Place};
 use super::plan::left_to_others;
@@ -115,8 +117,8 @@ pub(crate) async fn observe(
 /// change that.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Balancers {
-    networks: BTreeMap<String, BTreeSet<String>>,
-    classics: BTreeMap<String, Vec<String>>,
+    pub(crate) networks: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) classics: BTreeMap<String, Vec<String>>,
 }
 
 /// Those that were seen, if that is fresh enough and none is missing.
@@ -130,12 +132,20 @@ async fn balancers(
             network::subnets(&at.ground, &at.nlb, cx),
             classic::places(&at.ground, &at.classic, cx),
         )?;
-        Ok(Balancers { networks, classics })
+        let mut balancers = Balancers { networks, classics };
+        at.latest.put_right(&mut balancers);
+        Ok(balancers)
     };
     let kept = at.balancers.get(cx, &ask).await?;
+    // Who keeps what he has may have nothing, and never get it; and so may who is another controller's.
     let is_known = |want: &Want<LoadBalancerSpec>| {
         let name = names::load_balancer(&want.id().uid);
-        kept.networks.contains_key(&name) || kept.classics.contains_key(&name)
+        let has_none = match want {
+            Want::Present(spec) => annotations(spec).kind == Kind::Elsewhere,
+            Want::Keep(_) => true,
+            Want::Absent(_) => false,
+        };
+        has_none || kept.networks.contains_key(&name) || kept.classics.contains_key(&name)
     };
     if world.wants.iter().all(is_known) {
         return Ok(kept);

@@ -4,14 +4,16 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ccm_core::cloud::LoadBalancerSpec;
-use ccm_core::cloud::{Holds, ObjectId, Plan, Report, Step, Verdict, World};
+use ccm_core::cloud::{Holds, Later, ObjectId, Plan, Report, Step, Verdict, World};
 
 use super::super::annotations::Kind;
 use super::super::change::AwsChange;
+use super::super::groups::MOST_RULES;
 use super::claim::{Claim, Place, Stance};
 use super::observe::Seen;
 use super::{CLIENT, MTU, RuleChange, Verb};
 use crate::client::groups::{Peer, Rule, SecurityGroup, Traffic};
+use crate::client::kept::LAG;
 use crate::ground::Cluster;
 
 /// Plans what the nodes' security groups need.
@@ -33,16 +35,21 @@ pub(crate) fn plan(
         draft.group(place.cluster, &claims, &strict, group);
     }
     let reports = claims.iter().map(|claim| draft.report(claim)).collect();
+    let is_unseen =
+        |claim: &Claim<'_>| matches!(claim.stance, Stance::Keeps { is_unseen: true, .. });
+    let later = claims.iter().any(is_unseen).then(|| {
+        let waits_for = "load balancers to be seen that were just made".to_owned();
+        Later { waits_for, look_again: LAG }
+    });
     let stage = |changes: Vec<(Vec<ObjectId>, RuleChange)>| -> Vec<_> {
         changes
             .into_iter()
             .map(|(wanted_by, change)| Step { wanted_by, ..Step::new(AwsChange::Rules(change)) })
             .collect()
     };
-    // What goes makes room for what comes: a group holds 60 rules.
-    let stages = [stage(draft.revoke), stage(draft.authorize)];
+    let stages = [stage(draft.room), stage(draft.authorize), stage(draft.revoke)];
     let stages = stages.into_iter().filter(|stage| !stage.is_empty()).collect();
-    Plan { stages, later: Vec::new(), reports }
+    Plan { stages, later: later.into_iter().collect(), reports }
 }
 
 /// Load balancers that have rules which the Go program would leave, though nothing needs them: whether
@@ -69,10 +76,9 @@ fn strict<'a>(cluster: &Cluster, claims: &'a [Claim<'_>], seen: &Seen) -> BTreeS
     for group in &seen.groups {
         draft.group(cluster, claims, &nobody, group);
     }
-    let changed: BTreeSet<_> = draft
-        .revoke
-        .iter()
-        .chain(&draft.authorize)
+    let changed: BTreeSet<_> = [&draft.room, &draft.authorize, &draft.revoke]
+        .into_iter()
+        .flatten()
         .map(|(_, change)| change.balancer.as_str())
         .collect();
     let is_strict = |name: &&str| seen.managed.contains(*name) || changed.contains(*name);
@@ -94,11 +100,17 @@ impl Claim<'_> {
     }
 }
 
+/// Rules that one claim adds to a group or takes away.
+type Changed<'c> = (&'c Claim<'c>, BTreeSet<Rule>);
+
 /// A plan in the making.
 #[derive(Debug, Default)]
 struct Draft {
-    revoke: Vec<(Vec<ObjectId>, RuleChange)>,
+    /// What goes before anything comes, for there would be no room.
+    room: Vec<(Vec<ObjectId>, RuleChange)>,
     authorize: Vec<(Vec<ObjectId>, RuleChange)>,
+    /// What goes once all has come, so that nobody is shut out in between.
+    revoke: Vec<(Vec<ObjectId>, RuleChange)>,
     /// Load balancers that have a rule somewhere.
     holding: BTreeSet<String>,
     /// Those whose rules change.
@@ -158,6 +170,9 @@ impl Draft {
         for claim in claims {
             let mut missing = BTreeSet::new();
             for rule in claim.wanted(group) {
+                if matches!(rule.peer, Peer::Group(_)) && is_let_in(&there, &rule.peer) {
+                    continue;
+                }
                 if let Entry::Vacant(place) = there.entry(bare(rule)) {
                     place.insert(rule);
                     missing.insert(rule.clone());
@@ -168,12 +183,25 @@ impl Draft {
             }
         }
         path_mtu(group, claims, &there, &mut revoked, &mut authorized);
-        for (verb, list) in [(Verb::Revoke, revoked), (Verb::Authorize, authorized)] {
-            for (claim, rules) in list {
+        let makes_room = needs_room(group, &revoked, &authorized);
+        // What only goes with something else goes before it: afterwards it would be left.
+        let parted = revoked.into_iter().map(|(claim, rules)| {
+            let (soft, hard) = rules.into_iter().partition(|rule| claim.leaves(rule));
+            ((claim, soft), (claim, hard))
+        });
+        let (soft, revoked): (Vec<Changed<'_>>, Vec<Changed<'_>>) = parted.unzip();
+        let lists = [
+            (Verb::Revoke, true, soft),
+            (Verb::Revoke, makes_room, revoked),
+            (Verb::Authorize, false, authorized),
+        ];
+        for (verb, is_first, list) in lists {
+            for (claim, rules) in list.into_iter().filter(|(_, rules)| !rules.is_empty()) {
                 self.changing.insert(claim.balancer.clone());
                 let (group, balancer) = (group.id.clone(), claim.balancer.clone());
                 let change = RuleChange { group, balancer, verb, rules };
                 let list = match verb {
+                    Verb::Revoke if is_first => &mut self.room,
                     Verb::Revoke => &mut self.revoke,
                     Verb::Authorize => &mut self.authorize,
                 };
@@ -193,6 +221,9 @@ impl Draft {
             Stance::Wants { .. } if is_changing => Verdict::Progressing(
                 "the nodes' security groups to let its traffic through".to_owned(),
             ),
+            Stance::Keeps { is_unseen: true, .. } => {
+                Verdict::Progressing("its load balancer to be seen".to_owned())
+            }
             Stance::Goes | Stance::Wants { .. } | Stance::Keeps { .. } | Stance::Foreign => {
                 Verdict::Done
             }
@@ -210,11 +241,27 @@ impl Claim<'_> {
     /// What is to be in a group.
     fn wanted(&self, group: &SecurityGroup) -> impl Iterator<Item = &Rule> {
         let rules = match &self.stance {
-            Stance::Wants { rules, .. } | Stance::Keeps { rules } => rules.get(&group.id),
+            Stance::Wants { rules, .. } | Stance::Keeps { rules, .. } => rules.get(&group.id),
             Stance::Goes | Stance::Foreign => None,
         };
         rules.into_iter().flatten()
     }
+}
+
+/// Whether a security group is let in somehow: people who say to which ports mean it, and the Go program
+/// adds nothing beside.
+fn is_let_in(there: &BTreeMap<(Traffic, Peer), &Rule>, group: &Peer) -> bool {
+    there.keys().any(|(_, peer)| peer == group)
+}
+
+/// Whether what goes has to go first: because there is no room beside it, or because it is what comes but
+/// for its description, which AWS does not take twice.
+fn needs_room(group: &SecurityGroup, revoked: &[Changed<'_>], authorized: &[Changed<'_>]) -> bool {
+    let rules = |list: &[Changed<'_>]| -> BTreeSet<_> {
+        list.iter().flat_map(|(_, rules)| rules).map(bare).collect()
+    };
+    let (goes, comes) = (rules(revoked), rules(authorized));
+    group.ingress.len() + comes.len() > MOST_RULES || !goes.is_disjoint(&comes)
 }
 
 fn bare(rule: &Rule) -> (Traffic, Peer) {

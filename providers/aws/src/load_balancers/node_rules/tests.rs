@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ccm_core::cloud::{Holds, LoadBalancerSpec, Plan, Report, Verdict, Want, World};
 use proptest::prelude::*;
+use rstest::rstest;
 
 use super::super::change::AwsChange;
 use super::super::members::Roll;
@@ -16,6 +17,7 @@ use super::super::samples::{
 use super::claim::Place;
 use super::{RuleChange, Seen, Verb, plan};
 use crate::client::groups::{Peer, Rule, SecurityGroup, Traffic};
+use crate::client::kept::LAG;
 use crate::config::{Config, HealthProbe};
 
 const NLB: (&str, &str) = ("type", "nlb");
@@ -157,6 +159,45 @@ fn health_checks_come_from_the_subnets() {
             format!("tcp 30080 from 192.0.2.0/24 (client={})", name("web")),
         ]
     );
+}
+
+/// Its own unit has just made it: a look that does not show it is one from before.
+#[rstest]
+#[case::network(&[NLB])]
+#[case::classic(&[])]
+fn a_load_balancer_that_is_not_seen_is_waited_for(#[case] said: &[(&str, &str)]) {
+    let cloud = Cloud::new();
+    let wish = world(vec![present(spec("web", &[80], said))]);
+    let plan = cloud.plan(&wish);
+    assert!(plan.stages.is_empty());
+    let waits = "its load balancer to be seen".to_owned();
+    assert_eq!(report(&plan).verdict, Verdict::Progressing(waits));
+    let [later] = &plan.later[..] else { panic!("{:?}", plan.later) };
+    assert_eq!(later.look_again, LAG);
+    let kept = cloud.plan(&world(vec![keep("web")]));
+    assert!(kept.later.is_empty(), "it may have none");
+    assert_eq!(report(&kept).verdict, Verdict::Done);
+}
+
+/// Clients of both ranges get through in between, unless the group has no room for the rules of both.
+#[rstest]
+#[case::room(0, ["allow", "revoke"])]
+#[case::no_room(57, ["revoke", "allow"])]
+fn what_comes_comes_first_if_there_is_room(#[case] others: u8, #[case] order: [&str; 2]) {
+    let mut cloud = Cloud::new().with_network("web").managed("web");
+    let of = |range| world(vec![present(from(spec("web", &[80], &[NLB]), &[range]))]);
+    cloud.converge(&of("10.0.0.0/8"));
+    let had = cloud.rules("sg-nodes").len();
+    let other = |number: u8| Rule {
+        what: Traffic::port("tcp", 22),
+        peer: Peer::V4(format!("192.168.{number}.0/24").parse().unwrap()),
+        description: None,
+    };
+    let room = others.saturating_sub(u8::try_from(had).unwrap() - 2);
+    cloud.seen.groups[0].ingress.extend((0..room).map(other));
+    let lines = cloud.converge(&of("172.16.0.0/12"));
+    let verbs: Vec<_> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(verbs, order, "{lines:#?}");
 }
 
 #[test]

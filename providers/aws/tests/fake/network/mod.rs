@@ -171,7 +171,8 @@ async fn many_ports_and_attributes_stay_within_the_budget() {
 #[case::tags(
     &[("additional-resource-tags", "team=a")],
     &[("additional-resource-tags", "team=b")],
-    ["AddTags", "AddTags", ""],
+    // One for each piece.
+    ["AddTags,AddTags,AddTags", "AddTags,AddTags,AddTags", ""],
     &[
         "listener 80 TCP: tags kubernetes.io/cluster/CLUSTER=owned, \
       kubernetes.io/service-name=shop/CLUSTER, team=a",
@@ -451,6 +452,50 @@ async fn managed_security_groups_come_and_go() {
     stage.passes.settle(&[stage.absent()], &nodes).await;
     assert_eq!(stage.passes.take_failures(), [""; 0]);
     assert_eq!(stage.snapshot().await, nothing);
+}
+
+/// A group holds 60 rules, and may be full of others'.
+#[tokio::test]
+async fn a_group_of_nodes_that_is_full_says_so_and_heals() {
+    const ROOM: usize = 60;
+
+    let stage = Stage::start("").await;
+    let nodes = stage.launch(1, 2).await;
+    stage.passes.settle(&[stage.present(&[80], &[])], &nodes).await;
+    let group = stage.place.node_group.clone();
+    let found = stage.aws("ec2", "describe_security_groups", json!({ "GroupIds": [group] })).await;
+    let there = found["SecurityGroups"][0]["IpPermissions"].as_array().unwrap().iter();
+    let ranges = |it: &serde_json::Value| it["IpRanges"].as_array().map_or(0, Vec::len);
+    let pairs = |it: &serde_json::Value| it["UserIdGroupPairs"].as_array().map_or(0, Vec::len);
+    let taken: usize = there.map(|it| ranges(it) + pairs(it)).sum();
+    let ranges: Vec<_> =
+        (taken..ROOM).map(|it| json!({ "CidrIp": format!("192.168.{it}.0/24") })).collect();
+    let filler = json!({
+        "GroupId": group,
+        "IpPermissions": [
+            { "IpProtocol": "tcp", "FromPort": 9999, "ToPort": 9999, "IpRanges": ranges },
+        ],
+    });
+    stage.aws("ec2", "authorize_security_group_ingress", filler.clone()).await;
+    let full = stage.snapshot().await;
+
+    let wants = [stage.present(&[80, 443], &[])];
+    stage.rounds(&wants, &nodes).await;
+    let refused = stage.refusals("AuthorizeSecurityGroupIngress").await;
+    assert!(!refused.is_empty());
+    assert!(refused.iter().all(|it| it == "RulesPerSecurityGroupLimitExceeded"), "{refused:?}");
+    // What was let through before still is.
+    let now = stage.snapshot().await;
+    let rules = |lines: &[String]| {
+        let rules = lines.iter().filter(|line| line.contains("nlb/client=")).cloned();
+        rules.collect::<Vec<_>>()
+    };
+    assert_eq!(rules(&now), rules(&full));
+
+    stage.aws("ec2", "revoke_security_group_ingress", filler).await;
+    stage.passes.settle(&wants, &nodes).await;
+    assert_eq!(stage.passes.take_failures(), [""; 0]);
+    assert_eq!(rules(&stage.snapshot().await).len(), 2);
 }
 
 #[tokio::test]

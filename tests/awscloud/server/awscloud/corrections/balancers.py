@@ -413,9 +413,11 @@ def lb_deletion(_rules):
 @correction(
     "elbv2-tags",
     "ELBv2",
-    moto="More than 10 tags are refused; DescribeTags knows nothing missing and has no limit.",
-    aws="50 tags; `LoadBalancerNotFound`, `TargetGroupNotFound`, `ListenerNotFound`; at most "
-    "20 resources a call.",
+    moto="More than 10 tags are refused; AddTags takes any number of resources; DescribeTags knows "
+    "nothing missing and has no limit.",
+    aws="50 tags; AddTags takes one resource, though its parameter is a list; "
+    "`LoadBalancerNotFound`, `TargetGroupNotFound`, `ListenerNotFound`; at most 20 resources "
+    "a DescribeTags.",
 )
 def elbv2_tags(rules):
     @around(ELBv2Backend, "add_tags")
@@ -439,7 +441,12 @@ def elbv2_tags(rules):
             backend._get_resource_by_arn(arn)
         return original(backend, resource_arns)
 
-    @rules.on_request("elbv2", "DescribeTags", "AddTags")
+    @rules.on_request("elbv2", "DescribeTags")
     def limit(request):
         if len(request.values("ResourceArns")) > 20:
             raise AwsError("ValidationError", "Up to 20 resources can be specified")
+
+    @rules.on_request("elbv2", "AddTags", "RemoveTags")
+    def one_resource(request):
+        if len(request.values("ResourceArns")) > 1:
+            raise AwsError("ValidationError", "Only one resource can be tagged at a time")

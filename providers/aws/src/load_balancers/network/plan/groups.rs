@@ -199,7 +199,8 @@ impl Steps {
             self.comes.extend(comes);
         }
         let replaced = seat.replaces.map(|group| &group.attributes);
-        let missing = attributes::missing_of_group(&wish.group_attributes, replaced, attributes);
+        let named = &wish.group_attributes;
+        let missing = attributes::missing_of_group(named, replaced, &front.protocol, attributes);
         if !missing.is_empty() {
             let group = name.clone();
             self.sets.push(NetworkChange::SetGroupAttributes { group, attributes: missing });

@@ -1,16 +1,14 @@
 //! Tags that are missing. The Go program sets them when it makes something, and never again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::super::super::draft::Draft;
 use super::super::change::{NetworkChange, Piece};
 use super::super::found::{Claim, Found};
 use super::super::wish::NetworkWish;
 use super::groups::Seat;
+use super::row;
 use crate::marks::{MANAGED_KEY, Tags};
-
-/// The most pieces that one request tags.
-pub(super) const MOST_PIECES: usize = 20;
 
 /// Adds what is missing, and changes what the annotation says otherwise; nothing is taken away.
 pub(super) fn tidy(
@@ -33,7 +31,7 @@ pub(super) fn tidy(
             pieces.push((Piece::Listener(name(), *port), tags));
         }
     }
-    let mut alike: BTreeMap<Tags, BTreeSet<Piece>> = BTreeMap::new();
+    let mut steps = Vec::new();
     for (piece, have) in pieces {
         let mut missing = missing(wish, have);
         // What is ours says so: a later Service of this name must not be taken for the same one.
@@ -41,14 +39,11 @@ pub(super) fn tidy(
             missing.insert(MANAGED_KEY.to_owned(), wish.base.id.uid.to_string());
         }
         if !missing.is_empty() {
-            alike.entry(missing).or_default().insert(piece);
+            steps.push(NetworkChange::Tag { piece, tags: missing });
         }
     }
-    for (tags, pieces) in alike {
-        let pieces: Vec<_> = pieces.into_iter().collect();
-        for pieces in portions(&pieces) {
-            draft.tidy([NetworkChange::Tag { pieces, tags: tags.clone() }]);
-        }
+    for stage in row(steps) {
+        draft.tidy(stage);
     }
 }
 
@@ -60,9 +55,4 @@ fn missing(wish: &NetworkWish<'_>, have: &Tags) -> Tags {
     };
     let missing = wish.base.tags.iter().filter(is_missing);
     missing.map(|(key, value)| (key.clone(), value.clone())).collect()
-}
-
-/// Pieces in portions that one request takes.
-pub(super) fn portions(pieces: &[Piece]) -> impl Iterator<Item = BTreeSet<Piece>> {
-    pieces.chunks(MOST_PIECES).map(|some| some.iter().cloned().collect())
 }

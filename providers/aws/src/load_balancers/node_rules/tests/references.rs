@@ -27,6 +27,17 @@ fn a_classic_load_balancer_comes_from_its_group() {
     assert_eq!(report(&cloud.plan(&gone)).holds, Holds::Nothing);
 }
 
+/// Who lets it in to the node ports alone means just that, and the Go program adds nothing beside.
+#[test]
+fn a_group_that_is_let_in_somewhere_is_let_in() {
+    let mut cloud = Cloud::new().with_classic("web");
+    let some = Rule { what: Traffic::port("tcp", 30_080), ..everything("sg-web") };
+    cloud.seen.groups[0].ingress.insert(some);
+    let wish = world(vec![present(spec("web", &[80], &[]))]);
+    assert!(cloud.plan(&wish).is_done(), "{:?}", cloud.plan(&wish));
+    assert_eq!(cloud.rules("sg-nodes"), ["tcp 30080 from sg-web"]);
+}
+
 #[test]
 fn groups_of_others_are_closed_only_where_a_deletion_needs_it() {
     let mut cloud = Cloud::new().with_classic("web");

@@ -138,7 +138,7 @@ fn a_managed_group_is_made_first_and_opened_for_tls_by_tcp() {
 #[case::group_attributes_no_more(&[("target-group-attributes", "proxy_protocol_v2.enabled=true")], &[], &[])]
 #[case::tags(
     &[("additional-resource-tags", "a=1,b=2")], &[("additional-resource-tags", "b=3,c=4")],
-    &["tag Network Load Balancer LB, target group TG, listener 80 of LB: b=3, c=4"]
+    &["tag Network Load Balancer LB: b=3, c=4", "tag target group TG: b=3, c=4", "tag listener 80 of LB: b=3, c=4"]
 )]
 #[case::the_fixed_tags_go_before_those_of_the_annotation(
     &[], &[("additional-resource-tags", "kubernetes.io/service-name=other/name")], &[]

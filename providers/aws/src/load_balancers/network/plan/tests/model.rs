@@ -387,16 +387,13 @@ impl Cloud {
             NetworkChange::SetAttributes { attributes, .. } => {
                 self.attributes.get_mut(&balancer_arn()).unwrap().extend(attributes);
             }
-            NetworkChange::Tag { pieces, tags } => {
-                assert!(pieces.len() <= 20);
-                for piece in pieces {
-                    let arn = match piece {
-                        Piece::Balancer(_) => balancer_arn(),
-                        Piece::Group(name) => self.group(&name).arn.clone(),
-                        Piece::Listener(_, port) => self.listeners[&port].arn.clone(),
-                    };
-                    self.tags.entry(arn).or_default().extend(tags.clone());
-                }
+            NetworkChange::Tag { piece, tags } => {
+                let arn = match piece {
+                    Piece::Balancer(_) => balancer_arn(),
+                    Piece::Group(name) => self.group(&name).arn.clone(),
+                    Piece::Listener(_, port) => self.listeners[&port].arn.clone(),
+                };
+                self.tags.entry(arn).or_default().extend(tags);
             }
             NetworkChange::CreateGroup { name, protocol, node_port, health, tags } => {
                 let arn = group_arn(&name);
