@@ -175,7 +175,9 @@ impl<S: Spec> Attempt<'_, S> {
         let mut tolerated: HashSet<AnyChange> = HashSet::new();
         let mut conflicts = 0;
         let rest = self.converger.lag().saturating_sub(LAGS.iter().sum());
-        let mut lags = LAGS.into_iter().chain((!rest.is_zero()).then_some(rest));
+        // Each change may take as long as that to be seen.
+        let lags = || LAGS.into_iter().chain((!rest.is_zero()).then_some(rest));
+        let mut pauses = lags();
         let mut known: Option<AnyObserved> = None;
         // What somebody else may have changed meanwhile is looked at anew.
         let mut freshness = Freshness::Within(KEPT);
@@ -204,7 +206,7 @@ impl<S: Spec> Attempt<'_, S> {
                 });
             };
             if let Some(again) = stage.iter().find(|step| sent.contains(&step.change)) {
-                if let Some(pause) = lags.next() {
+                if let Some(pause) = pauses.next() {
                     debug!(unit = %self.unit.name, change = %again.change, "not to be seen yet");
                     sleep(pause).await;
                     continue;
@@ -225,6 +227,7 @@ impl<S: Spec> Attempt<'_, S> {
                             wanted_by: step.wanted_by,
                         });
                         sent.insert(step.change);
+                        pauses = lags();
                         if let (Learnt::Now(now), true) = (learnt, alone) {
                             known = Some(now);
                         }

@@ -180,14 +180,14 @@ pub(crate) fn unwant(cluster: &Cluster, groups: &[SecurityGroup], name: &str, dr
     draft.look_again(format!("security group {} to be used no more", group.id));
 }
 
-/// Sends a change.
+/// Sends a change. Gives the ID of a group that is made.
 pub(crate) async fn apply(
     client: &Client,
     cx: &Write,
     home: &Home,
     change: &GroupChange,
     groups: &[SecurityGroup],
-) -> Result<(), CloudError> {
+) -> Result<Option<String>, CloudError> {
     let id = |name: &str| match find(groups, name) {
         Some(group) => Ok(group.id.as_str()),
         None => Err(CloudError::new(
@@ -198,19 +198,55 @@ pub(crate) async fn apply(
     match change {
         GroupChange::Create { name, description, tags } => {
             let tags = tags.iter().cloned().collect();
-            client.create_security_group(cx, &home.vpc, name, description, &tags).await.map(drop)
+            return client
+                .create_security_group(cx, &home.vpc, name, description, &tags)
+                .await
+                .map(Some);
         }
         GroupChange::Mark { name, tags } => {
             let tags = tags.iter().cloned().collect();
-            client.tag_security_group(cx, id(name)?, &tags).await
+            client.tag_security_group(cx, id(name)?, &tags).await?;
         }
-        GroupChange::Authorize { name, rules } => client.authorize(cx, id(name)?, rules).await,
-        GroupChange::Revoke { name, rules } => client.revoke(cx, id(name)?, rules).await,
-        GroupChange::Delete { name } => match find(groups, name) {
-            Some(group) => delete(client, cx, &group.id).await,
-            None => Ok(()),
-        },
+        GroupChange::Authorize { name, rules } => client.authorize(cx, id(name)?, rules).await?,
+        GroupChange::Revoke { name, rules } => client.revoke(cx, id(name)?, rules).await?,
+        GroupChange::Delete { name } => {
+            if let Some(group) = find(groups, name) {
+                delete(client, cx, &group.id).await?;
+            }
+        }
     }
+    Ok(None)
+}
+
+/// The groups after a change, `made` being the ID of the one that was made: a look may not show it for a
+/// while. `None`: a look says what is left.
+pub(crate) fn after(
+    mut groups: Vec<SecurityGroup>,
+    change: &GroupChange,
+    made: Option<String>,
+) -> Option<Vec<SecurityGroup>> {
+    if let GroupChange::Create { name, tags, .. } = change {
+        let (name, tags) = (name.clone(), tags.iter().cloned().collect());
+        groups.push(SecurityGroup { id: made?, name, tags, ingress: BTreeSet::new() });
+        return Some(groups);
+    }
+    let name = match change {
+        GroupChange::Create { .. } | GroupChange::Delete { .. } => return None,
+        GroupChange::Mark { name, .. }
+        | GroupChange::Authorize { name, .. }
+        | GroupChange::Revoke { name, .. } => name,
+    };
+    let group = groups.iter_mut().find(|group| group.name == *name)?;
+    match change {
+        GroupChange::Create { .. } | GroupChange::Delete { .. } => {}
+        GroupChange::Mark { tags, .. } => group.tags.extend(tags.iter().cloned()),
+        GroupChange::Authorize { rules, .. } => group.ingress.extend(rules.iter().cloned()),
+        GroupChange::Revoke { rules, .. } => {
+            let gone: BTreeSet<_> = rules.iter().map(Rule::bare).collect();
+            group.ingress.retain(|rule| !gone.contains(&rule.bare()));
+        }
+    }
+    Some(groups)
 }
 
 /// Says which groups' rules keep it, where some do: those go with nothing of ours.
@@ -241,4 +277,41 @@ pub(crate) fn service_tags(service: &ObjectId) -> Tags {
 /// Tags as a change has them.
 pub(crate) fn pairs(tags: &Tags) -> Vec<(String, String)> {
     tags.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::groups::{Peer, Traffic};
+
+    fn rule(port: u16, description: Option<&str>) -> Rule {
+        let peer = Peer::V4("10.0.0.0/8".parse().unwrap());
+        Rule { what: Traffic::port("tcp", port), peer, description: description.map(str::to_owned) }
+    }
+
+    #[test]
+    fn what_was_done_is_known_without_a_look() {
+        let name = || "k8s-elb-a".to_owned();
+        let tag = |key: &str| vec![(key.to_owned(), String::new())];
+        let create =
+            GroupChange::Create { name: name(), description: String::new(), tags: tag("one") };
+        assert_eq!(after(Vec::new(), &create, None), None);
+        let mut groups = after(Vec::new(), &create, Some("sg-1".to_owned())).unwrap();
+        for change in [
+            GroupChange::Mark { name: name(), tags: tag("two") },
+            GroupChange::Authorize {
+                name: name(),
+                rules: [rule(80, Some("web")), rule(443, None)].into(),
+            },
+            // Descriptions do not count.
+            GroupChange::Revoke { name: name(), rules: [rule(80, None)].into() },
+        ] {
+            groups = after(groups, &change, None).unwrap();
+        }
+        let [group] = &groups[..] else { panic!("{groups:?}") };
+        assert_eq!((group.id.as_str(), &group.name), ("sg-1", &name()));
+        assert_eq!(group.tags.keys().collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(group.ingress, [rule(443, None)].into());
+        assert_eq!(after(groups, &GroupChange::Delete { name: name() }, None), None);
+    }
 }

@@ -48,6 +48,7 @@ use self::latest::Latest;
 use self::members::Roll;
 use self::namesakes::Namesakes;
 use self::observe::{Groups, Observed, Own};
+use self::site::Surroundings;
 use self::takeover::FirstSeen;
 use crate::client::ec2::zones::Zones;
 use crate::client::groups::SecurityGroup;
@@ -220,8 +221,10 @@ impl AwsLoadBalancers {
                 let sent = groups::apply(&self.ground.client, cx, home, change, groups).await;
                 let sent = vanished(sent);
                 self.groups.changed().await;
-                sent?;
-                None
+                groups::after(groups.clone(), change, sent?).map(|groups| {
+                    let surroundings = Surroundings { groups, ..own.surroundings.clone() };
+                    Own { surroundings, ..own.clone() }
+                })
             }
         };
         Ok(now.map_or(Learnt::LookAgain, |own| Learnt::Now(Observed::Own(Box::new(own)))))

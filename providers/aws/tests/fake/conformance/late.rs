@@ -1,5 +1,5 @@
-//! The kit's behaviours of load balancers on a cloud whose reads are late: what is there is seen seconds
-//! after it was made, and what was deleted is seen for as long.
+//! The kit's behaviours on a cloud whose reads are late: what is there is seen seconds after it was made, and
+//! what was deleted is seen for as long.
 //!
 //! Here the provider's own [`lag`](ccm_core::cloud::Converge::lag) is waited for, by the clock.
 
@@ -12,13 +12,14 @@ use super::{AwsHarness, Balancers};
 /// How late reads are. Less than the provider reckons with.
 const LATE: Duration = Duration::from_secs(3);
 
-/// What a load balancer is made of. Machines and networks are there long before anybody asks.
-const READS: [&str; 5] = [
+/// What load balancers and routes are made of. Machines and networks are there long before anybody asks.
+const READS: [&str; 6] = [
     "elb:reads",
     "elbv2:reads",
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSecurityGroupRules",
     "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeRouteTables",
 ];
 
 impl AwsHarness {
@@ -36,14 +37,66 @@ impl AwsHarness {
     }
 }
 
+/// Makes tests of these behaviours. They wait for minutes: the others, but for those that want to see at
+/// once what somebody else has done, are tried by hand, with `conformance!` in this macro's place.
+macro_rules! behaviours {
+    ($capability:ident, $balancers:ident: $($behaviour:ident)+) => {
+        $(
+            #[test]
+            fn $behaviour() {
+                let harness = async { AwsHarness::late(Balancers::$balancers).await };
+                ccm_conformance::run(harness, ccm_conformance::$capability::$behaviour);
+            }
+        )+
+    };
+}
+
 mod classic {
     use super::*;
 
-    ccm_conformance::conformance!(load_balancers, AwsHarness::late(Balancers::Classic).await);
+    behaviours! {
+        load_balancers, Classic:
+        a_new_service_gets_an_address
+        a_deleted_service_leaves_nothing
+        a_service_can_be_made_again
+        a_service_of_the_same_name_is_another
+        targets_follow_the_nodes
+        services_share_and_part
+        a_denied_change_says_so_and_heals
+        a_lost_answer_does_no_harm
+        a_process_that_dies_at_every_change_gets_there
+    }
 }
 
 mod network {
     use super::*;
 
-    ccm_conformance::conformance!(load_balancers, AwsHarness::late(Balancers::Network).await);
+    behaviours! {
+        load_balancers, Network:
+        a_new_service_gets_an_address
+        a_deleted_service_leaves_nothing
+        a_service_can_be_made_again
+        a_service_of_the_same_name_is_another
+        targets_follow_the_nodes
+        services_share_and_part
+        a_denied_change_says_so_and_heals
+        a_lost_answer_does_no_harm
+        a_process_that_dies_at_every_change_gets_there
+    }
+}
+
+mod routes {
+    use super::*;
+
+    behaviours! {
+        routes, Classic:
+        a_new_node_is_routed
+        a_node_that_goes_leaves_nothing
+        a_node_can_come_back
+        another_range_is_followed
+        a_range_passes_to_another_node
+        a_lost_answer_does_no_harm
+        a_crash_while_making_leaves_no_trace
+        a_crash_while_taking_away_leaves_no_trace
+    }
 }
