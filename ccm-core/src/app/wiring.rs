@@ -261,6 +261,7 @@ impl Controllers<'_> {
         let settings = node_lifecycle::Settings {
             period: options.monitor_period,
             min_age: self.deletion_min_age(),
+            terminated_is_final: self.registration.policy.terminated_is_final,
             limit: options.deletion_budget,
             writers: options.concurrent_syncs,
             needs: self.registration.needs.clone(),
