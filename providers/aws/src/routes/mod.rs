@@ -24,9 +24,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ccm_core::cloud::{
-    CloudError, Converge, Learnt, Owned, Plan, Read, RouteSpec, Uid, Unit, Want, World, Write,
+    CloudError, Converge, Kind, Learnt, Owned, Plan, Read, RouteSpec, Uid, Unit, Want, World, Write,
 };
 use ipnet::IpNet;
+use tokio::time::Instant;
+use tracing::warn;
 
 use self::change::RouteChange;
 use self::observe::Observed;
@@ -42,6 +44,10 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// second or two.
 const LAG: Duration = Duration::from_secs(5);
 
+/// For how long it is believed that the right to replace a route is lacking, which somebody may give at
+/// any time.
+const DENIED_FOR: Duration = Duration::from_hours(1);
+
 /// Routes in the VPC's tables.
 #[derive(Debug)]
 pub(crate) struct AwsRoutes {
@@ -49,6 +55,8 @@ pub(crate) struct AwsRoutes {
     scope: Scope,
     /// Which node wants which range, as far as this process was told: routes do not say it.
     claims: Mutex<BTreeMap<IpNet, Uid>>,
+    /// Until when no route is replaced, where the right to do so is lacking.
+    denied_until: Mutex<Option<Instant>>,
 }
 
 /// Which ranges are this cluster's: `--cluster-cidr`.
@@ -65,7 +73,27 @@ impl Scope {
 impl AwsRoutes {
     pub(crate) fn new(ground: Arc<Ground>) -> Self {
         let scope = Scope(ground.cluster_cidrs.clone());
-        Self { ground, scope, claims: Mutex::default() }
+        let (claims, denied_until) = (Mutex::default(), Mutex::default());
+        Self { ground, scope, claims, denied_until }
+    }
+
+    fn may_not_replace(&self) -> bool {
+        let until = *self.denied_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// The Go program's published policy lacks the right to replace a route, and lets it be deleted and
+    /// made. So the change is planned anew, in two.
+    fn not_replaced(&self, err: CloudError) -> CloudError {
+        if err.kind() != Kind::PermissionDenied {
+            return err;
+        }
+        let until = Instant::now() + DENIED_FOR;
+        let mut denied = self.denied_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if denied.replace(until).is_none() {
+            warn!(error = %err, "routes that lead astray are deleted and made again");
+        }
+        CloudError::new(Kind::Conflict, err.message().to_owned()).with_source(err)
     }
 
     /// Remembers who wants what.
@@ -102,7 +130,9 @@ impl Converge<RouteSpec> for AwsRoutes {
         world: &World<RouteSpec>,
     ) -> Result<Observed, CloudError> {
         self.hear(&world.wants);
-        observe::look(&self.ground, cx, &self.scope, &world.wants).await
+        let mut observed = observe::look(&self.ground, cx, &self.scope, &world.wants).await?;
+        observed.may_not_replace = self.may_not_replace();
+        Ok(observed)
     }
 
     fn plan(&self, _: &Unit, world: &World<RouteSpec>, observed: &Observed) -> Plan<RouteChange> {
@@ -115,7 +145,13 @@ impl Converge<RouteSpec> for AwsRoutes {
         change: &RouteChange,
         observed: &Observed,
     ) -> Result<Learnt<Observed>, CloudError> {
-        apply::apply(&self.ground, cx, change, observed).await
+        let applied = apply::apply(&self.ground, cx, change, observed).await;
+        match change {
+            RouteChange::Replace { .. } => applied.map_err(|err| self.not_replaced(err)),
+            RouteChange::Delete { .. } | RouteChange::SkipCheck(_) | RouteChange::Create { .. } => {
+                applied
+            }
+        }
     }
 
     fn lag(&self) -> Duration {

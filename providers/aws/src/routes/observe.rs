@@ -24,6 +24,8 @@ pub(crate) struct Observed {
     pub(crate) lack: Option<String>,
     /// Those of nodes that are wanted, and those that routes lead to.
     pub(crate) machines: BTreeMap<String, Router>,
+    /// The right to replace a route is lacking: it is deleted and made again.
+    pub(crate) may_not_replace: bool,
 }
 
 /// A machine, as a route sees it.

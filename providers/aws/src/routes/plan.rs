@@ -329,6 +329,8 @@ impl<'a> Planner<'a> {
         let to = machine.towards.clone();
         let change = match way {
             None => RouteChange::Create { table, destination, instance, to },
+            // It is made once it is gone.
+            Some(_) if self.observed.may_not_replace => RouteChange::Delete { table, destination },
             Some(_) => RouteChange::Replace { table, destination, instance, to },
         };
         (told, Some(change))

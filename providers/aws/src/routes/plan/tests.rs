@@ -167,6 +167,21 @@ fn nodes(
     check(wants, there, steps, later, reports);
 }
 
+#[test]
+fn without_the_right_to_replace_a_route_it_is_deleted_and_made_again() {
+    let lines = ["table t1", "10.244.1.0/24 i-dead"];
+    let there = Observed { may_not_replace: true, ..observed(&lines) };
+    let got = said_of(&["a i-a 10.244.1.0/24"], &there);
+    assert_eq!(got.steps, ["delete route 10.244.1.0/24 from t1 for a"]);
+    assert_eq!(got.reports, ["a: has some, waits for the route to 10.244.1.0/24"]);
+    let gone = RouteChange::Delete {
+        table: "t1".to_owned(),
+        destination: "10.244.1.0/24".parse().unwrap(),
+    };
+    let got = said_of(&["a i-a 10.244.1.0/24"], &there.after(&gone));
+    assert_eq!(got.steps, ["create route 10.244.1.0/24 in t1 -> i-a for a"]);
+}
+
 #[rstest]
 #[case::a_gateway("igw-1")]
 #[case::the_vpc_itself("local")]

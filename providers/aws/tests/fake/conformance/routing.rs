@@ -257,3 +257,27 @@ async fn a_table_that_is_not_shown_says_nothing_against_its_routes(#[case] fault
     rig.settled().await;
     assert_eq!(rig.snapshot().await, before);
 }
+
+/// As the Go program's published policy has it.
+#[tokio::test]
+async fn without_the_right_to_replace_routes_they_are_mended_all_the_same() {
+    let harness = AwsHarness::start().await;
+    let mut rig = RouteRig::start(&harness).await;
+    let (node, other) = (rig.node().await, rig.node().await);
+    rig.present(&node);
+    rig.present(&other);
+    rig.settled().await;
+    let before = rig.snapshot().await;
+
+    harness.fault(Spec::new("ReplaceRoute", FaultKind::Denied)).await;
+    rig.sent();
+    for _ in 0..2 {
+        harness.mislead(node.ranges[0], &other.node).await.unwrap();
+        rig.look_again().await;
+        rig.settled().await;
+        assert_eq!(rig.snapshot().await, before);
+    }
+    let denied = harness.console.calls_since(0, &harness.caller).await.unwrap();
+    let denied = denied.iter().filter(|call| call.action == "ReplaceRoute").count();
+    assert_eq!(denied, 1, "it is not tried each time");
+}
