@@ -80,6 +80,7 @@ fn node(name: &str) -> NodeIdentity {
         addresses: Vec::new(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
+        is_initialized: false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Records, as nodes see them.
 
-use ccm_core::cloud::{Instance, IpFamily, ProviderId, RunState};
+use ccm_core::cloud::{Instance, IpFamily, Kind, ProviderId, RunState};
 use rstest::rstest;
 
 use super::*;
@@ -187,6 +187,46 @@ fn a_pod_on_fargate_runs() {
     assert!(instance.detail.get::<InstanceDetail>().unwrap().is_fargate);
 }
 
+fn node(labels: &[&str], is_initialized: bool) -> NodeIdentity {
+    NodeIdentity {
+        name: "a".into(),
+        uid: "u".into(),
+        created: std::time::SystemTime::UNIX_EPOCH,
+        provider_id: None,
+        system_uuid: None,
+        addresses: vec![],
+        labels: labels.iter().map(|key| ((*key).to_owned(), "nn".to_owned())).collect(),
+        annotations: [].into(),
+        is_initialized,
+    }
+}
+
+fn waits() -> Followed {
+    Followed::Waits(CloudError::new(Kind::Unavailable, "no answer"))
+}
+
+fn layers() -> Followed {
+    Followed::Labels([(LAYER_1.to_owned(), "nn-1".to_owned())].into())
+}
+
+#[rstest]
+#[case::known(node(&[], false), Some(layers()), Ok(1))]
+#[case::known_late(node(&[], true), Some(layers()), Ok(1))]
+#[case::it_has_them(node(&[LAYER_1], false), Some(layers()), Ok(0))]
+#[case::not_known_yet(node(&[], false), Some(waits()), Err("no answer"))]
+#[case::it_takes_pods_already(node(&[], true), Some(waits()), Ok(0))]
+#[case::goes_without(node(&[], false), Some(Followed::Without), Ok(0))]
+#[case::nobody_asked(node(&[], false), None, Ok(0))]
+fn a_place_that_is_not_known_holds_up_only_who_takes_no_pods_yet(
+    #[case] node: NodeIdentity,
+    #[case] place: Option<Followed>,
+    #[case] want: Result<usize, &str>,
+) {
+    let labels = followed(&node, place.as_ref());
+    let labels = labels.map(|labels| labels.len()).map_err(|err| err.message().to_owned());
+    assert_eq!(labels, want.map_err(str::to_owned));
+}
+
 #[rstest]
 #[case::running(MachineState::Running, &[], Some(true))]
 #[case::not_yet(MachineState::Pending, &[], Some(false))]
@@ -197,16 +237,7 @@ fn places_are_asked_for_once(
     #[case] labels: &[&str],
     #[case] is_running: Option<bool>,
 ) {
-    let node = NodeIdentity {
-        name: "a".into(),
-        uid: "u".into(),
-        created: std::time::SystemTime::UNIX_EPOCH,
-        provider_id: None,
-        system_uuid: None,
-        addresses: vec![],
-        labels: labels.iter().map(|key| ((*key).to_owned(), "nn".to_owned())).collect(),
-        annotations: [].into(),
-    };
+    let node = node(labels, false);
     let word = Word::Machine(Arc::new(Machine { state: Some(state), ..machine() }));
     assert_eq!(asked((&node, &word)).map(|it| it.is_running), is_running);
     assert!(asked((&node, &Word::Absent)).is_none());
