@@ -5,7 +5,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::client::ec2::instances::Interface;
-use crate::client::ec2::interfaces::FoundInterface;
+use crate::client::ec2::interfaces::{Attachment, FoundInterface};
 use crate::ground::Cluster;
 use crate::marks::Tags;
 
@@ -156,11 +156,16 @@ fn an_odd_id_from_the_cloud_becomes_nobodys() {
     assert_eq!(say(&observation(&machine, &[IpFamily::V4])), want);
 }
 
-#[test]
-fn a_pod_on_fargate_runs() {
+#[rstest]
+#[case::attached(Attachment::Attached, RunState::Running)]
+#[case::it_goes(Attachment::Detaching, RunState::Stopping)]
+fn a_pod_on_fargate_is_what_its_interface_is(
+    #[case] attachment: Attachment,
+    #[case] want: RunState,
+) {
     let found = FoundInterface {
         id: "eni-1".to_owned(),
-        is_attached: true,
+        attachment,
         zone: Some("eu-west-1b".to_owned()),
         vpc: Some("vpc-1".to_owned()),
         subnet: Some("subnet-1".to_owned()),
@@ -177,7 +182,7 @@ fn a_pod_on_fargate_runs() {
         panic!("it is there");
     };
     assert_eq!(instance.provider_id, provider_id);
-    assert_eq!(instance.state, RunState::Running);
+    assert_eq!(instance.state, want);
     assert_eq!(instance.instance_type, None);
     assert_eq!(instance.zone.unwrap().as_str(), "eu-west-1b");
     assert_eq!(instance.labels.len(), 1);
