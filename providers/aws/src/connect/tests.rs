@@ -413,7 +413,8 @@ async fn a_web_identity_that_is_refused(#[case] code: &'static str, #[case] reas
     CredentialsError::not_loaded("no"),
     Kind::PermissionDenied,
     "DescribeInstances was not sent: there are no credentials, neither in the environment nor in \
-     files nor of the container or the instance"
+     files nor of the container or the instance (whose metadata a pod without the host's network \
+     only reaches with a hop limit of 2)"
 )]
 #[case::a_profile_that_makes_no_sense(
     CredentialsError::invalid_configuration("no"),
