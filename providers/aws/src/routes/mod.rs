@@ -19,6 +19,7 @@ mod observe;
 mod plan;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub(crate) struct AwsRoutes {
     claims: Mutex<BTreeMap<IpNet, Uid>>,
     /// Until when no route is replaced, where the right to do so is lacking.
     denied_until: Mutex<Option<Instant>>,
+    /// That there are several tables with the cluster's tag was said.
+    has_told_of_tables: AtomicBool,
 }
 
 /// Which ranges are this cluster's: `--cluster-cidr`.
@@ -74,7 +77,7 @@ impl AwsRoutes {
     pub(crate) fn new(ground: Arc<Ground>) -> Self {
         let scope = Scope(ground.cluster_cidrs.clone());
         let (claims, denied_until) = (Mutex::default(), Mutex::default());
-        Self { ground, scope, claims, denied_until }
+        Self { ground, scope, claims, denied_until, has_told_of_tables: AtomicBool::new(false) }
     }
 
     fn may_not_replace(&self) -> bool {
@@ -94,6 +97,15 @@ impl AwsRoutes {
             warn!(error = %err, "routes that lead astray are deleted and made again");
         }
         CloudError::new(Kind::Conflict, err.message().to_owned()).with_source(err)
+    }
+
+    /// Says once that routes go into several tables, where nobody named them: the Go program makes none
+    /// then, so it may be that none are needed.
+    fn tell_of_tables(&self, observed: &Observed) {
+        let Some(warning) = spread(&self.ground.config.route_tables, observed) else { return };
+        if !self.has_told_of_tables.swap(true, Ordering::Relaxed) {
+            warn!("{warning}");
+        }
     }
 
     /// Remembers who wants what.
@@ -132,6 +144,9 @@ impl Converge<RouteSpec> for AwsRoutes {
         self.hear(&world.wants);
         let mut observed = observe::look(&self.ground, cx, &self.scope, &world.wants).await?;
         observed.may_not_replace = self.may_not_replace();
+        if !world.wants.is_empty() {
+            self.tell_of_tables(&observed);
+        }
         Ok(observed)
     }
 
@@ -170,5 +185,41 @@ impl Converge<RouteSpec> for AwsRoutes {
             object: None,
         });
         Ok(owned.collect())
+    }
+}
+
+/// What is said of several tables that were found by the cluster's tag.
+fn spread(named: &[String], observed: &Observed) -> Option<String> {
+    let tables: Vec<_> = observed.tables.keys().map(String::as_str).collect();
+    (named.is_empty() && tables.len() > 1).then(|| {
+        format!(
+            "several route tables bear the cluster's tag, and routes are made in all of them: {}; name \
+             those that are meant with RouteTableID, or give --configure-cloud-routes=false where \
+             pods need no routes",
+            tables.join(", ")
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::one(&[], &["t1"], None)]
+    #[case::several(&[], &["t1", "t2"], Some("t1, t2"))]
+    #[case::several_that_are_named(&["t1", "t2"], &["t1", "t2"], None)]
+    fn several_tables_that_nobody_named_are_worth_a_word(
+        #[case] named: &[&str],
+        #[case] found: &[&str],
+        #[case] want: Option<&str>,
+    ) {
+        let named: Vec<_> = named.iter().map(|&id| id.to_owned()).collect();
+        let tables = found.iter().map(|&id| (id.to_owned(), BTreeMap::new())).collect();
+        let said = spread(&named, &Observed { tables, ..Observed::default() });
+        assert_eq!(said.is_some(), want.is_some());
+        assert!(said.unwrap_or_default().contains(want.unwrap_or_default()));
     }
 }
