@@ -260,12 +260,23 @@ impl Controllers<'_> {
         };
         let settings = node_lifecycle::Settings {
             period: options.monitor_period,
-            min_age: options.deletion_min_age.max(self.registration.policy.absence_grace),
+            min_age: self.deletion_min_age(),
+            terminated_is_final: self.registration.policy.terminated_is_final,
             limit: options.deletion_budget,
             writers: options.concurrent_syncs,
             needs: self.registration.needs.clone(),
         };
         NodeLifecycleController::new(parts, settings)
+    }
+
+    /// The age that counts. Says so where it is not the one that was asked for.
+    fn deletion_min_age(&self) -> Duration {
+        let asked = self.options.node_lifecycle.deletion_min_age;
+        let grace = self.registration.policy.absence_grace;
+        if let Some(warning) = raised(self.registration.name, asked, grace) {
+            warn!("{warning}");
+        }
+        asked.max(grace)
     }
 
     /// `None` where the provider has no load balancers, or they are not wanted.
@@ -419,4 +430,34 @@ pub(super) async fn connect_once(
 ) -> Result<(), CloudError> {
     let cx = governor.read(Urgency::Initialize, Freshness::Live, CONNECT_PATIENCE);
     cloud.connect(&cx, &facts::read(client, needs).await?).await
+}
+
+/// What is said where the provider does not believe so soon as was asked for that a machine is gone.
+fn raised(provider: &str, asked: Duration, grace: Duration) -> Option<String> {
+    (asked < grace).then(|| {
+        format!(
+            "--node-deletion-min-age={}: provider {provider} needs {}, which is used: its answers \
+             about new machines lag behind",
+            humantime::format_duration(asked),
+            humantime::format_duration(grace),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::less(1, true)]
+    #[case::as_much(5, false)]
+    #[case::more(10, false)]
+    fn an_age_that_is_raised_is_said(#[case] asked: u64, #[case] is_raised: bool) {
+        let said = raised("p", Duration::from_mins(asked), Duration::from_mins(5));
+        assert_eq!(said.is_some(), is_raised);
+        let words = ["--node-deletion-min-age=1m", "provider p needs 5m"];
+        assert!(said.is_none_or(|said| words.iter().all(|word| said.contains(word))));
+    }
 }

@@ -34,6 +34,9 @@ pub struct NodeIdentity {
     pub labels: BTreeMap<String, String>,
     /// The annotations that the provider declared it reads, and no others.
     pub annotations: BTreeMap<String, String>,
+    /// Whether the taint `node.cloudprovider.kubernetes.io/uninitialized` is gone: what a node needs
+    /// before its first pod holds up no other.
+    pub is_initialized: bool,
 }
 
 /// How sure the answer has to be.

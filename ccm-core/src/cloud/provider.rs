@@ -164,6 +164,11 @@ pub struct Policy {
     /// How long after a Node was made a missing instance is not believed to be gone, because the
     /// cloud's answers lag behind. `--node-deletion-min-age` holds where it is longer.
     pub absence_grace: Duration,
+    /// Whether a record that says that a machine was terminated is of just the machine in question,
+    /// for no provider ID is ever given to a second one. Then two such answers, the second one direct,
+    /// are enough at any age. Where an ID outlives its machine, a record that lags behind may be the
+    /// one of the machine before.
+    pub terminated_is_final: bool,
     /// Names under which the Go program of this cloud exports its API metrics, so that dashboards
     /// go on working: prefix of `…_api_request_duration_seconds` and `…_api_request_errors`.
     pub legacy_metric_prefix: Option<&'static str>,
@@ -175,6 +180,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             absence_grace: Duration::from_mins(1),
+            terminated_is_final: false,
             legacy_metric_prefix: None,
             legacy_request_names: &[],
         }

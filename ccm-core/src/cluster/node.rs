@@ -160,6 +160,7 @@ impl Node {
             && self.provider_id == other.provider_id
             && self.system_uuid == other.system_uuid
             && self.addresses == other.addresses
+            && self.is_uninitialized() == other.is_uninitialized()
             && same_labels(&self.labels, &other.labels, needs.node_labels)
             && read(&self.annotations, needs.node_annotations)
                 .eq(read(&other.annotations, needs.node_annotations))
@@ -183,6 +184,7 @@ impl Node {
             addresses: self.addresses.to_vec(),
             labels: labels.map(owned).collect(),
             annotations: annotations.map(owned).collect(),
+            is_initialized: !self.is_uninitialized(),
         }
     }
 }
@@ -353,6 +355,20 @@ mod tests {
             node.created.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs(),
             1_767_323_045
         );
+    }
+
+    #[test]
+    fn a_provider_is_told_when_a_node_is_initialized() {
+        let node = |taints: serde_json::Value| {
+            let metadata = serde_json::json!({"name": "n1", "uid": "u1"});
+            let json = serde_json::json!({"metadata": metadata, "spec": {"taints": taints}});
+            serde_json::from_value::<WireNode>(json).unwrap().trim(|_| true)
+        };
+        let taint = serde_json::json!([{"key": keys::TAINT_UNINITIALIZED, "effect": "NoSchedule"}]);
+        let (before, after) = (node(taint), node(serde_json::json!([])));
+        let needs = Needs::default();
+        assert!(!before.identity(&needs).is_initialized && after.identity(&needs).is_initialized);
+        assert!(!before.is_told_as(&after, &needs) && after.is_told_as(&after, &needs));
     }
 
     #[test]

@@ -7,26 +7,32 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Sighting;
-use crate::cloud::{CloudError, Kind, NodeIdentity, NodeName, Observation, Uid};
+use crate::cloud::{CloudError, Kind, NodeIdentity, NodeName, Observation, RunState, Uid};
 
 /// What a machine was seen to be doing says nothing about its end much later: a machine that stops
 /// may have come back.
 const RECENT: Duration = Duration::from_mins(2);
+
+/// That a machine is on its way up is soon no longer so, and somebody waits for it: load balancers
+/// take no traffic to it before it runs.
+const STARTING: Duration = Duration::from_secs(5);
 
 /// Kept for each node that was present: doubt and absence are asked about again.
 #[derive(Debug, Default)]
 pub(crate) struct Kept(HashMap<NodeName, (Uid, Sighting)>);
 
 impl Kept {
-    /// A sighting that is not older than `max_age`.
+    /// A sighting that is not older than `max_age`, nor than it can be true.
     pub(crate) fn recall(
         &self,
         node: &NodeIdentity,
         now: Instant,
         max_age: Duration,
     ) -> Option<Sighting> {
-        let fresh = |last: &&Sighting| now.saturating_duration_since(last.at) < max_age;
-        self.last(node).filter(fresh).cloned()
+        let last = self.last(node)?;
+        let is_starting = last.instance().is_some_and(|it| it.state == RunState::Starting);
+        let max_age = if is_starting { max_age.min(STARTING) } else { max_age };
+        (now.saturating_duration_since(last.at) < max_age).then(|| last.clone())
     }
 
     /// Which of these observations are of another machine than the one last seen.

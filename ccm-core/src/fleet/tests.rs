@@ -55,7 +55,11 @@ fn seen(node: &NodeIdentity, incarnation: u32) -> Observation {
     Observation::Present(Instance {
         provider_id: ProviderId::try_from(format!("test://{}", node.name).as_str()).unwrap(),
         incarnation: Incarnation::from(format!("{}/{incarnation}", node.name)),
-        state: RunState::Running,
+        state: if node.name.as_str().starts_with("starting") {
+            RunState::Starting
+        } else {
+            RunState::Running
+        },
         instance_type: None,
         zone: None,
         region: None,
@@ -76,6 +80,7 @@ fn node(name: &str) -> NodeIdentity {
         addresses: Vec::new(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
+        is_initialized: false,
     }
 }
 
@@ -119,6 +124,20 @@ async fn a_kept_answer_serves_until_it_is_too_old() {
     let renewed = NodeIdentity { uid: "another".into(), ..node("n") };
     fleet.look(vec![renewed], FRESH, Urgency::Refresh).await;
     assert_eq!(cloud.calls.lock().unwrap().len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_machine_that_starts_no_answer_is_kept_for_long() {
+    let (fleet, cloud) = fleet();
+    let old = Duration::from_mins(10);
+    let look = || fleet.look(vec![node("n"), node("starting")], old, Urgency::Refresh);
+    look().await;
+    sleep(Duration::from_secs(1)).await;
+    look().await;
+    assert_eq!(*cloud.calls.lock().unwrap(), [2]);
+    sleep(Duration::from_secs(5)).await;
+    look().await;
+    assert_eq!(*cloud.calls.lock().unwrap(), [2, 1], "it may run by now");
 }
 
 #[tokio::test(start_paused = true)]

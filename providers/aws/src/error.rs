@@ -109,7 +109,8 @@ fn no_credentials(err: &(dyn Error + 'static)) -> Option<(Kind, String)> {
                 CredentialsError::CredentialsNotLoaded(_) => (
                     Kind::PermissionDenied,
                     "there are no credentials, neither in the environment nor in files nor of \
-                     the container or the instance",
+                     the container or the instance (whose metadata a pod without the host's \
+                     network only reaches with a hop limit of 2)",
                 ),
                 CredentialsError::InvalidConfiguration(_) => {
                     (Kind::PermissionDenied, "the configured credentials cannot be used")

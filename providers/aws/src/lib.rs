@@ -62,6 +62,8 @@ pub fn registration() -> Registration {
         service_annotations: ServiceAnnotations::BY_KIND,
         policy: Policy {
             absence_grace: ABSENCE_GRACE,
+            // An instance ID is never given to a second machine, and a provider ID is one.
+            terminated_is_final: true,
             legacy_metric_prefix: Some("cloudprovider_aws"),
             legacy_request_names: &GO_REQUESTS,
         },

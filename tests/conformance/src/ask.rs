@@ -99,6 +99,7 @@ pub(crate) fn stranger(like: &NodeIdentity, number: usize) -> NodeIdentity {
         addresses: Vec::new(),
         labels: like.labels.clone(),
         annotations: like.annotations.clone(),
+        is_initialized: false,
     }
 }
 

@@ -323,6 +323,7 @@ impl Memory {
             addresses: vec![],
             labels: [].into(),
             annotations: [].into(),
+            is_initialized: false,
         }
     }
 

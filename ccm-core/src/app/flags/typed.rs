@@ -233,7 +233,7 @@ pub(super) struct NodeLifecycle {
     pub(super) concurrent_node_lifecycle_syncs: String,
 
     /// Age that a node must have before it is deleted because its machine is gone; the provider may
-    /// ask for more
+    /// ask for more, and for none where the machine's record says that it was terminated
     #[arg(long, value_name = "DURATION", default_value = "5m0s")]
     pub(super) node_deletion_min_age: String,
 

@@ -37,6 +37,8 @@ pub(in crate::controllers) enum Fate {
         first: Instant,
         /// When the question was asked to which it was last not found.
         last: Instant,
+        /// That answer was a record that says that it was terminated.
+        certain: bool,
     },
     /// A look and then a direct question did not find it.
     Confirmed {
@@ -46,6 +48,8 @@ pub(in crate::controllers) enum Fate {
         at: Instant,
         /// What that answer rests on.
         evidence: Evidence,
+        /// Both answers were records that say that it was terminated.
+        certain: bool,
     },
 }
 
@@ -250,19 +254,22 @@ impl Case {
                 }
                 self.announced |= *evidence == Evidence::Terminated
                     || sighting.before == Some(RunState::Stopping);
+                let (asked, terminated) = (sighting.asked, *evidence == Evidence::Terminated);
                 self.fate = match (ask, self.fate) {
                     (
                         Ask::Confirm,
-                        Fate::Suspected { first, .. } | Fate::Confirmed { first, .. },
+                        Fate::Suspected { first, certain, .. }
+                        | Fate::Confirmed { first, certain, .. },
                     ) => {
                         self.contradicted = None;
-                        Fate::Confirmed { first, at: sighting.asked, evidence: *evidence }
+                        let (evidence, certain) = (*evidence, certain && terminated);
+                        Fate::Confirmed { first, at: asked, evidence, certain }
                     }
                     (_, Fate::Suspected { first, .. } | Fate::Confirmed { first, .. }) => {
-                        Fate::Suspected { first, last: sighting.asked }
+                        Fate::Suspected { first, last: asked, certain: terminated }
                     }
                     (_, Fate::Unasked | Fate::Lives { .. }) => {
-                        Fate::Suspected { first: now, last: sighting.asked }
+                        Fate::Suspected { first: now, last: asked, certain: terminated }
                     }
                 };
                 None

@@ -2,7 +2,8 @@
 //!
 //! A Node is deleted only if it is not ready, is ours, is old enough, and its machine was gone in two
 //! answers of separate calls: a look, which is a suspicion, and later a direct answer about just this
-//! machine. Beyond what was announced, only as many as the budget allows.
+//! machine. Where both were records that say that just this machine was terminated, its age does not
+//! count. Beyond what was announced, only as many as the budget allows.
 
 use std::time::Duration;
 
@@ -78,6 +79,19 @@ pub(in crate::controllers) enum Write {
 pub(in crate::controllers) struct Rules {
     /// A Node is not deleted before it has this age.
     pub(in crate::controllers) min_age: Duration,
+    /// Unless two records say that its machine was terminated: none is of another machine.
+    pub(in crate::controllers) terminated_is_final: bool,
+}
+
+/// Whether the cloud may not know the Node's machine yet. A record of its end is no such doubt.
+fn is_too_young(case: &Case, rules: &Rules, now: Instant) -> bool {
+    let is_final = match case.fate {
+        Fate::Suspected { certain, .. } | Fate::Confirmed { certain, .. } => {
+            certain && rules.terminated_is_final
+        }
+        Fate::Unasked | Fate::Lives { .. } => false,
+    };
+    !is_final && case.age(now) < rules.min_age
 }
 
 /// Whether a node is to be watched over at all.
@@ -102,7 +116,7 @@ pub(in crate::controllers) fn next(node: &Node, case: &Case, rules: &Rules, now:
         Fate::Unasked | Fate::Lives { .. } => Next::Look,
         Fate::Suspected { last, .. } if last + SUSPICION_LASTS < now => Next::Look,
         Fate::Suspected { first, .. } if now < first + CONFIRM_AFTER => Next::Look,
-        Fate::Suspected { .. } | Fate::Confirmed { .. } if case.age(now) < rules.min_age => {
+        Fate::Suspected { .. } | Fate::Confirmed { .. } if is_too_young(case, rules, now) => {
             Next::Look
         }
         Fate::Suspected { .. } => confirm(node, case),
@@ -198,7 +212,7 @@ fn wanted(node: &Node, case: &Case, rules: &Rules, now: Instant) -> Option<(Know
     if node.is_ready() {
         return Some((Known::not_found(node), since));
     }
-    if case.age(now) < rules.min_age {
+    if is_too_young(case, rules, now) {
         let mut known = Known::not_found(node);
         known.message = format!(
             "{}; the Node is deleted once it is {} old, if that is still so",

@@ -58,6 +58,8 @@ pub struct Settings {
     pub period: Duration,
     /// `--node-deletion-min-age`, or the provider's own, if that is longer.
     pub min_age: Duration,
+    /// Two records that say that a machine was terminated are enough at any age.
+    pub terminated_is_final: bool,
     /// `--node-deletion-budget-…`; `None` where it is switched off.
     pub limit: Option<Limit>,
     /// `--concurrent-node-lifecycle-syncs`: writes to the API server under way at once.
@@ -151,7 +153,10 @@ impl NodeLifecycleController {
             Batching::Whole => usize::MAX,
         };
         let terms = Terms {
-            rules: Rules { min_age: settings.min_age },
+            rules: Rules {
+                min_age: settings.min_age,
+                terminated_is_final: settings.terminated_is_final,
+            },
             period: settings.period,
             limit: settings.limit,
             batch,

@@ -30,7 +30,7 @@ pub async fn rehearse(
     let identities: Vec<_> = all.iter().map(|node| node.identity(needs)).collect();
     let sightings = fleet.look(identities, Duration::ZERO, Urgency::Refresh).await;
     let now = Instant::now();
-    let rules = Rules { min_age: Duration::ZERO };
+    let rules = Rules { min_age: Duration::ZERO, terminated_is_final: false };
     let intended = all.iter().zip(sightings).filter_map(|(node, sighting)| {
         let mut case = Case::new(node.uid.clone(), now, now);
         case.saw(Ask::Look, &sighting, now);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ranges::Ranges;
-use crate::cloud::{Belongs, Kind};
+use crate::cloud::{Belongs, Kind, Note};
 use crate::cluster::events::EventType;
 use crate::cluster::node::{ConditionStatus, Node};
 use crate::converge::{Aim, Progress, Trouble};
@@ -61,6 +61,8 @@ pub struct Decision {
     pub tell: Option<Told>,
     /// What its owner should hear beside that, once.
     pub note: Option<String>,
+    /// What the provider has to say to its owner, once. `None` where it has not looked yet.
+    pub notes: Option<Vec<Note>>,
     /// It is to be written, and not yet: somebody else had the last word just now.
     pub is_held: bool,
 }
@@ -113,7 +115,8 @@ pub fn decide(case: &Case<'_>) -> Decision {
     };
     let told = told.filter(|told| is_worth_a_write(case, told));
     let is_held = told.as_ref().is_some_and(|told| is_a_last_word(case, told));
-    Decision { want, tell: told.filter(|_| !is_held), note: note(case), is_held }
+    let notes = notes(case, want);
+    Decision { want, tell: told.filter(|_| !is_held), note: note(case), notes, is_held }
 }
 
 /// Whether pods on the node could be reached, as far as it says.
@@ -131,6 +134,16 @@ fn note(case: &Case<'_>) -> Option<String> {
     let rest = case.ranges.faults.iter().filter(|fault| !hindering.contains(fault));
     let rest: Vec<_> = rest.map(ToString::to_string).collect();
     (!rest.is_empty()).then(|| rest.join("; "))
+}
+
+/// What the provider says beside how far the routes are.
+fn notes(case: &Case<'_>, want: Wanted) -> Option<Vec<Note>> {
+    if !matches!(want, Wanted::Routes) {
+        return Some(Vec::new());
+    }
+    let progress = case.known?;
+    let is_current = progress.digest == case.digest && !progress.reports.is_empty();
+    is_current.then(|| progress.notes().cloned().collect())
 }
 
 fn wanted(case: &Case<'_>) -> Wanted {

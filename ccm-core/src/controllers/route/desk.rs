@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::claims::Claims;
 use super::decide::Told;
 use super::ranges::{Ranges, claimed, holder, ranges};
-use crate::cloud::{Identity, Kind, Needs, NodeName, ObjectId, Urgency};
+use crate::cloud::{Identity, Kind, Needs, NodeName, Note, ObjectId, Urgency};
 use crate::cluster::events::{EventType, Recorder};
 use crate::cluster::node::{Node, Version};
 use crate::cluster::nodes::{NodeChange, Nodes};
@@ -42,6 +42,8 @@ pub(super) struct File {
     pub(super) told_at: Option<Instant>,
     /// What its owner heard of ranges to which there is no route, beside the condition.
     pub(super) noted: Option<String>,
+    /// What it heard from the provider.
+    pub(super) heard: Vec<Note>,
     /// The version that our last write made.
     pub(super) written: Option<Version>,
     /// Writes refused in a row.

@@ -288,7 +288,7 @@ impl RouteController {
             return;
         }
         let look = self.look(node);
-        let Decision { want, tell, note, is_held } = self.decide(node, &look, file);
+        let Decision { want, tell, note, notes, is_held } = self.decide(node, &look, file);
         file.current = Some(Arc::clone(&look.identity));
         self.hand(look, want);
         if let Some(told_at) = file.told_at.filter(|_| is_held) {
@@ -300,6 +300,12 @@ impl RouteController {
                 self.desk.say(node, EventType::Warning, decide::LEFT_OUT, message);
             }
             file.noted = note;
+        }
+        if let Some(notes) = notes {
+            for note in notes.iter().filter(|note| !file.heard.contains(note)) {
+                self.desk.say(node, EventType::Warning, note.reason, &note.message);
+            }
+            file.heard = notes;
         }
         match tell {
             Some(told) => self.tell(node, file, told, stop).await,

@@ -9,7 +9,7 @@ use super::process::Generation;
 use super::setup::{BEFORE, Setup};
 use super::time::{Ms, Time, s};
 use super::wire::{Flight, of_others, shutdown_taints};
-use crate::cloud::{Ask, Belongs, Observation, RunState};
+use crate::cloud::{Ask, Belongs, Evidence, Observation, RunState};
 use crate::cluster::node::Node;
 use crate::controllers::known::{INSTANCE_FOUND, is_end};
 use crate::controllers::node_lifecycle::Limit;
@@ -46,6 +46,8 @@ pub(super) struct Record {
     missed: Option<Ms>,
     /// When a direct question did not find it: asked, and answered.
     missed_directly: Option<(Ms, Ms)>,
+    /// What the last look, and the last direct answer, rested on that did not find it.
+    evidence: (Option<Evidence>, Option<Evidence>),
     /// When a write to it last failed.
     pub(super) failed: Ms,
     /// When it last said why it waits.
@@ -79,17 +81,29 @@ impl Record {
         match &*sighting.observation {
             Observation::Present(_) => {
                 (self.trouble, self.missed, self.missed_directly) = (None, None, None);
+                self.evidence = (None, None);
             }
             Observation::Unknown(err) if is_end(err) => {}
             Observation::Unknown(_) => drop(self.trouble.get_or_insert(now)),
-            Observation::Gone(_) => {
+            Observation::Gone(evidence) => {
                 self.trouble.get_or_insert(now);
                 match ask {
-                    Ask::Look => drop(self.missed.get_or_insert(now)),
-                    Ask::Confirm => self.missed_directly = Some((asked, now)),
+                    Ask::Look => {
+                        self.missed.get_or_insert(now);
+                        self.evidence.0 = Some(*evidence);
+                    }
+                    Ask::Confirm => {
+                        self.missed_directly = Some((asked, now));
+                        self.evidence.1 = Some(*evidence);
+                    }
                 }
             }
         }
+    }
+
+    /// Whether two records say that its machine was terminated.
+    pub(super) fn is_certain(&self) -> bool {
+        self.evidence == (Some(Evidence::Terminated), Some(Evidence::Terminated))
     }
 }
 
@@ -103,6 +117,8 @@ pub(super) struct Deletion<'a> {
     pub(super) place: Option<&'a Place>,
     pub(super) permit: Permit,
     pub(super) sent: Ms,
+    /// Two records said that its machine was terminated when it was sent.
+    pub(super) is_certain: bool,
     pub(super) now: Ms,
     /// Direct answers may lie in this schedule.
     pub(super) direct_lies: bool,
@@ -116,6 +132,11 @@ impl Deletion<'_> {
         let Some(incarnation) = place.at(self.now).lives() else { return false };
         let since = place.since(incarnation);
         since + s(16) < self.sent || self.node.served_by == Some(incarnation)
+    }
+
+    /// How old the Node was. The API's times of creation are whole seconds.
+    pub(super) fn age(&self) -> Ms {
+        self.sent + BEFORE - self.node.created + s(1)
     }
 }
 
@@ -169,11 +190,13 @@ pub(super) fn a_permit_is_true(deletion: &Deletion<'_>) -> Verdict {
     Err(format!("a_permit_is_true: {name} is deleted as {permit} and is not"))
 }
 
-/// A Node is not deleted before it has the age that the flag says, as long as clocks are right.
+/// A Node is not deleted before it has the age that the flag says, as long as clocks are right; unless
+/// both answers were records that say "terminated", and the provider's policy says that those are final.
 pub(super) fn only_old_nodes_are_deleted(deletion: &Deletion<'_>, setup: &Setup) -> Verdict {
-    // The API's times of creation are whole seconds, and a wrong clock at the start may add age.
-    let age = deletion.sent + BEFORE - deletion.node.created + s(1);
-    if age >= setup.min_age || setup.clock_jumps {
+    let age = deletion.age();
+    let is_final = deletion.is_certain && setup.terminated_is_final;
+    // A wrong clock at the start may add age.
+    if age >= setup.min_age || is_final || setup.clock_jumps {
         return Ok(());
     }
     let name = &deletion.node.node.name;

@@ -138,6 +138,7 @@ impl World {
                     Some(Mutant::AgeIgnored) => Duration::ZERO,
                     _ => Duration::from_millis(self.setup.min_age),
                 },
+                terminated_is_final: self.setup.terminated_is_final,
             },
             period: PERIOD,
             limit: self.setup.limit.filter(|_| mutant != Some(Mutant::BudgetIgnored)),
@@ -283,7 +284,8 @@ impl World {
         request: Request,
         job: Job,
     ) {
-        let flight = Flight { generation, node, request, job, sent: self.time.now };
+        let is_certain = self.process.as_mut().is_some_and(|it| it.record(&node.uid).is_certain());
+        let flight = Flight { generation, node, request, job, sent: self.time.now, is_certain };
         self.launch(flight);
     }
 

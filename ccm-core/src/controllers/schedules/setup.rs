@@ -21,6 +21,8 @@ pub(super) struct Setup {
     /// When faults and churn end.
     pub(super) calm: Ms,
     pub(super) min_age: Ms,
+    /// Two records that say "terminated" are enough at any age.
+    pub(super) terminated_is_final: bool,
     pub(super) limit: Option<Limit>,
     pub(super) batch: usize,
     /// Direct answers may lie.
@@ -48,6 +50,7 @@ impl Setup {
             places: rng.pick(&[3, 4, 5, 6, 7]) + if large { 30 } else { 0 },
             calm,
             min_age: s(rng.between(30, 120)),
+            terminated_is_final: rng.chance(50),
             limit: (!rng.chance(10)).then_some(limit),
             batch: rng.pick(&[1, 2, 5, 100, 100]),
             direct_lies,

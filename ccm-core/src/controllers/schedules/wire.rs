@@ -24,6 +24,8 @@ pub(super) struct Flight {
     pub(super) request: Request,
     pub(super) job: Job,
     pub(super) sent: Ms,
+    /// The last look and the last direct answer were records that say "terminated".
+    pub(super) is_certain: bool,
 }
 
 /// How a write goes wrong.
@@ -146,6 +148,7 @@ impl World {
                 place: before.place.map(|place| &self.cloud.places[place]),
                 permit: *permit,
                 sent: flight.sent,
+                is_certain: flight.is_certain,
                 now,
                 direct_lies: self.setup.direct_lies,
             };
@@ -154,6 +157,9 @@ impl World {
                 .and(invariants::nothing_else_is_deleted(&deletion))
                 .and(invariants::a_permit_is_true(&deletion))
                 .and(invariants::only_old_nodes_are_deleted(&deletion, &self.setup));
+            if deletion.age() < self.setup.min_age && !self.setup.clock_jumps {
+                self.figures.count("deleted: young, on two records");
+            }
             if deletion.is_live() {
                 self.figures.count("live node deleted within the budget, on a direct lie");
             }

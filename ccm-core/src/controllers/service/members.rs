@@ -102,6 +102,7 @@ mod tests {
     #[rstest]
     #[case::heartbeat(json!({"metadata": {"resourceVersion": "2"}}), false)]
     #[case::not_ready(json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}), false)]
+    #[case::not_initialised(taint(keys::TAINT_UNINITIALIZED), true)]
     #[case::other_taint(taint("example.com/gpu"), false)]
     #[case::unread_label(json!({"metadata": {"labels": {"team": "y"}}}), false)]
     #[case::unread_annotation(json!({"metadata": {"annotations": {"x": "z"}}}), false)]

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::members::{is_member, is_relevant};
 use crate::cloud::{
     Belongs, CloudError, CloudProvider, Evidence, Kind, Member, Needs, NodeIdentity, NodeName,
-    Observation, Urgency,
+    Observation, RunState, Urgency,
 };
 use crate::cluster::nodes::{NodeChange, Nodes};
 use crate::fleet::Fleet;
@@ -34,6 +34,10 @@ const REFRESH: Duration = Duration::from_mins(5);
 
 /// The same while the cloud does not tell about some.
 const DOUBT: Duration = Duration::from_secs(30);
+
+/// The same while some machines are on their way up: traffic goes to them once they run, and no change
+/// of their nodes says when.
+const STARTING: Duration = Duration::from_secs(10);
 
 /// How old an answer of the cloud may be. A machine does not change its ID, and one that is replaced
 /// is found by the node controller.
@@ -154,7 +158,7 @@ impl Roster {
 
     /// Waits until the members have to be looked at, and gives them.
     pub(super) async fn next(&self) -> News {
-        let refresh = Instant::now() + self.patience();
+        let refresh = Instant::now() + patience(&self.last());
         loop {
             let due = self.intake.gathering().due();
             let at = due.map_or(refresh, |due| due.min(refresh));
@@ -171,11 +175,6 @@ impl Roster {
             let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
             return News::Changed { members, waited };
         }
-    }
-
-    fn patience(&self) -> Duration {
-        let is_unknown = |member: &Member| matches!(*member.instance, Observation::Unknown(_));
-        if self.last().iter().any(is_unknown) { DOUBT } else { REFRESH }
     }
 
     /// Looks at everybody. Takes no longer than the fleet's patience.
@@ -231,6 +230,16 @@ impl Roster {
     }
 }
 
+/// From one look at these members to the next, though no node has changed.
+fn patience(members: &[Member]) -> Duration {
+    let wait = |member: &Member| match &*member.instance {
+        Observation::Present(instance) if instance.state == RunState::Starting => STARTING,
+        Observation::Unknown(_) => DOUBT,
+        Observation::Present(_) | Observation::Gone(_) => REFRESH,
+    };
+    members.iter().map(wait).min().unwrap_or(REFRESH)
+}
+
 fn unconfirmed() -> CloudError {
     let message = "the cloud's list does not have it, and nobody has confirmed that";
     CloudError::new(Kind::Unavailable, message)
@@ -283,6 +292,8 @@ fn same_machine(one: &Observation, other: &Observation) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cloud::Instance;
+    use crate::controllers::node::decide::tests::{instance, new_node};
 
     #[tokio::test(start_paused = true)]
     async fn one_that_comes_alone_waits_for_quiet_and_a_burst_no_longer_than_the_most() {
@@ -308,6 +319,25 @@ mod tests {
         let mut gathering = Gathering::default();
         gathering.went(start);
         assert_eq!(gathering.due(), Some(start + SOON));
+    }
+
+    fn member(instance: Observation) -> Member {
+        Member { node: new_node().identity(&Needs::default()), instance: Arc::new(instance) }
+    }
+
+    fn in_state(state: RunState) -> Observation {
+        Observation::Present(Instance { state, ..instance() })
+    }
+
+    #[test]
+    fn members_that_start_or_are_not_known_are_looked_at_sooner() {
+        let unknown = || Observation::Unknown(unconfirmed());
+        let wait =
+            |all: Vec<Observation>| patience(&all.into_iter().map(member).collect::<Vec<_>>());
+        assert_eq!(wait(vec![]), REFRESH);
+        assert_eq!(wait(vec![in_state(RunState::Running), in_state(RunState::Stopped)]), REFRESH);
+        assert_eq!(wait(vec![in_state(RunState::Running), unknown()]), DOUBT);
+        assert_eq!(wait(vec![unknown(), in_state(RunState::Starting)]), STARTING);
     }
 
     #[test]

@@ -483,6 +483,7 @@ async fn nodes_wake_the_units_that_are_made_from_them_and_no_others() {
         addresses: Vec::new(),
         labels: std::collections::BTreeMap::new(),
         annotations: std::collections::BTreeMap::new(),
+        is_initialized: true,
     };
     let instance = Arc::new(Observation::Unknown(error(Kind::Unavailable)));
     let one = Member { node, instance };

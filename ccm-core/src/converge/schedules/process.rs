@@ -340,6 +340,7 @@ fn member(name: &NodeName, machine: Machine) -> Member {
         addresses: Vec::new(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
+        is_initialized: true,
     };
     let instance = match machine {
         Machine::Runs => Observation::Present(Instance {

@@ -170,7 +170,8 @@ impl Client {
     ) -> Result<(), CloudError> {
         let request = self.sdk()?.ec2.authorize_security_group_ingress().group_id(group);
         let request = request.set_ip_permissions(Some(rules.iter().map(permission).collect()));
-        write(cx, &AUTHORIZE_SECURITY_GROUP_INGRESS, request.send()).await.map(drop)
+        let sent = write(cx, &AUTHORIZE_SECURITY_GROUP_INGRESS, request.send()).await;
+        sent.map(drop).map_err(|err| no_room(group, rules.len(), err))
     }
 
     /// Takes rules away, whatever their description. Those that are gone already are success.
@@ -202,6 +203,20 @@ impl Client {
         let request = self.sdk()?.ec2.create_tags().resources(id).set_tags(Some(tag_list(tags)));
         write(cx, &CREATE_TAGS, request.send()).await.map(drop)
     }
+}
+
+/// Says which group is full, and what helps.
+fn no_room(group: &str, rules: usize, err: CloudError) -> CloudError {
+    if err.kind() != Kind::QuotaExceeded {
+        return err;
+    }
+    let message = format!(
+        "security group {group} has no room for {rules} more rules: AWS takes 60 by default, so raise \
+         the quota \"Inbound or outbound rules per security group\", or have fewer ports and source \
+         ranges ({})",
+        err.message()
+    );
+    CloudError::new(Kind::QuotaExceeded, message).with_source(err)
 }
 
 /// The same question in as many as EC2 takes the values of.
@@ -326,6 +341,19 @@ mod tests {
             assert!(asked.iter().all(|it| it[at].0 == *name));
             assert_eq!(of.len(), if asked.is_empty() { 0 } else { all.len() });
         }
+    }
+
+    #[test]
+    fn a_full_group_says_which_it_is_and_what_helps() {
+        let code =
+            "AuthorizeSecurityGroupIngress was refused: RulesPerSecurityGroupLimitExceeded: no";
+        let err = no_room("sg-1", 7, CloudError::new(Kind::QuotaExceeded, code));
+        assert_eq!(err.kind(), Kind::QuotaExceeded);
+        for word in ["sg-1", "7 more rules", "Inbound or outbound rules per security group", code] {
+            assert!(err.message().contains(word), "{err}");
+        }
+        let err = no_room("sg-1", 7, CloudError::new(Kind::Conflict, "no"));
+        assert_eq!((err.kind(), err.message()), (Kind::Conflict, "no"));
     }
 
     #[test]

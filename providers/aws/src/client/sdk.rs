@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::default_provider::use_dual_stack::use_dual_stack_provider;
+use aws_config::default_provider::use_fips::use_fips_provider;
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
+use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_config::{BehaviorVersion, FrameworkMetadata, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 
@@ -89,20 +94,30 @@ fn limits() -> TimeoutConfig {
         .build()
 }
 
-/// The SDK's chain: environment, files, web identity, container, and then the instance's role, for
-/// which the instance metadata is asked at the configured endpoint.
+/// The SDK's chain: environment, files, container, and then the instance's role, for which the instance
+/// metadata is asked at the configured endpoint. A web identity goes before the files, as in the Go
+/// program and not in this SDK: a pod must not act as somebody else after the swap.
 async fn found(region: &str, imds: &Imds) -> SharedCredentialsProvider {
     let region = Region::new(region.to_owned());
     let surroundings = ProviderConfig::without_region()
         .with_region(Some(region.clone()))
         .with_behavior_version(Some(habits()))
         .with_timeout_config(limits());
-    let chain = DefaultCredentialsChain::builder()
+    // The SDK asks for both itself for calls of AWS, and not where it asks STS for credentials.
+    let (fips, dual_stack) =
+        (use_fips_provider(&surroundings).await, use_dual_stack_provider(&surroundings).await);
+    let surroundings = surroundings.with_use_fips(fips).with_use_dual_stack(dual_stack);
+    let identity = WebIdentityTokenCredentialsProvider::builder().configure(&surroundings).build();
+    let rest = DefaultCredentialsChain::builder()
         .configure(surroundings)
         .region(region)
         .imds_client(imds.client())
         .build()
         .await;
+    let environment = EnvironmentVariableCredentialsProvider::new();
+    let chain = CredentialsProviderChain::first_try("Environment", environment)
+        .or_else("WebIdentityToken", identity)
+        .or_else("Default", rest);
     SharedCredentialsProvider::new(chain)
 }
 

@@ -413,7 +413,8 @@ async fn a_web_identity_that_is_refused(#[case] code: &'static str, #[case] reas
     CredentialsError::not_loaded("no"),
     Kind::PermissionDenied,
     "DescribeInstances was not sent: there are no credentials, neither in the environment nor in \
-     files nor of the container or the instance"
+     files nor of the container or the instance (whose metadata a pod without the host's network \
+     only reaches with a hop limit of 2)"
 )]
 #[case::a_profile_that_makes_no_sense(
     CredentialsError::invalid_configuration("no"),
@@ -617,4 +618,70 @@ fn the_cluster_by_tags(#[case] tags: &[(&str, &str)], #[case] wanted: Result<(&s
         }
         (found, _) => panic!("{found:?}"),
     }
+}
+
+const TOKEN: (&str, &str) = ("AWS_WEB_IDENTITY_TOKEN_FILE", "token");
+const ROLE_ARN: (&str, &str) = ("AWS_ROLE_ARN", "arn:aws:iam::210987654321:role/ccm");
+const FILE: (&str, &str) = ("AWS_SHARED_CREDENTIALS_FILE", "credentials");
+
+/// Whom a process asks first: seen by a proxy, which lets nothing through.
+#[rstest]
+#[case::ec2("eu-west-1", &KEYS, "ec2.eu-west-1.amazonaws.com")]
+#[case::another_partition("cn-north-1", &KEYS, "ec2.cn-north-1.amazonaws.com.cn")]
+#[case::files("eu-west-1", &[FILE], "ec2.eu-west-1.amazonaws.com")]
+#[case::web_identity("eu-west-1", &[TOKEN, ROLE_ARN], "sts.eu-west-1.amazonaws.com")]
+#[case::web_identity_before_files(
+    "eu-west-1",
+    &[FILE, TOKEN, ROLE_ARN],
+    "sts.eu-west-1.amazonaws.com"
+)]
+#[case::keys_before_web_identity(
+    "eu-west-1",
+    &[TOKEN, ROLE_ARN, KEYS[0], KEYS[1]],
+    "ec2.eu-west-1.amazonaws.com"
+)]
+#[case::fips(
+    "us-east-1",
+    &[TOKEN, ROLE_ARN, ("AWS_USE_FIPS_ENDPOINT", "true")],
+    "sts-fips.us-east-1.amazonaws.com"
+)]
+#[case::dual_stack(
+    "us-east-1",
+    &[TOKEN, ROLE_ARN, ("AWS_USE_DUALSTACK_ENDPOINT", "true")],
+    "sts.us-east-1.api.aws"
+)]
+#[tokio::test]
+async fn endpoints_of_aws(
+    #[case] region: &str,
+    #[case] environment: &[(&str, &str)],
+    #[case] host: &str,
+) {
+    let imds = Fake::new(metadata).await;
+    let proxy = Fake::new(|_| Answer::status(403)).await;
+    let directory = std::env::temp_dir().join(format!("ccm-rs-{}-{host}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("token"), "t0ken").unwrap();
+    let file = "[default]\naws_access_key_id = AKIAFILE\naws_secret_access_key = sEcReT-file\n";
+    std::fs::write(directory.join("credentials"), file).unwrap();
+    let url = proxy.url();
+    let wanted = if host.starts_with("sts") {
+        "CloudUnavailable: DescribeInstances was not sent: no credentials could be had"
+    } else {
+        "CloudUnavailable: DescribeInstances was not answered: cannot connect, or the connection \
+         broke"
+    };
+    let full = |(variable, value): &(&str, &str)| {
+        let path = directory.join(value);
+        let is_file = path.exists();
+        let value = if is_file { path.to_str().unwrap() } else { value };
+        ((*variable).to_owned(), value.to_owned())
+    };
+    let mut given: Vec<_> = environment.iter().map(full).collect();
+    given.extend([("HTTPS_PROXY", url.as_str()), (REFUSED, wanted)].iter().map(full));
+    let given: Vec<_> = given.iter().map(|(variable, value)| (&**variable, &**value)).collect();
+    let config = format!("{}{CLUSTER}Region = {region}\n", endpoint("ec2imds", &imds));
+    connect_in(&given, &config).await;
+    let asked = proxy.asked();
+    let first = (asked[0].method.as_str(), asked[0].path.as_str());
+    assert_eq!(first, ("CONNECT", &*format!("{host}:443")));
 }

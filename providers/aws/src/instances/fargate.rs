@@ -10,7 +10,7 @@ use futures::future::join_all;
 use super::look::Word;
 use crate::client::Client;
 use crate::client::ec2::MOST_VALUES;
-use crate::client::ec2::interfaces::FoundInterface;
+use crate::client::ec2::interfaces::{Attachment, FoundInterface};
 use crate::error::not_as_absence;
 
 /// What the cloud says of one of them.
@@ -61,8 +61,7 @@ pub(super) async fn ask(
     pods
 }
 
-/// Attached ones are in use; those that are being attached or detached are sorted out by
-/// [`sort`].
+/// Attached ones are in use, and some that are being attached or detached: see [`sort`].
 fn in_use() -> [String; 1] {
     ["in-use".to_owned()]
 }
@@ -85,14 +84,21 @@ fn sort(
         let message = format!("AWS answered with {:?}, which nobody asked for", odd.id);
         Arc::new(CloudError::new(Kind::Internal, message))
     });
-    found.retain(|one| one.is_attached);
     found.sort_by(|one, other| one.id.cmp(&other.id));
     let found: Vec<_> = found.into_iter().map(Arc::new).collect();
     let pod = |address: &Ipv4Addr| {
         let text = address.to_string();
-        let has_it = |one: &&Arc<FoundInterface>| one.private_ipv4s.contains(&text);
-        let mut with_it = found.iter().filter(has_it);
-        let pod = match (with_it.next(), with_it.next()) {
+        let with_it = |attachment: Attachment| {
+            let has_it = |one: &&Arc<FoundInterface>| {
+                one.attachment == attachment && one.private_ipv4s.contains(&text)
+            };
+            let mut all = found.iter().filter(has_it);
+            (all.next(), all.next())
+        };
+        // One that is being detached says that its pod goes, unless another has the address by now.
+        let going = with_it(Attachment::Detaching).0;
+        let pod = match with_it(Attachment::Attached) {
+            (None, _) if let Some(going) = going => Pod::Found(Arc::clone(going)),
             // The question was not understood: nothing follows from what is missing.
             (None, _) if let Some(odd) = &odd => Pod::Unknown(Arc::clone(odd)),
             (None, _) => Pod::Absent,
@@ -116,30 +122,41 @@ mod tests {
 
     use super::*;
 
-    fn found(id: &str, addresses: &[&str], is_attached: bool) -> FoundInterface {
+    use Attachment::{Attached, Detaching, None as Loose};
+
+    fn found(id: &str, addresses: &[&str], attachment: Attachment) -> FoundInterface {
         let private_ipv4s = addresses.iter().map(|&it| it.to_owned()).collect();
-        FoundInterface { id: id.to_owned(), is_attached, private_ipv4s, ..Default::default() }
+        FoundInterface { id: id.to_owned(), attachment, private_ipv4s, ..Default::default() }
     }
 
     #[rstest]
     #[case::none(vec![], "absent")]
-    #[case::one(vec![found("eni-1", &["10.0.0.1"], true)], "eni-1")]
+    #[case::one(vec![found("eni-1", &["10.0.0.1"], Attached)], "eni-1")]
     #[case::another(
-        vec![found("eni-1", &["10.0.0.2"], true)],
+        vec![found("eni-1", &["10.0.0.2"], Attached)],
         "AWS answered with \"eni-1\", which nobody asked for",
     )]
     #[case::another_beside_it(
-        vec![found("eni-1", &["10.0.0.1"], true), found("eni-2", &["10.0.0.2"], true)],
+        vec![found("eni-1", &["10.0.0.1"], Attached), found("eni-2", &["10.0.0.2"], Attached)],
         "eni-1",
     )]
-    #[case::one_that_is_being_detached(vec![found("eni-1", &["10.0.0.1"], false)], "absent")]
+    #[case::one_that_is_not_attached(vec![found("eni-1", &["10.0.0.1"], Loose)], "absent")]
+    #[case::one_that_is_being_detached(vec![found("eni-1", &["10.0.0.1"], Detaching)], "eni-1 goes")]
+    #[case::one_that_is_being_detached_beside_another(
+        vec![found("eni-1", &["10.0.0.1"], Detaching), found("eni-2", &["10.0.0.1"], Attached)],
+        "eni-2",
+    )]
     #[case::two(
-        vec![found("eni-2", &["10.0.0.1"], true), found("eni-1", &["10.0.0.9", "10.0.0.1"], true)],
+        vec![
+            found("eni-2", &["10.0.0.1"], Attached),
+            found("eni-1", &["10.0.0.9", "10.0.0.1"], Attached),
+        ],
         "network interfaces eni-1 and eni-2 both have the address 10.0.0.1",
     )]
     fn answers(#[case] there: Vec<FoundInterface>, #[case] want: &str) {
         let address = Ipv4Addr::new(10, 0, 0, 1);
         let said = match &sort(&[address], Ok(there))[&address] {
+            Pod::Found(found) if found.attachment == Detaching => format!("{} goes", found.id),
             Pod::Found(found) => found.id.clone(),
             Pod::Absent => "absent".to_owned(),
             Pod::Unknown(err) => err.message().to_owned(),

@@ -90,7 +90,7 @@ impl AwsInstances {
         let client = &self.ground.client;
         let zones: BTreeSet<&str> = words.iter().filter_map(Word::zone).collect();
         let asked: Vec<_> = nodes.iter().zip(&words).filter_map(asked).collect();
-        let (zones, mut places) = futures::join!(
+        let (zones, places) = futures::join!(
             self.zones.of(client, cx, &zones),
             self.topology.of(client, cx, &asked, &config.needs_topology),
         );
@@ -109,16 +109,14 @@ impl AwsInstances {
                 Word::Unknown(err) => Observation::Unknown(err.repeat()),
                 Word::Absent => Observation::Gone(Evidence::Absent),
                 Word::Machine(machine) => {
-                    match places.get_mut(&machine.id).filter(|_| lacks_layers(node)) {
-                        Some(Followed::Waits(err)) => Observation::Unknown(err.repeat()),
-                        Some(Followed::Labels(layers)) => {
-                            labels.extend(layers.clone());
-                            record::observation(machine, labels, common)
-                        }
-                        Some(Followed::Without) | None => {
-                            record::observation(machine, labels, common)
+                    match followed(node, places.get(&machine.id)) {
+                        Ok(layers) => labels.extend(layers),
+                        Err(err) => {
+                            said.push(Observation::Unknown(err));
+                            continue;
                         }
                     }
+                    record::observation(machine, labels, common)
                 }
                 Word::Fargate(provider_id, found) => {
                     record::fargate(provider_id, found, labels, common)
@@ -126,6 +124,22 @@ impl AwsInstances {
             });
         }
         said
+    }
+}
+
+/// The labels of a node's place in the network, or why nothing is to be said of the node before they
+/// are known.
+///
+/// Pods choose such a node by them, so it must not take any without. One that takes pods already has
+/// addresses that follow, and load balancers that it is behind: it gets the labels when they are had.
+fn followed(
+    node: &NodeIdentity,
+    place: Option<&Followed>,
+) -> Result<BTreeMap<String, String>, CloudError> {
+    match place.filter(|_| lacks_layers(node)) {
+        Some(Followed::Labels(layers)) => Ok(layers.clone()),
+        Some(Followed::Waits(err)) if !node.is_initialized => Err(err.repeat()),
+        Some(Followed::Waits(_) | Followed::Without) | None => Ok(BTreeMap::new()),
     }
 }
 

@@ -10,7 +10,7 @@ use ccm_core::cloud::{
 
 use super::detail::{InstanceDetail, by_index};
 use crate::client::ec2::instances::{Interface, Machine, MachineState};
-use crate::client::ec2::interfaces::FoundInterface;
+use crate::client::ec2::interfaces::{Attachment, FoundInterface};
 use crate::ground::Cluster;
 use crate::id;
 
@@ -111,8 +111,9 @@ fn number(text: &str, family: IpFamily, id: &str) -> Result<IpAddr, CloudError> 
     })
 }
 
-/// What is said of a node on Fargate, of which there is nothing to see but its interface. It has no
-/// states: while it is there it runs. (The Go program says of each of them that it is shut down.)
+/// What is said of a node on Fargate, of which there is nothing to see but its interface: it runs while
+/// that is attached, and is on its way down while it is detached. (The Go program says of each of them
+/// that it is shut down.)
 pub(super) fn fargate(
     provider_id: &ProviderId,
     found: &FoundInterface,
@@ -122,6 +123,10 @@ pub(super) fn fargate(
     let addresses = match fargate_addresses(found, common.families) {
         Ok(addresses) => addresses,
         Err(err) => return Observation::Unknown(err),
+    };
+    let state = match found.attachment {
+        Attachment::Attached | Attachment::None => RunState::Running,
+        Attachment::Detaching => RunState::Stopping,
     };
     let detail = InstanceDetail {
         id: found.id.clone(),
@@ -134,7 +139,7 @@ pub(super) fn fargate(
     Observation::Present(Instance {
         provider_id: provider_id.clone(),
         incarnation: Incarnation::from(found.id.as_str()),
-        state: RunState::Running,
+        state,
         instance_type: None,
         zone: found.zone.as_deref().map(Zone::from),
         region: Some(Region::from(common.region)),

@@ -1,11 +1,11 @@
 //! Records, as nodes see them.
 
-use ccm_core::cloud::{Instance, IpFamily, ProviderId, RunState};
+use ccm_core::cloud::{Instance, IpFamily, Kind, ProviderId, RunState};
 use rstest::rstest;
 
 use super::*;
 use crate::client::ec2::instances::Interface;
-use crate::client::ec2::interfaces::FoundInterface;
+use crate::client::ec2::interfaces::{Attachment, FoundInterface};
 use crate::ground::Cluster;
 use crate::marks::Tags;
 
@@ -156,11 +156,16 @@ fn an_odd_id_from_the_cloud_becomes_nobodys() {
     assert_eq!(say(&observation(&machine, &[IpFamily::V4])), want);
 }
 
-#[test]
-fn a_pod_on_fargate_runs() {
+#[rstest]
+#[case::attached(Attachment::Attached, RunState::Running)]
+#[case::it_goes(Attachment::Detaching, RunState::Stopping)]
+fn a_pod_on_fargate_is_what_its_interface_is(
+    #[case] attachment: Attachment,
+    #[case] want: RunState,
+) {
     let found = FoundInterface {
         id: "eni-1".to_owned(),
-        is_attached: true,
+        attachment,
         zone: Some("eu-west-1b".to_owned()),
         vpc: Some("vpc-1".to_owned()),
         subnet: Some("subnet-1".to_owned()),
@@ -177,7 +182,7 @@ fn a_pod_on_fargate_runs() {
         panic!("it is there");
     };
     assert_eq!(instance.provider_id, provider_id);
-    assert_eq!(instance.state, RunState::Running);
+    assert_eq!(instance.state, want);
     assert_eq!(instance.instance_type, None);
     assert_eq!(instance.zone.unwrap().as_str(), "eu-west-1b");
     assert_eq!(instance.labels.len(), 1);
@@ -185,6 +190,46 @@ fn a_pod_on_fargate_runs() {
     let want = format!("[InternalIP=10.0.0.9, {name}, InternalIP=fd00::9, {name}]");
     assert_eq!(format!("{:?}", instance.addresses), want);
     assert!(instance.detail.get::<InstanceDetail>().unwrap().is_fargate);
+}
+
+fn node(labels: &[&str], is_initialized: bool) -> NodeIdentity {
+    NodeIdentity {
+        name: "a".into(),
+        uid: "u".into(),
+        created: std::time::SystemTime::UNIX_EPOCH,
+        provider_id: None,
+        system_uuid: None,
+        addresses: vec![],
+        labels: labels.iter().map(|key| ((*key).to_owned(), "nn".to_owned())).collect(),
+        annotations: [].into(),
+        is_initialized,
+    }
+}
+
+fn waits() -> Followed {
+    Followed::Waits(CloudError::new(Kind::Unavailable, "no answer"))
+}
+
+fn layers() -> Followed {
+    Followed::Labels([(LAYER_1.to_owned(), "nn-1".to_owned())].into())
+}
+
+#[rstest]
+#[case::known(node(&[], false), Some(layers()), Ok(1))]
+#[case::known_late(node(&[], true), Some(layers()), Ok(1))]
+#[case::it_has_them(node(&[LAYER_1], false), Some(layers()), Ok(0))]
+#[case::not_known_yet(node(&[], false), Some(waits()), Err("no answer"))]
+#[case::it_takes_pods_already(node(&[], true), Some(waits()), Ok(0))]
+#[case::goes_without(node(&[], false), Some(Followed::Without), Ok(0))]
+#[case::nobody_asked(node(&[], false), None, Ok(0))]
+fn a_place_that_is_not_known_holds_up_only_who_takes_no_pods_yet(
+    #[case] node: NodeIdentity,
+    #[case] place: Option<Followed>,
+    #[case] want: Result<usize, &str>,
+) {
+    let labels = followed(&node, place.as_ref());
+    let labels = labels.map(|labels| labels.len()).map_err(|err| err.message().to_owned());
+    assert_eq!(labels, want.map_err(str::to_owned));
 }
 
 #[rstest]
@@ -197,16 +242,7 @@ fn places_are_asked_for_once(
     #[case] labels: &[&str],
     #[case] is_running: Option<bool>,
 ) {
-    let node = NodeIdentity {
-        name: "a".into(),
-        uid: "u".into(),
-        created: std::time::SystemTime::UNIX_EPOCH,
-        provider_id: None,
-        system_uuid: None,
-        addresses: vec![],
-        labels: labels.iter().map(|key| ((*key).to_owned(), "nn".to_owned())).collect(),
-        annotations: [].into(),
-    };
+    let node = node(labels, false);
     let word = Word::Machine(Arc::new(Machine { state: Some(state), ..machine() }));
     assert_eq!(asked((&node, &word)).map(|it| it.is_running), is_running);
     assert!(asked((&node, &Word::Absent)).is_none());

@@ -49,7 +49,7 @@ pub(super) enum Followed {
     Labels(BTreeMap<String, String>),
     /// It goes without.
     Without,
-    /// Nothing is to be said of it before this is over.
+    /// Nothing is to be said of it before this is over, unless its node takes pods already.
     Waits(CloudError),
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ccm_core::cloud::{Labels, Member, Observation, RunState};
 
 use super::annotations::Pairs;
+use crate::id::{self, MachineId};
 use crate::instances::InstanceDetail;
 
 /// The labels that users select nodes by are their own.
@@ -86,11 +87,11 @@ impl Members {
                 }
                 Observation::Unknown(_) => {
                     members.has_doubts = true;
-                    let id =
-                        node.provider_id.as_ref().and_then(|id| id.as_str().rsplit('/').next());
-                    match id {
-                        Some(id) => _ = members.left_alone.insert(id.to_owned()),
-                        None => members.has_strangers = true,
+                    match node.provider_id.as_ref().map(id::parse) {
+                        Some(Ok(MachineId::Instance(id))) => _ = members.left_alone.insert(id),
+                        // It is no target, whatever becomes of it.
+                        Some(Ok(MachineId::Fargate(_))) => {}
+                        Some(Err(_)) | None => members.has_strangers = true,
                     }
                 }
                 Observation::Gone(_) => {}
@@ -114,6 +115,8 @@ impl Members {
 
 #[cfg(test)]
 mod tests {
+    use ccm_core::cloud::ProviderId;
+
     use super::*;
     use crate::load_balancers::samples::{doubtful, instance_id, member};
 
@@ -129,8 +132,18 @@ mod tests {
         assert_eq!(removed(&[member(1, &[])]), gone);
         assert_eq!(removed(&[member(1, &[]), doubtful(3)]), gone, "it is another one");
         assert!(removed(&[member(1, &[]), doubtful(2)]).is_empty());
-        let mut stranger = doubtful(2);
-        stranger.node.provider_id = None;
-        assert!(removed(&[member(1, &[]), stranger]).is_empty(), "it may be that one");
+        let of = |provider_id: Option<&str>| {
+            let mut doubtful = doubtful(2);
+            doubtful.node.provider_id = provider_id.map(|id| ProviderId::try_from(id).unwrap());
+            removed(&[member(1, &[]), doubtful])
+        };
+        for stranger in [None, Some("aws:///eu-west-1a/x")] {
+            assert!(of(stranger).is_empty(), "{stranger:?} may be that one");
+        }
+        let (id, other) = (instance_id(2), instance_id(3));
+        assert!(of(Some(&id)).is_empty());
+        assert!(of(Some(&format!("aws:///eu-west-1a/{id}/"))).is_empty(), "kubelets may say so");
+        assert_eq!(of(Some(&format!("aws:///eu-west-1a/{other}/"))), gone);
+        assert_eq!(of(Some("aws:///eu-west-1a/x/fargate-10.0.0.9")), gone);
     }
 }

@@ -148,6 +148,7 @@ fn observed(number: usize, instance: Observation) -> Member {
         addresses: Vec::new(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
+        is_initialized: true,
     };
     Member { node, instance: Arc::new(instance) }
 }

@@ -19,14 +19,17 @@ mod observe;
 mod plan;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use ccm_core::cloud::{
-    CloudError, Converge, Learnt, Owned, Plan, Read, RouteSpec, Uid, Unit, Want, World, Write,
+    CloudError, Converge, Kind, Learnt, Owned, Plan, Read, RouteSpec, Uid, Unit, Want, World, Write,
 };
 use ipnet::IpNet;
+use tokio::time::Instant;
+use tracing::warn;
 
 use self::change::RouteChange;
 use self::observe::Observed;
@@ -42,6 +45,10 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// second or two.
 const LAG: Duration = Duration::from_secs(5);
 
+/// For how long it is believed that the right to replace a route is lacking, which somebody may give at
+/// any time.
+const DENIED_FOR: Duration = Duration::from_hours(1);
+
 /// Routes in the VPC's tables.
 #[derive(Debug)]
 pub(crate) struct AwsRoutes {
@@ -49,6 +56,10 @@ pub(crate) struct AwsRoutes {
     scope: Scope,
     /// Which node wants which range, as far as this process was told: routes do not say it.
     claims: Mutex<BTreeMap<IpNet, Uid>>,
+    /// Until when no route is replaced, where the right to do so is lacking.
+    denied_until: Mutex<Option<Instant>>,
+    /// That there are several tables with the cluster's tag was said.
+    has_told_of_tables: AtomicBool,
 }
 
 /// Which ranges are this cluster's: `--cluster-cidr`.
@@ -65,7 +76,36 @@ impl Scope {
 impl AwsRoutes {
     pub(crate) fn new(ground: Arc<Ground>) -> Self {
         let scope = Scope(ground.cluster_cidrs.clone());
-        Self { ground, scope, claims: Mutex::default() }
+        let (claims, denied_until) = (Mutex::default(), Mutex::default());
+        Self { ground, scope, claims, denied_until, has_told_of_tables: AtomicBool::new(false) }
+    }
+
+    fn may_not_replace(&self) -> bool {
+        let until = *self.denied_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// The Go program's published policy lacks the right to replace a route, and lets it be deleted and
+    /// made. So the change is planned anew, in two.
+    fn not_replaced(&self, err: CloudError) -> CloudError {
+        if err.kind() != Kind::PermissionDenied {
+            return err;
+        }
+        let until = Instant::now() + DENIED_FOR;
+        let mut denied = self.denied_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if denied.replace(until).is_none() {
+            warn!(error = %err, "routes that lead astray are deleted and made again");
+        }
+        CloudError::new(Kind::Conflict, err.message().to_owned()).with_source(err)
+    }
+
+    /// Says once that routes go into several tables, where nobody named them: the Go program makes none
+    /// then, so it may be that none are needed.
+    fn tell_of_tables(&self, observed: &Observed) {
+        let Some(warning) = spread(&self.ground.config.route_tables, observed) else { return };
+        if !self.has_told_of_tables.swap(true, Ordering::Relaxed) {
+            warn!("{warning}");
+        }
     }
 
     /// Remembers who wants what.
@@ -102,7 +142,12 @@ impl Converge<RouteSpec> for AwsRoutes {
         world: &World<RouteSpec>,
     ) -> Result<Observed, CloudError> {
         self.hear(&world.wants);
-        observe::look(&self.ground, cx, &self.scope, &world.wants).await
+        let mut observed = observe::look(&self.ground, cx, &self.scope, &world.wants).await?;
+        observed.may_not_replace = self.may_not_replace();
+        if !world.wants.is_empty() {
+            self.tell_of_tables(&observed);
+        }
+        Ok(observed)
     }
 
     fn plan(&self, _: &Unit, world: &World<RouteSpec>, observed: &Observed) -> Plan<RouteChange> {
@@ -115,7 +160,13 @@ impl Converge<RouteSpec> for AwsRoutes {
         change: &RouteChange,
         observed: &Observed,
     ) -> Result<Learnt<Observed>, CloudError> {
-        apply::apply(&self.ground, cx, change, observed).await
+        let applied = apply::apply(&self.ground, cx, change, observed).await;
+        match change {
+            RouteChange::Replace { .. } => applied.map_err(|err| self.not_replaced(err)),
+            RouteChange::Delete { .. } | RouteChange::SkipCheck(_) | RouteChange::Create { .. } => {
+                applied
+            }
+        }
     }
 
     fn lag(&self) -> Duration {
@@ -134,5 +185,41 @@ impl Converge<RouteSpec> for AwsRoutes {
             object: None,
         });
         Ok(owned.collect())
+    }
+}
+
+/// What is said of several tables that were found by the cluster's tag.
+fn spread(named: &[String], observed: &Observed) -> Option<String> {
+    let tables: Vec<_> = observed.tables.keys().map(String::as_str).collect();
+    (named.is_empty() && tables.len() > 1).then(|| {
+        format!(
+            "several route tables bear the cluster's tag, and routes are made in all of them: {}; name \
+             those that are meant with RouteTableID, or give --configure-cloud-routes=false where \
+             pods need no routes",
+            tables.join(", ")
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::one(&[], &["t1"], None)]
+    #[case::several(&[], &["t1", "t2"], Some("t1, t2"))]
+    #[case::several_that_are_named(&["t1", "t2"], &["t1", "t2"], None)]
+    fn several_tables_that_nobody_named_are_worth_a_word(
+        #[case] named: &[&str],
+        #[case] found: &[&str],
+        #[case] want: Option<&str>,
+    ) {
+        let named: Vec<_> = named.iter().map(|&id| id.to_owned()).collect();
+        let tables = found.iter().map(|&id| (id.to_owned(), BTreeMap::new())).collect();
+        let said = spread(&named, &Observed { tables, ..Observed::default() });
+        assert_eq!(said.is_some(), want.is_some());
+        assert!(said.unwrap_or_default().contains(want.unwrap_or_default()));
     }
 }

@@ -20,10 +20,12 @@ const MOST_INSTANCES: usize = 100;
 pub(crate) struct Observed {
     /// By their IDs.
     pub(crate) tables: BTreeMap<String, BTreeMap<IpNet, Route>>,
-    /// Why there are none, or not all that there should be.
+    /// Why there are none, or not all that there should be: those that are there are worked on.
     pub(crate) lack: Option<String>,
     /// Those of nodes that are wanted, and those that routes lead to.
     pub(crate) machines: BTreeMap<String, Router>,
+    /// The right to replace a route is lacking: it is deleted and made again.
+    pub(crate) may_not_replace: bool,
 }
 
 /// A machine, as a route sees it.
@@ -72,11 +74,12 @@ pub(crate) async fn look(
     let mut observed = Observed::default();
     tables(ground, cx, home, &mut observed).await?;
     machines(ground, cx, home, scope, wants, &mut observed).await?;
-    if observed.tables.is_empty() || plan::misses(scope, wants, &observed) {
-        // The word of one answer is not enough to say that nothing is left of a node.
+    if observed.lack.is_some() || plan::misses(scope, wants, &observed) {
+        // The word of one answer is not enough to say that nothing is left of a node, or no table.
         tables(ground, cx, home, &mut observed).await?;
         machines(ground, cx, home, scope, wants, &mut observed).await?;
     }
+    plan::has_a_place(wants, &observed)?;
     Ok(observed)
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ccm_core::cloud::{
-    CloudError, Holds, Kind, Later, ObjectId, Plan, Report, RouteSpec, Step, Verdict, Want,
+    CloudError, Holds, Kind, Later, Note, ObjectId, Plan, Report, RouteSpec, Step, Verdict, Want,
 };
 use ipnet::IpNet;
 
@@ -40,6 +40,26 @@ pub(crate) fn misses(scope: &Scope, wants: &[Want<RouteSpec>], observed: &Observ
     let stale = planner.stale();
     let absent = planner.absent.iter();
     absent.into_iter().any(|id| !stale.iter().any(|stale| stale.whose.contains(id)))
+}
+
+/// Fails where there is no table at all, and a node wants routes.
+///
+/// That a table is not found says nothing against the routes in it: it may have lost its tag, or AWS
+/// may not show it. A look that failed taints no node that works, and comes again soon.
+pub(crate) fn has_a_place(
+    wants: &[Want<RouteSpec>],
+    observed: &Observed,
+) -> Result<(), CloudError> {
+    let is_wanted = |want: &Want<RouteSpec>| match want {
+        Want::Present(spec) => !spec.destinations.is_empty(),
+        Want::Absent(_) | Want::Keep(_) => false,
+    };
+    match &observed.lack {
+        Some(lack) if observed.tables.is_empty() && wants.iter().any(is_wanted) => {
+            Err(CloudError::new(Kind::NotFound, lack.clone()))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Routes of the cluster's, whether anybody wants them or not.
@@ -104,6 +124,8 @@ struct Told {
     refused: Option<CloudError>,
     waits: Vec<String>,
     has_some: bool,
+    /// A table in which it should have routes too.
+    lack: Option<String>,
 }
 
 impl<'a> Planner<'a> {
@@ -170,8 +192,11 @@ impl<'a> Planner<'a> {
                 told.refuse(CloudError::new(Kind::InvalidConfiguration, message));
             }
         }
-        if let Some(lack) = self.observed.lack.as_ref().filter(|_| !spec.destinations.is_empty()) {
-            told.refuse(CloudError::new(Kind::InvalidConfiguration, lack.clone()));
+        if !spec.destinations.is_empty() {
+            told.lack.clone_from(&self.observed.lack);
+            if self.observed.tables.is_empty() {
+                told.waits.push("a route table".to_owned());
+            }
         }
         told
     }
@@ -304,6 +329,8 @@ impl<'a> Planner<'a> {
         let to = machine.towards.clone();
         let change = match way {
             None => RouteChange::Create { table, destination, instance, to },
+            // It is made once it is gone.
+            Some(_) if self.observed.may_not_replace => RouteChange::Delete { table, destination },
             Some(_) => RouteChange::Replace { table, destination, instance, to },
         };
         (told, Some(change))
@@ -423,7 +450,10 @@ impl Told {
             None if self.waits.is_empty() => Verdict::Done,
             None => Verdict::Progressing(self.waits.join(", ")),
         };
-        Report::new(id, holds(self.has_some), verdict)
+        let mut report = Report::new(id, holds(self.has_some), verdict);
+        let note = |message| Note { reason: "RouteTableNotFound", message };
+        report.notes.extend(self.lack.map(note));
+        report
     }
 }
 

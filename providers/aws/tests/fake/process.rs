@@ -69,5 +69,6 @@ pub(crate) fn node(made: &Instance) -> NodeIdentity {
         addresses: vec![NodeAddress::internal(made.private_ip.parse().unwrap())],
         labels: [].into(),
         annotations: [].into(),
+        is_initialized: false,
     }
 }

@@ -57,7 +57,11 @@ fn policies() {
          anything can give it back.\n\
          \n\
          Network interfaces do not get their instance's tags, so that `ModifyNetworkInterfaceAttribute`, which \
-         nodes with several interfaces need for routes, is bound to the VPC. The first load balancer in an account needs \
+         nodes with several interfaces need for routes, is bound to the VPC. `ModifyInstanceAttribute`, with which the \
+         source/destination check is switched off for routes, lets every attribute of the cluster's instances be \
+         changed, their user data among them: AWS has a condition key for the attribute, `ec2:Attribute`; with which \
+         values it works has not been tried here. With `--configure-cloud-routes=false` the right is \
+         not needed. The first load balancer in an account needs \
          `iam:CreateServiceLinkedRole` once, by whomever. A cluster that bears the older tag \
          `KubernetesCluster` may put that key and `CLUSTER` into the conditions instead.\n\
          \n\
@@ -120,11 +124,11 @@ fn policy(actions: &[&Action]) -> Value {
         ["ec2", "elasticloadbalancing"].map(|prefix| with(Guard::TagsOfOwn, prefix));
     let interfaces = json!("arn:*:ec2:*:*:network-interface/*");
     let in_vpc = json!({"ArnLike": {"ec2:Vpc": format!("arn:*:ec2:*:*:vpc/{VPC}")}});
-    let (any, vpcs) = (json!("*"), json!("arn:*:ec2:*:*:vpc/*"));
+    let (any, vpc) = (json!("*"), json!(format!("arn:*:ec2:*:*:vpc/{VPC}")));
     let statements = [
         statement("Look", &looks, &any, Value::Null),
         statement("MakeWithTheClustersTag", &created, &any, request_tag),
-        statement("MakeGroupsInAnyVpc", &group, &vpcs, Value::Null),
+        statement("MakeGroupsInTheVpc", &group, &vpc, Value::Null),
         statement("TagNewGroups", &tags, &groups, by("ec2")),
         statement("TagTheClustersGroups", &tags, &groups, has_tag.clone()),
         statement(

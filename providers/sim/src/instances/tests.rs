@@ -32,6 +32,7 @@ fn node(name: &str, provider_id: Option<&str>) -> NodeIdentity {
         addresses: vec![],
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
+        is_initialized: false,
     }
 }
 

@@ -120,6 +120,7 @@ fn node(made: &Instance, number: u64) -> NodeIdentity {
         addresses: vec![NodeAddress::internal([10, 0, 0, 1].into())],
         labels: [].into(),
         annotations: [].into(),
+        is_initialized: false,
     }
 }
 

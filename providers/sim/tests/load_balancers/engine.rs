@@ -115,6 +115,7 @@ pub(crate) fn member(name: &str, instance: &InstanceId) -> Member {
         addresses: Vec::new(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
+        is_initialized: true,
     };
     let instance = Instance {
         provider_id,

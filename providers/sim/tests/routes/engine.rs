@@ -205,6 +205,7 @@ pub(crate) fn spec(node: &str, instance: &InstanceId, ranges: &[&str]) -> RouteS
         addresses: Vec::new(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
+        is_initialized: true,
     };
     let destinations = ranges.iter().map(|range| range.parse().unwrap()).collect();
     RouteSpec { identity, node, destinations, is_reachable: false }

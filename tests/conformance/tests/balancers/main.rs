@@ -52,6 +52,7 @@ impl Harness for Memory {
             addresses: vec![],
             labels: [].into(),
             annotations: [].into(),
+            is_initialized: false,
         }
     }
 

@@ -9,7 +9,8 @@ use crate::controllers::known::INSTANCE_FOUND;
 use crate::controllers::node::decide::tests::{instance, new_node};
 use crate::fleet::Sighting;
 
-const RULES: Rules = Rules { min_age: Duration::from_mins(5) };
+const RULES: Rules = Rules { min_age: Duration::from_mins(5), terminated_is_final: false };
+const FINAL: Rules = Rules { terminated_is_final: true, ..RULES };
 const OLD: Duration = Duration::from_hours(1);
 
 fn taint(key: &str) -> Taint {
@@ -192,6 +193,46 @@ fn no_deletion(#[case] node: Node, #[case] age: Duration, #[case] second: u64, #
     let start = Instant::now();
     let case = case(start, age, vec![At(1, Look, TERMINATED), At(9, Confirm, TERMINATED)]);
     assert_eq!(next(&node, &case, &RULES, seconds(start, second)), want);
+}
+
+/// A young Node, where a record that says "terminated" is of just this machine.
+#[rstest]
+#[case::two_records(
+    vec![At(1, Look, TERMINATED), At(9, Confirm, TERMINATED)],
+    Next::Write(Write::Delete { evidence: Evidence::Terminated, permit: Permit::Announced }),
+    None,
+)]
+#[case::one_record(vec![At(1, Look, TERMINATED)], Next::Confirm { wants_token: false }, None)]
+#[case::one_record_a_moment_ago(vec![At(6, Look, TERMINATED)], Next::Look, None)]
+#[case::the_record_vanished_between(
+    vec![At(1, Look, TERMINATED), At(9, Confirm, ABSENT)], Next::Look, Some("InstanceNotFound"),
+)]
+#[case::the_look_found_no_record(
+    vec![At(1, Look, ABSENT), At(9, Confirm, TERMINATED)], Next::Look, Some("InstanceNotFound"),
+)]
+#[case::the_last_look_found_no_record(
+    vec![At(1, Look, TERMINATED), At(8, Look, ABSENT)], Next::Look, Some("InstanceNotFound"),
+)]
+#[case::no_record(vec![At(1, Look, ABSENT), At(9, Confirm, ABSENT)], Next::Look, Some("InstanceNotFound"))]
+#[case::it_stopped_before(
+    vec![At(1, Look, is(RunState::Stopping)), At(2, Look, ABSENT), At(9, Confirm, ABSENT)],
+    Next::Look, Some("InstanceNotFound"),
+)]
+fn a_young_node_goes_on_two_records_alone(
+    #[case] answers: Vec<At>,
+    #[case] want: Next,
+    #[case] says: Option<&str>,
+) {
+    let start = Instant::now();
+    let case = case(start, Duration::from_mins(1), answers);
+    let now = seconds(start, 10);
+    assert_eq!(next(&silent(), &case, &FINAL, now), want);
+    assert_ne!(
+        next(&silent(), &case, &RULES, now),
+        Next::Write(Write::Delete { evidence: Evidence::Terminated, permit: Permit::Announced })
+    );
+    let said = news(&silent(), &case, &FINAL, seconds(start, 50));
+    assert_eq!(said.filter(|known| known.message.contains("old, if")).map(|it| it.reason), says);
 }
 
 #[rstest]

@@ -17,7 +17,7 @@ struct Scene {
 impl Scene {
     fn of(count: usize, limit: Option<Limit>) -> Self {
         let start = Instant::now();
-        let rules = Rules { min_age: Duration::from_mins(5) };
+        let rules = Rules { min_age: Duration::from_mins(5), terminated_is_final: false };
         let terms = Terms { rules, period: Duration::from_secs(5), limit, batch: 100 };
         let ward = Ward::new(terms, start);
         let mut scene = Self { ward, nodes: HashMap::new(), start };

@@ -138,7 +138,8 @@ fn a_foreign_node_is_left_alone() {
             told: None,
             since: LONG,
         };
-        assert_eq!(decide(&case), Decision { want, tell: None, note: None, is_held: false });
+        let notes = Some(Vec::new());
+        assert_eq!(decide(&case), Decision { want, tell: None, note: None, notes, is_held: false });
     }
 }
 
@@ -227,6 +228,21 @@ fn a_route_that_is_there_is_told_whatever_else_cannot_be_done() {
     for said_before in [node(), said(node(), ConditionStatus::True, NO_ROUTE_CREATED)] {
         let known = troubled_by(Kind::PermissionDenied, true, done());
         assert_eq!(status(&decided(&said_before, &good(), Some(&known))), REACHABLE);
+    }
+}
+
+#[test]
+fn what_the_provider_notes_is_passed_on_once_it_has_looked() {
+    let said = Note { reason: "TableNotFound", message: "there is no t2".to_owned() };
+    let mut report = Report::new(&id(), crate::cloud::Holds::Something, Verdict::Done);
+    report.notes.push(said.clone());
+    let noted = Progress { reports: vec![Arc::new(report)], ..done() };
+    let told = |known: Option<&Progress>| decided(&node(), &good(), known).notes;
+    assert_eq!(told(Some(&noted)), Some(vec![said]));
+    assert_eq!(told(Some(&done())), Some(vec![]));
+    // What was said is neither taken back nor said again while nobody has looked.
+    for known in [None, Some(progress(Aim::Present)), Some(Progress { digest: 8, ..noted })] {
+        assert_eq!(told(known.as_ref()), None);
     }
 }
 

@@ -14,8 +14,7 @@ use crate::client::{Client, read};
 pub(crate) struct FoundInterface {
     /// `eni-…`.
     pub(crate) id: String,
-    /// Whether its attachment is complete.
-    pub(crate) is_attached: bool,
+    pub(crate) attachment: Attachment,
     /// The availability zone's name.
     pub(crate) zone: Option<String>,
     pub(crate) vpc: Option<String>,
@@ -25,6 +24,18 @@ pub(crate) struct FoundInterface {
     pub(crate) private_ipv4s: Vec<String>,
     /// The primary one first, where one is.
     pub(crate) ipv6s: Vec<String>,
+}
+
+/// Whether a network interface serves something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Attachment {
+    /// It does.
+    Attached,
+    /// It is about to serve nothing any more.
+    Detaching,
+    /// It does not, or not yet.
+    #[default]
+    None,
 }
 
 impl Client {
@@ -58,10 +69,14 @@ fn found(record: &sdk::NetworkInterface) -> FoundInterface {
     if private_ipv4s.is_empty() {
         private_ipv4s.extend(some(record.private_ip_address()));
     }
-    let attachment = record.attachment();
+    let attachment = match record.attachment().and_then(|it| it.status()) {
+        Some(AttachmentStatus::Attached) => Attachment::Attached,
+        Some(AttachmentStatus::Detaching) => Attachment::Detaching,
+        _ => Attachment::None,
+    };
     FoundInterface {
         id: record.network_interface_id().unwrap_or_default().to_owned(),
-        is_attached: attachment.and_then(|it| it.status()) == Some(&AttachmentStatus::Attached),
+        attachment,
         zone: some(record.availability_zone()),
         vpc: some(record.vpc_id()),
         subnet: some(record.subnet_id()),

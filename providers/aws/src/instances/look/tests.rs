@@ -29,6 +29,7 @@ fn node(name: &str, provider_id: Option<&str>, addresses: &[&str]) -> NodeIdenti
         addresses: addresses.collect(),
         labels: [].into(),
         annotations: [].into(),
+        is_initialized: false,
     }
 }
 

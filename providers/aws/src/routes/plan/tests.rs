@@ -47,7 +47,8 @@ fn said_of(wants: &[&str], there: &Observed) -> Said {
             Verdict::Refused(err) => format!("{}: {err}", err.kind().reason()),
             Verdict::Elsewhere(_) => panic!("{report:?}"),
         };
-        format!("{}: {holds}, {verdict}", report.id)
+        let notes = report.notes.iter().map(|note| format!("; {}: {}", note.reason, note.message));
+        format!("{}: {holds}, {verdict}{}", report.id, notes.collect::<String>())
     };
     Said {
         steps: plan.stages.iter().flatten().map(step).collect(),
@@ -166,6 +167,21 @@ fn nodes(
     check(wants, there, steps, later, reports);
 }
 
+#[test]
+fn without_the_right_to_replace_a_route_it_is_deleted_and_made_again() {
+    let lines = ["table t1", "10.244.1.0/24 i-dead"];
+    let there = Observed { may_not_replace: true, ..observed(&lines) };
+    let got = said_of(&["a i-a 10.244.1.0/24"], &there);
+    assert_eq!(got.steps, ["delete route 10.244.1.0/24 from t1 for a"]);
+    assert_eq!(got.reports, ["a: has some, waits for the route to 10.244.1.0/24"]);
+    let gone = RouteChange::Delete {
+        table: "t1".to_owned(),
+        destination: "10.244.1.0/24".parse().unwrap(),
+    };
+    let got = said_of(&["a i-a 10.244.1.0/24"], &there.after(&gone));
+    assert_eq!(got.steps, ["create route 10.244.1.0/24 in t1 -> i-a for a"]);
+}
+
 #[rstest]
 #[case::a_gateway("igw-1")]
 #[case::the_vpc_itself("local")]
@@ -237,13 +253,47 @@ fn one_range_of_two_nodes_is_the_first_ones() {
     );
 }
 
+#[rstest]
+#[case::no_table(&[], &["a i-a 10.244.1.0/24", "b i-b", "-c"], true)]
+#[case::nobody_wants_any(&[], &["b i-b", "-c", "=d"], false)]
+#[case::one_of_several(&["table t1"], &["a i-a 10.244.1.0/24"], false)]
+fn a_look_without_any_table_says_nothing_of_those_who_want_routes(
+    #[case] there: &[&str],
+    #[case] wants: &[&str],
+    #[case] fails: bool,
+) {
+    let there = Observed { lack: Some("no route table".to_owned()), ..observed(there) };
+    let wants: Vec<_> = wants.iter().map(|text| want(text)).collect();
+    let failed = has_a_place(&wants, &there).err();
+    let failed = failed.map(|err| (err.kind(), err.message().to_owned()));
+    assert_eq!(failed, fails.then(|| (Kind::NotFound, "no route table".to_owned())));
+}
+
 #[test]
-fn without_a_table_nodes_are_refused_and_nobody_is_held() {
-    let there = Observed { lack: Some("no route table".to_owned()), ..observed(&[]) };
-    let got = said_of(&["a i-a 10.244.1.0/24", "b i-b", "-c"], &there);
-    let why = "a: has none, InvalidConfiguration: no route table";
-    assert_eq!(got.reports, [why, "b: has none, done", "c: has none, done"]);
+fn without_a_table_nobody_who_wants_none_is_held() {
+    let got = said_of(&["a i-a 10.244.1.0/24", "b i-b", "-c"], &observed(&[]));
+    let a = "a: has none, waits for a route table";
+    assert_eq!(got.reports, [a, "b: has none, done", "c: has none, done"]);
     assert!(got.steps.is_empty() && got.later.is_empty());
+}
+
+#[test]
+fn where_one_of_several_tables_is_not_there_the_others_are_worked_on() {
+    let there = Observed {
+        lack: Some("AWS knows no route table t2".to_owned()),
+        ..observed(&["table t1", "10.244.1.0/24 i-a"])
+    };
+    let got = said_of(&["a i-a 10.244.1.0/24", "b i-b 10.244.2.0/24", "c i-c"], &there);
+    let note = "RouteTableNotFound: AWS knows no route table t2";
+    assert_eq!(
+        got.reports,
+        [
+            format!("a: has some, done; {note}"),
+            format!("b: has none, waits for the route to 10.244.2.0/24; {note}"),
+            "c: has none, done".to_owned(),
+        ]
+    );
+    assert_eq!(got.steps, ["create route 10.244.2.0/24 in t1 -> i-b for b"]);
 }
 
 #[rstest]

@@ -10,10 +10,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ccm_awscloud::{Fault as Spec, FaultKind, Launch};
 use ccm_conformance::{
-    Cluster, Path, Placed, ReadFault, RouteHarness, RouteMark, Unsupported, WriteFault,
+    Cluster, Harness as _, Path, Placed, ReadFault, RouteHarness, RouteMark, RouteRig, Unsupported,
+    WriteFault,
 };
-use ccm_core::cloud::{CloudProvider, NodeIdentity};
+use ccm_core::cloud::{CloudProvider, Kind, NodeIdentity};
 use ipnet::IpNet;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{AwsHarness, instance};
@@ -231,4 +233,51 @@ impl RouteHarness for AwsHarness {
     fn patience(&self) -> Duration {
         Duration::from_mins(1)
     }
+}
+
+#[rstest]
+#[case::empty(FaultKind::Empty { element: Some("routeTableSet".to_owned()) })]
+#[case::short(FaultKind::Short { drop: 9, element: Some("routeTableSet".to_owned()) })]
+#[tokio::test]
+async fn a_table_that_is_not_shown_says_nothing_against_its_routes(#[case] fault: FaultKind) {
+    let harness = AwsHarness::start().await;
+    let mut rig = RouteRig::start(&harness).await;
+    let node = rig.node().await;
+    rig.present(&node);
+    rig.settled().await;
+    let before = rig.snapshot().await;
+
+    harness.fault(Spec::new("DescribeRouteTables", fault)).await;
+    rig.look_again().await;
+    let trouble = rig.progress(&node).unwrap().trouble.unwrap();
+    assert_eq!(trouble.error.kind(), Kind::NotFound, "{trouble:?}");
+    assert!(trouble.was_done, "it is looked at again soon, and nothing is said: {trouble:?}");
+
+    harness.heal().await;
+    rig.settled().await;
+    assert_eq!(rig.snapshot().await, before);
+}
+
+/// As the Go program's published policy has it.
+#[tokio::test]
+async fn without_the_right_to_replace_routes_they_are_mended_all_the_same() {
+    let harness = AwsHarness::start().await;
+    let mut rig = RouteRig::start(&harness).await;
+    let (node, other) = (rig.node().await, rig.node().await);
+    rig.present(&node);
+    rig.present(&other);
+    rig.settled().await;
+    let before = rig.snapshot().await;
+
+    harness.fault(Spec::new("ReplaceRoute", FaultKind::Denied)).await;
+    rig.sent();
+    for _ in 0..2 {
+        harness.mislead(node.ranges[0], &other.node).await.unwrap();
+        rig.look_again().await;
+        rig.settled().await;
+        assert_eq!(rig.snapshot().await, before);
+    }
+    let denied = harness.console.calls_since(0, &harness.caller).await.unwrap();
+    let denied = denied.iter().filter(|call| call.action == "ReplaceRoute").count();
+    assert_eq!(denied, 1, "it is not tried each time");
 }

@@ -38,6 +38,7 @@ fn wants(ranges: &[&str], provider_id: Option<&str>) -> Want<RouteSpec> {
         addresses: Vec::new(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
+        is_initialized: true,
     };
     let destinations = ranges.iter().map(|range| range.parse().unwrap()).collect();
     let spec = RouteSpec { identity: identity(), node, destinations, is_reachable: false };

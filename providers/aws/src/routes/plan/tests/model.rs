@@ -59,6 +59,7 @@ pub(super) fn want(text: &str) -> Want<RouteSpec> {
         addresses: Vec::new(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
+        is_initialized: true,
     };
     let destinations = words.map(|range| range.parse().unwrap()).collect();
     Want::Present(Arc::new(RouteSpec { identity, node, destinations, is_reachable: false }))

@@ -63,6 +63,7 @@ pub(crate) fn member(number: usize, instance: Observation) -> Member {
         addresses: Vec::new(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
+        is_initialized: true,
     };
     Member { node, instance: Arc::new(instance) }
 }

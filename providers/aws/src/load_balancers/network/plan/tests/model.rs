@@ -128,6 +128,7 @@ fn member(number: usize) -> Member {
         addresses: Vec::new(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
+        is_initialized: true,
     };
     let detail =
         InstanceDetail { id: instance(number), has_cluster_tag: true, ..InstanceDetail::default() };
