@@ -39,8 +39,11 @@ pub(crate) async fn apply(
     Ok(Learnt::Now(observed.after(change)))
 }
 
+/// What AWS says where there is no route to be replaced, with a code that means other things too.
+const NO_ROUTE: &str = "There is no route defined";
+
 /// Why a route could not be replaced. AWS has several codes for "there is none", some of which mean
-/// other things too.
+/// other things too. A look may still show one that is gone, so AWS' words count first.
 async fn replaced(
     ground: &Ground,
     cx: &Write,
@@ -51,12 +54,15 @@ async fn replaced(
     if !matches!(err.kind(), Kind::NotFound | Kind::InvalidConfiguration) {
         return err;
     }
-    let ids = [table.to_owned()];
-    let there = ground.client.find_route_tables(cx, &[("route-table-id", &ids)]).await;
-    let is_gone = there
-        .is_ok_and(|tables| !tables.iter().any(|table| table.routes.contains_key(&destination)));
-    if !is_gone {
-        return err;
+    if !err.message().contains(NO_ROUTE) {
+        let ids = [table.to_owned()];
+        let there = ground.client.find_route_tables(cx, &[("route-table-id", &ids)]).await;
+        let is_gone = there.is_ok_and(|tables| {
+            !tables.iter().any(|table| table.routes.contains_key(&destination))
+        });
+        if !is_gone {
+            return err;
+        }
     }
     let message = format!("route {destination} is not in {table} any more");
     CloudError::new(Kind::Conflict, message).with_source(err)

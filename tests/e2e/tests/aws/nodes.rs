@@ -62,9 +62,9 @@ fn nodes_are_replaced_beside_load_balancers() {
         let (gone, stay) = nodes.split_at(2);
         world.cloud.terminate(&[&gone[0].id, &gone[1].id]).await.unwrap();
         world.silence_all(&gone.iter().map(|it| it.private_dns.clone()).collect::<Vec<_>>()).await;
-        // As an autoscaler does it: here nobody deletes a Node before it is five minutes old.
+        // They are minutes old, and two records say that they were terminated.
         for node in gone {
-            world.remove(&node.private_dns).await;
+            world.gone(&node.private_dns, LONG).await;
         }
         // They may have the names of those that are gone: addresses are given out again.
         let new = world.join_instances(2).await;
