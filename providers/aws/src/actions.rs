@@ -151,6 +151,7 @@ actions! {
         changes DEREGISTER_INSTANCES = "DeregisterInstancesFromLoadBalancer": Classic;
         changes CREATE_CLASSIC_POLICY = "CreateLoadBalancerPolicy": Classic;
         changes SET_BACKEND_POLICIES = "SetLoadBalancerPoliciesForBackendServer": Classic;
+        changes SET_LISTENER_CERTIFICATE = "SetLoadBalancerListenerSSLCertificate": Classic;
         changes SET_LISTENER_POLICIES = "SetLoadBalancerPoliciesOfListener": Classic;
         changes ATTACH_SUBNETS = "AttachLoadBalancerToSubnets": Classic;
         changes DETACH_SUBNETS = "DetachLoadBalancerFromSubnets": Classic;

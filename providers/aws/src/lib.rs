@@ -4,6 +4,7 @@ pub mod actions;
 mod client;
 mod config;
 mod connect;
+mod denied;
 mod error;
 mod ground;
 mod id;

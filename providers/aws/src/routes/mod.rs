@@ -25,14 +25,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ccm_core::cloud::{
-    CloudError, Converge, Kind, Learnt, Owned, Plan, Read, RouteSpec, Uid, Unit, Want, World, Write,
+    CloudError, Converge, Learnt, Owned, Plan, Read, RouteSpec, Uid, Unit, Want, World, Write,
 };
 use ipnet::IpNet;
-use tokio::time::Instant;
 use tracing::warn;
 
 use self::change::RouteChange;
 use self::observe::Observed;
+use crate::denied::Denied;
 use crate::ground::Ground;
 
 /// The one unit. It names metrics and log lines.
@@ -45,10 +45,6 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// second or two.
 const LAG: Duration = Duration::from_secs(5);
 
-/// For how long it is believed that the right to replace a route is lacking, which somebody may give at
-/// any time.
-const DENIED_FOR: Duration = Duration::from_hours(1);
-
 /// Routes in the VPC's tables.
 #[derive(Debug)]
 pub(crate) struct AwsRoutes {
@@ -56,8 +52,9 @@ pub(crate) struct AwsRoutes {
     scope: Scope,
     /// Which node wants which range, as far as this process was told: routes do not say it.
     claims: Mutex<BTreeMap<IpNet, Uid>>,
-    /// Until when no route is replaced, where the right to do so is lacking.
-    denied_until: Mutex<Option<Instant>>,
+    /// The Go program's published policy lacks the right to replace a route, and lets it be deleted and
+    /// made.
+    replacing: Denied,
     /// That there are several tables with the cluster's tag was said.
     has_told_of_tables: AtomicBool,
 }
@@ -76,27 +73,9 @@ impl Scope {
 impl AwsRoutes {
     pub(crate) fn new(ground: Arc<Ground>) -> Self {
         let scope = Scope(ground.cluster_cidrs.clone());
-        let (claims, denied_until) = (Mutex::default(), Mutex::default());
-        Self { ground, scope, claims, denied_until, has_told_of_tables: AtomicBool::new(false) }
-    }
-
-    fn may_not_replace(&self) -> bool {
-        let until = *self.denied_until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| Instant::now() < until)
-    }
-
-    /// The Go program's published policy lacks the right to replace a route, and lets it be deleted and
-    /// made. So the change is planned anew, in two.
-    fn not_replaced(&self, err: CloudError) -> CloudError {
-        if err.kind() != Kind::PermissionDenied {
-            return err;
-        }
-        let until = Instant::now() + DENIED_FOR;
-        let mut denied = self.denied_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if denied.replace(until).is_none() {
-            warn!(error = %err, "routes that lead astray are deleted and made again");
-        }
-        CloudError::new(Kind::Conflict, err.message().to_owned()).with_source(err)
+        let replacing = Denied::or("routes that lead astray are deleted and made again");
+        let (claims, has_told_of_tables) = (Mutex::default(), AtomicBool::new(false));
+        Self { ground, scope, claims, replacing, has_told_of_tables }
     }
 
     /// Says once that routes go into several tables, where nobody named them: the Go program makes none
@@ -143,7 +122,7 @@ impl Converge<RouteSpec> for AwsRoutes {
     ) -> Result<Observed, CloudError> {
         self.hear(&world.wants);
         let mut observed = observe::look(&self.ground, cx, &self.scope, &world.wants).await?;
-        observed.may_not_replace = self.may_not_replace();
+        observed.may_not_replace = self.replacing.is_so();
         if !world.wants.is_empty() {
             self.tell_of_tables(&observed);
         }
@@ -162,7 +141,7 @@ impl Converge<RouteSpec> for AwsRoutes {
     ) -> Result<Learnt<Observed>, CloudError> {
         let applied = apply::apply(&self.ground, cx, change, observed).await;
         match change {
-            RouteChange::Replace { .. } => applied.map_err(|err| self.not_replaced(err)),
+            RouteChange::Replace { .. } => applied.map_err(|err| self.replacing.note(err)),
             RouteChange::Delete { .. } | RouteChange::SkipCheck(_) | RouteChange::Create { .. } => {
                 applied
             }

@@ -65,6 +65,20 @@ class Classic(Case):
                      LoadBalancerName="one",
                      Listeners=[self.listener(1, 1, "TCP", InstanceProtocol="HTTP")])
 
+    def test_classic_listener_certificate(self):
+        one, two = self.certificate(), self.certificate()
+        self.make(self.listener(80), self.listener(443, 1, "SSL", SSLCertificateId=one))
+        put = self.elb.set_load_balancer_listener_ssl_certificate
+        put(LoadBalancerName="one", LoadBalancerPort=443, SSLCertificateId=two)
+        self.assertEqual(two, self.listeners()[443]["SSLCertificateId"])
+        for code, port, certificate in [("ListenerNotFound", 444, two),
+                                        ("InvalidConfigurationRequest", 80, two),
+                                        ("CertificateNotFound", 443, two + "0")]:
+            self.refused(code, put, LoadBalancerName="one", LoadBalancerPort=port,
+                         SSLCertificateId=certificate)
+        self.refused("LoadBalancerNotFound", put, LoadBalancerName="missing",
+                     LoadBalancerPort=443, SSLCertificateId=two)
+
     def test_classic_listener_checks(self):
         self.make()
         add = self.elb.create_load_balancer_listeners

@@ -137,6 +137,10 @@ async fn classic(world: &World<Aws>) {
         "elb:SetLoadBalancerPoliciesOfListener",
     ];
     causes(world, annotate(&pairs), &actions).await;
+
+    let renewed = world.cloud.certificate().await;
+    let pairs = [("ssl-cert", Some(renewed.as_str()))];
+    causes(world, annotate(&pairs), &["elb:SetLoadBalancerListenerSSLCertificate"]).await;
 }
 
 /// All that changes a Network Load Balancer.

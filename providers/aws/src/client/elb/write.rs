@@ -13,7 +13,7 @@ use crate::actions::{
     ADD_CLASSIC_TAGS, APPLY_SECURITY_GROUPS, ATTACH_SUBNETS, CONFIGURE_HEALTH_CHECK,
     CREATE_CLASSIC, CREATE_CLASSIC_LISTENERS, CREATE_CLASSIC_POLICY, DELETE_CLASSIC,
     DELETE_CLASSIC_LISTENERS, DEREGISTER_INSTANCES, DETACH_SUBNETS, MODIFY_CLASSIC_ATTRIBUTES,
-    REGISTER_INSTANCES, SET_BACKEND_POLICIES, SET_LISTENER_POLICIES,
+    REGISTER_INSTANCES, SET_BACKEND_POLICIES, SET_LISTENER_CERTIFICATE, SET_LISTENER_POLICIES,
 };
 use crate::marks::Tags;
 
@@ -158,6 +158,20 @@ impl Client {
         let request = elb.set_load_balancer_policies_for_backend_server().load_balancer_name(name);
         let request = request.instance_port(port.into()).set_policy_names(list(policies));
         write(cx, &SET_BACKEND_POLICIES, request.send()).await.map(drop)
+    }
+
+    /// Gives a listener another certificate, by ARN.
+    pub(crate) async fn set_listener_certificate(
+        &self,
+        cx: &Write,
+        name: &str,
+        port: u16,
+        certificate: &str,
+    ) -> Result<(), CloudError> {
+        let elb = &self.sdk()?.elb;
+        let request = elb.set_load_balancer_listener_ssl_certificate().load_balancer_name(name);
+        let request = request.load_balancer_port(port.into()).ssl_certificate_id(certificate);
+        write(cx, &SET_LISTENER_CERTIFICATE, request.send()).await.map(drop)
     }
 
     /// Sets the policies of a listener; others go.

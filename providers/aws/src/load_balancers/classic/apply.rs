@@ -23,7 +23,7 @@ pub(crate) async fn apply(
     change: &ClassicChange,
     own: &Own,
 ) -> Result<Option<Found>, CloudError> {
-    let answer = vanished(send(ground, cx, change, own).await)?;
+    let answer = vanished(send(ground, room, cx, change, own).await)?;
     let mut now = foresee::after(change, &own.classic, &own.surroundings.groups);
     let Some(have) = now.as_mut().and_then(|now| now.balancer.as_mut()) else { return Ok(now) };
     match (answer, &change.what) {
@@ -49,6 +49,7 @@ enum Answer {
 
 async fn send(
     ground: &Ground,
+    room: &ClassicRoom,
     cx: &Write,
     change: &ClassicChange,
     own: &Own,
@@ -96,6 +97,10 @@ async fn send(
         }
         What::SetBackend { node_port, policies } => {
             client.set_backend_policies(cx, name, *node_port, policies).await?;
+        }
+        What::SetCertificate { port, certificate } => {
+            let sent = client.set_listener_certificate(cx, name, *port, certificate).await;
+            sent.map_err(|err| room.certificates.note(err))?;
         }
         What::SetListener { port, policies } => {
             client.set_listener_policies(cx, name, *port, policies).await?;

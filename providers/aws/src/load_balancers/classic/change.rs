@@ -39,6 +39,11 @@ pub(crate) enum What {
         node_port: u16,
         policies: BTreeSet<String>,
     },
+    /// Gives a listener that speaks TLS another certificate, by ARN.
+    SetCertificate {
+        port: u16,
+        certificate: String,
+    },
     /// Sets the names of the policies of one listener; others go.
     SetListener {
         port: u16,
@@ -106,6 +111,7 @@ impl ClassicChange {
             | What::Detach(_)
             | What::SetGroups(_)
             | What::SetBackend { .. }
+            | What::SetCertificate { .. }
             | What::SetListener { .. }
             | What::SetAttributes(_)
             | What::SetHealthCheck(_)
@@ -161,6 +167,12 @@ impl fmt::Display for ClassicChange {
                     "set policies for node port {node_port} of Classic Load Balancer {name}: "
                 )?;
                 f.write_str(&joined(policies))
+            }
+            What::SetCertificate { port, certificate } => {
+                write!(
+                    f,
+                    "set certificate of listener {port} of Classic Load Balancer {name}: {certificate}"
+                )
             }
             What::SetListener { port, policies } => {
                 write!(f, "set policies of listener {port} of Classic Load Balancer {name}: ")?;

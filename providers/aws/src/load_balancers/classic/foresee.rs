@@ -27,7 +27,7 @@ pub(crate) fn made(name: &str, blueprint: &Blueprint, groups: &[SecurityGroup]) 
     };
     let attributes = Some(Attributes::default());
     let (tags, refused) = (tags.iter().cloned().collect(), Refused::new());
-    Balancer { it, tags, attributes, refused, is_anothers: false }
+    Balancer { it, tags, attributes, refused, ..Balancer::default() }
 }
 
 /// What is there after this change. `None`: that takes a look.
@@ -65,6 +65,9 @@ pub(crate) fn after(
         }
         What::SetBackend { node_port, policies } => {
             it.backends.insert(*node_port, policies.clone());
+        }
+        What::SetCertificate { port, certificate } => {
+            it.listeners.get_mut(port)?.listener.certificate = Some(certificate.clone());
         }
         What::SetListener { port, policies } => {
             it.listeners.get_mut(port)?.policies.clone_from(policies);

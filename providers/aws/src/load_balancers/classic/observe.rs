@@ -8,6 +8,7 @@ use ccm_core::cloud::{CloudError, Gather, Kind as Failure, ObjectId, Read};
 
 use crate::client::Client;
 use crate::client::elb::{Attributes, LoadBalancer, TAGS_AT_ONCE};
+use crate::denied::Denied;
 use crate::ground::Ground;
 use crate::load_balancers::annotations::Kind;
 use crate::load_balancers::names;
@@ -25,13 +26,18 @@ pub(crate) struct ClassicRoom {
     tags: Gather<String, BTreeMap<String, Tags>>,
     /// By the names of load balancers.
     pub(super) refusals: Refusals,
+    /// The right to give a listener another certificate.
+    pub(super) certificates: Denied,
 }
 
 impl Default for ClassicRoom {
     fn default() -> Self {
         let many = NonZeroUsize::new(TAGS_AT_ONCE).unwrap_or(NonZeroUsize::MIN);
         let (lists, tags) = (Gather::new(NonZeroUsize::MIN), Gather::new(many));
-        Self { lists, tags, refusals: Refusals::default() }
+        let certificates = Denied::or(
+            "listeners of Classic Load Balancers are deleted and made again for another certificate",
+        );
+        Self { lists, tags, refusals: Refusals::default(), certificates }
     }
 }
 
@@ -79,6 +85,8 @@ pub(crate) struct Balancer {
     pub(crate) refused: Refused,
     /// Whether it bears another cluster's tag, and not ours: it is left alone.
     pub(crate) is_anothers: bool,
+    /// Whether the right to give a listener another certificate is lacking.
+    pub(crate) keeps_certificates: bool,
 }
 
 impl Found {
@@ -137,6 +145,7 @@ pub(crate) async fn observe(
     // nothing else.
     let is_anothers = home.cluster.is_anothers(&tags);
     let refused = room.refusals.there(&name);
-    let balancer = Balancer { it, tags, attributes, refused, is_anothers };
+    let keeps_certificates = room.certificates.is_so();
+    let balancer = Balancer { it, tags, attributes, refused, is_anothers, keeps_certificates };
     Ok(Found { balancer: Some(Box::new(balancer)) })
 }

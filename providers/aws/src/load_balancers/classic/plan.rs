@@ -193,14 +193,18 @@ impl Work<'_> {
         }
     }
 
-    /// What differs goes before it comes back: AWS has no way to change a listener, but for its
-    /// certificate, for which it would take a right that the Go program does not have.
+    /// What differs goes before it comes back: AWS has no way to change a listener, but for its certificate.
     fn listeners(&mut self) {
         let (want, have) = (&self.asked.listeners, &self.have.it.listeners);
+        let renewed: Vec<_> =
+            want.values().filter(|listener| self.is_renewed(listener)).cloned().collect();
+        let stays = |port: &u16| renewed.iter().any(|listener| listener.port == *port);
         let stale = have.values().filter(|front| !self.is_wanted(&front.listener));
-        let ports: BTreeSet<_> = stale.map(|front| front.listener.port).collect();
-        let missing: BTreeSet<_> =
+        let mut ports: BTreeSet<_> = stale.map(|front| front.listener.port).collect();
+        ports.retain(|port| !stays(port));
+        let mut missing: BTreeSet<_> =
             want.values().filter(|listener| !self.is_there(listener)).cloned().collect();
+        missing.retain(|listener| !stays(&listener.port));
         if !ports.is_empty() {
             let is_replaced = ports.iter().any(|port| want.contains_key(port));
             self.build(What::DeleteListeners { ports, is_replaced });
@@ -208,6 +212,22 @@ impl Work<'_> {
         if !missing.is_empty() {
             self.build(What::CreateListeners(missing));
         }
+        for Listener { port, certificate, .. } in renewed {
+            let Some(certificate) = certificate else { continue };
+            self.build(What::SetCertificate { port, certificate });
+        }
+    }
+
+    /// Whether a listener is as it should be but for its certificate, and can get another.
+    fn is_renewed(&self, listener: &Listener) -> bool {
+        let Some(front) = self.have.it.listeners.get(&listener.port) else { return false };
+        let there = &front.listener;
+        let renewed = Listener { certificate: listener.certificate.clone(), ..there.clone() };
+        !self.have.keeps_certificates
+            && there.certificate.is_some()
+            && listener.certificate.is_some()
+            && renewed.does_as(listener)
+            && !there.does_as(listener)
     }
 
     fn is_wanted(&self, listener: &Listener) -> bool {
@@ -299,7 +319,8 @@ impl Work<'_> {
         };
         let mut steps = Vec::new();
         for listener in self.asked.listeners.values().filter(|listener| listener.is_tls()) {
-            let front = it.listeners.get(&listener.port).filter(|_| self.is_there(listener));
+            let stays = self.is_there(listener) || self.is_renewed(listener);
+            let front = it.listeners.get(&listener.port).filter(|_| stays);
             let is_right = match (&policy, front) {
                 (Some(_), front) => front.is_some_and(|front| front.policies == wanted),
                 (None, front) => !front.is_some_and(|front| {

@@ -214,6 +214,37 @@ async fn a_certificate_and_a_policy_come_and_go() {
     come_and_go(&stage, "policy", &nodes, (&tls, &policy), &[Stays::Line(ours)], &[]).await;
 }
 
+/// Its listener serves on, if the right is there that the Go program has not.
+#[rstest]
+#[case::with_the_right(false, &["SetLoadBalancerListenerSSLCertificate"])]
+#[case::without_it(true, &["DeleteLoadBalancerListeners", "CreateLoadBalancerListeners"])]
+#[tokio::test]
+async fn a_certificate_is_renewed(#[case] is_denied: bool, #[case] want: &[&str]) {
+    const ACTION: &str = "SetLoadBalancerListenerSSLCertificate";
+
+    let stage = Stage::start("").await;
+    let nodes = stage.launch(1, 2).await;
+    let mut arns = Vec::new();
+    for domain in ["a.example", "b.example"] {
+        let made = stage.aws("acm", "request_certificate", json!({ "DomainName": domain })).await;
+        arns.push(made["CertificateArn"].as_str().unwrap().to_owned());
+    }
+    if is_denied {
+        stage.spoil(Fault::new(ACTION, FaultKind::Denied)).await;
+    }
+    let name = if is_denied { "made-anew" } else { "renewed" };
+    let of = |arn: &str| [present(name, &[443], &[("ssl-cert", arn)])];
+    stage.passes.settle(&of(&arns[0]), &nodes).await;
+    stage.take_calls().await;
+    stage.passes.settle(&of(&arns[1]), &nodes).await;
+    let mut writes = stage.take_calls().await.1;
+    writes.retain(|action| !(is_denied && action == ACTION));
+    assert_eq!(writes, want);
+    let lines = stage.snapshot().await;
+    assert!(lines.iter().any(|line| line.contains(&arns[1])), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains(&arns[0])), "{lines:#?}");
+}
+
 #[tokio::test]
 async fn access_logs_come_and_go() {
     let stage = Stage::start("").await;

@@ -1,11 +1,14 @@
 """Listeners and policies of Classic Load Balancers."""
 
+from moto.acm.models import acm_backends
+from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.responses import ActionResult
 from moto.elb.exceptions import ELBClientError
-from moto.elb.models import ELBBackend, FakeBackend, FakeListener
+from moto.elb.models import ELBBackend, FakeBackend, FakeListener, elb_backends
 from moto.elb.policies import OtherPolicy
 from moto.elb.responses import ELBResponse
 
+from ..answers import AwsError, answered
 from . import around, correction
 
 SECURE = ("SSL", "HTTPS")
@@ -70,6 +73,36 @@ def classic_instance_protocol(rules):
                 "InvalidConfigurationRequest",
                 f"Instance protocol {instance} does not go with load balancer protocol {protocol}",
             )
+
+
+@correction(
+    "classic-listener-certificate",
+    "Classic ELB",
+    moto="SetLoadBalancerListenerSSLCertificate is not implemented.",
+    aws="The listener has the certificate; `ListenerNotFound`, `InvalidConfigurationRequest` for one "
+    "without TLS, `CertificateNotFound`.",
+)
+def classic_listener_certificate(rules):
+    @rules.on_request("elb", "SetLoadBalancerListenerSSLCertificate")
+    def set_certificate(request):
+        backend = elb_backends[DEFAULT_ACCOUNT_ID][request.region]
+        balancer = backend.load_balancers.get(request.get("LoadBalancerName"))
+        if balancer is None:
+            raise AwsError("LoadBalancerNotFound", "There is no ACTIVE Load Balancer of that name")
+        port = int(request.get("LoadBalancerPort"))
+        of_port = [it for it in balancer.listeners if int(it.load_balancer_port) == port]
+        if not of_port:
+            raise AwsError("ListenerNotFound", f"There is no listener on port {port}")
+        if of_port[0].protocol not in SECURE:
+            raise AwsError(
+                "InvalidConfigurationRequest", f"The listener on port {port} has no certificate"
+            )
+        certificate = request.get("SSLCertificateId")
+        known = acm_backends[DEFAULT_ACCOUNT_ID][request.region]._certificates
+        if certificate not in known and ":iam:" not in certificate:
+            raise AwsError("CertificateNotFound", "Server Certificate not found for the key")
+        of_port[0].ssl_certificate_id = certificate
+        return answered(request)
 
 
 @correction(

@@ -78,7 +78,7 @@ fn left() -> Cloud {
     let tags = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let attributes = Some(Attributes::default());
     let refused = Refused::new();
-    let left = Balancer { it, tags, attributes, refused, is_anothers: false };
+    let left = Balancer { it, tags, attributes, refused, ..Balancer::default() };
     cloud.own.classic = Found { balancer: Some(Box::new(left)) };
     cloud
 }

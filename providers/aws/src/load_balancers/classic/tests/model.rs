@@ -233,7 +233,7 @@ impl Cloud {
         let attributes = Some(Attributes::default());
         let tags = tags.iter().cloned().collect();
         let refused = Refused::new();
-        let made = Balancer { it, tags, attributes, refused, is_anothers: false };
+        let made = Balancer { it, tags, attributes, refused, ..Balancer::default() };
         self.own.classic = Found { balancer: Some(Box::new(made)) };
     }
 
@@ -283,6 +283,11 @@ impl Cloud {
                 } else {
                     it.backends.insert(node_port, policies);
                 }
+            }
+            What::SetCertificate { port, certificate } => {
+                let front = it.listeners.get_mut(&port).expect("ListenerNotFound");
+                assert!(front.listener.is_tls(), "InvalidConfigurationRequest");
+                front.listener.certificate = Some(certificate);
             }
             What::SetListener { port, policies } => {
                 assert!(has(it, &policies), "PolicyNotFound");

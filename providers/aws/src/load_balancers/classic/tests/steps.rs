@@ -99,6 +99,28 @@ fn a_dry_run_shows_all_of_it() {
         "create listeners of LB: ssl/443 to tcp/30443",
     ],
 )]
+#[case::another_certificate(
+    &[CERTIFICATE, ("ssl-ports", "443")], &[("ssl-cert", "arn:2"), ("ssl-ports", "443")],
+    &["set certificate of listener 443 of LB: arn:2"],
+)]
+#[case::another_certificate_with_a_policy(
+    &[CERTIFICATE, ("ssl-ports", "443")],
+    &[("ssl-cert", "arn:2"), ("ssl-ports", "443"), ("ssl-negotiation-policy", "P")],
+    &[
+        "set certificate of listener 443 of LB: arn:2",
+        "create policy k8s-SSLNegotiationPolicy-P of LB",
+        "set policies of listener 443 of LB: k8s-SSLNegotiationPolicy-P",
+    ],
+)]
+#[case::another_certificate_and_what_is_spoken(
+    &[CERTIFICATE, ("ssl-ports", "443")],
+    &[("ssl-cert", "arn:2"), ("ssl-ports", "443"), ("backend-protocol", "https")],
+    &[
+        "delete listeners of LB: 443, of which some come back",
+        "create listeners of LB: https/443 to https/30443",
+        "set health check of LB: SSL:30080 every 10 s within 5 s, 2 good or 6 bad",
+    ],
+)]
 #[case::policy(
     &[CERTIFICATE, ("ssl-ports", "443")],
     &[CERTIFICATE, ("ssl-ports", "443"), ("ssl-negotiation-policy", "P")],
@@ -251,6 +273,22 @@ fn what_go_would_leave_waits_for_another_change() {
             "set policies of listener 80 of LB: ELBSecurityPolicy-2016-08",
             "set policies of listener 443 of LB: ELBSecurityPolicy-2016-08",
             "delete its group",
+        ]
+    );
+}
+
+/// The Go program deletes the listener and makes it again, and has the rights for no more.
+#[test]
+fn without_the_right_to_another_certificate_the_listener_is_made_again() {
+    let tls = [CERTIFICATE, ("ssl-ports", "443")];
+    let mut cloud = made(&tls);
+    cloud.balancer_mut().keeps_certificates = true;
+    let other = spec("web", &[80, 443], &[("ssl-cert", "arn:2"), ("ssl-ports", "443")]);
+    assert_eq!(
+        short(cloud.converge(&world(present(other), 2))),
+        [
+            "delete listeners of LB: 443, of which some come back",
+            "create listeners of LB: ssl/443 to tcp/30443",
         ]
     );
 }
