@@ -237,8 +237,12 @@ impl<S: Spec> Attempt<'_, S> {
                         self.notes.push((step.wanted_by, format!("{note}: {}", err.message())));
                         tolerated.insert(step.change);
                     }
-                    Err(err) if err.kind() == Kind::Conflict && conflicts < MOST_CONFLICTS => {
-                        conflicts += 1;
+                    // Several of one stage are one look that was too old.
+                    Err(err)
+                        if err.kind() == Kind::Conflict
+                            && (was_changed || conflicts < MOST_CONFLICTS) =>
+                    {
+                        conflicts += u32::from(!was_changed);
                         was_changed = true;
                         debug!(unit = %self.unit.name, change = %step.change, "changed meanwhile");
                     }

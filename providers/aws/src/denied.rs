@@ -30,8 +30,10 @@ impl Denied {
     }
 
     /// What becomes of a failure of the shorter way: where the right is lacking, the change is planned anew.
-    pub(crate) fn note(&self, err: CloudError) -> CloudError {
-        if err.kind() != Kind::PermissionDenied {
+    /// `code` is AWS' word for it: credentials that have just expired say nothing about rights.
+    pub(crate) fn note(&self, err: CloudError, code: Option<&str>) -> CloudError {
+        if !matches!(code, Some("AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation"))
+        {
             return err;
         }
         let until = Instant::now() + DENIED_FOR;
@@ -50,10 +52,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_right_that_is_lacking_is_tried_again_after_a_while() {
         let denied = Denied::or("the longer way");
-        let fails = |kind| denied.note(CloudError::new(kind, "no")).kind();
-        assert_eq!(fails(Kind::Unavailable), Kind::Unavailable);
+        let fails = |code| denied.note(CloudError::new(Kind::PermissionDenied, "no"), code).kind();
+        for code in [None, Some("ExpiredToken"), Some("RequestExpired")] {
+            assert_eq!(fails(code), Kind::PermissionDenied, "{code:?}");
+        }
         assert!(!denied.is_so());
-        assert_eq!(fails(Kind::PermissionDenied), Kind::Conflict);
+        assert_eq!(fails(Some("AccessDenied")), Kind::Conflict);
         assert!(denied.is_so());
         tokio::time::advance(DENIED_FOR).await;
         assert!(!denied.is_so());

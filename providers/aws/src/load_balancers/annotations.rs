@@ -160,6 +160,15 @@ impl ServiceAnnotations {
         self.internal.as_deref().is_some_and(|text| !text.is_empty() && text != "false")
     }
 
+    /// Whether a security group is named, of an object whose other annotations may not be readable. Then it
+    /// is the owner's, whoever has made it.
+    pub(crate) fn name_group(annotations: &BTreeMap<String, String>, id: &str) -> bool {
+        let said = ["security-groups", "extra-security-groups"]
+            .iter()
+            .filter_map(|key| annotations.get(&format!("{PREFIX}{key}")));
+        said.flat_map(|text| text.split(',')).any(|named| named.trim() == id)
+    }
+
     /// The labels of nodes that take traffic, of an object whose other annotations may not be
     /// readable. Empty: all nodes.
     pub(crate) fn node_labels(annotations: &BTreeMap<String, String>) -> Pairs {

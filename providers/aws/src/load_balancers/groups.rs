@@ -7,13 +7,20 @@ use ccm_core::cloud::{CloudError, Effect, Kind, ObjectId, Write};
 
 use super::draft::Draft;
 use crate::client::Client;
-use crate::client::groups::{Rule, SecurityGroup};
+use crate::client::groups::{Peer, Rule, SecurityGroup};
 use crate::ground::{Cluster, Home};
 use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags};
 
 /// How many rules of one direction a security group holds, unless the account's quota was raised.
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>
-pub(crate) const MOST_RULES: usize = 60;
+const MOST_RULES: usize = 60;
+
+/// Whether a group may have no room for so many more. A prefix list counts as many rules as it may have
+/// entries, which is not known here; and a group with more than usual has room for more than usual.
+pub(crate) fn is_tight(ingress: &BTreeSet<Rule>, more: usize) -> bool {
+    let has_lists = ingress.iter().any(|rule| matches!(rule.peer, Peer::PrefixList(_)));
+    has_lists || (ingress.len() <= MOST_RULES && ingress.len() + more > MOST_RULES)
+}
 
 /// A group as it is to be. Its rules are exactly these, but for those that nobody judges: see [`want`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +152,7 @@ pub(crate) fn want(
     let is_surplus = |rule: &&Rule| !want.contains(&rule.bare()) && is_judged(rule);
     let surplus: BTreeSet<_> = group.ingress.iter().filter(is_surplus).cloned().collect();
     // Nobody is shut out in between, if there is room for that.
-    let is_tight = group.ingress.len() + missing.len() > MOST_RULES;
+    let is_tight = is_tight(&group.ingress, missing.len());
     let comes = (!missing.is_empty())
         .then(|| GroupChange::Authorize { name: name.clone(), rules: missing });
     let goes = (!surplus.is_empty()).then_some(GroupChange::Revoke { name, rules: surplus });
@@ -156,7 +163,6 @@ pub(crate) fn want(
 }
 
 fn is_judged(rule: &Rule) -> bool {
-    use crate::client::groups::Peer;
     match rule.peer {
         Peer::V4(_) | Peer::Odd(_) | Peer::Group(_) => true,
         Peer::V6(_) | Peer::PrefixList(_) => false,
@@ -216,6 +222,17 @@ pub(crate) async fn apply(
         }
     }
     Ok(None)
+}
+
+/// A group that was just made may not be known everywhere: it is tried again a little later.
+pub(crate) fn not_yet(err: CloudError) -> CloudError {
+    match err.kind() {
+        Kind::NotFound => {
+            let message = format!("a security group is not there, or not yet: {}", err.message());
+            CloudError::new(Kind::Unavailable, message).with_source(err)
+        }
+        _ => err,
+    }
 }
 
 /// The groups after a change, `made` being the ID of the one that was made: a look may not show it for a
@@ -282,7 +299,7 @@ pub(crate) fn pairs(tags: &Tags) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::groups::{Peer, Traffic};
+    use crate::client::groups::Traffic;
 
     fn rule(port: u16, description: Option<&str>) -> Rule {
         let peer = Peer::V4("10.0.0.0/8".parse().unwrap());

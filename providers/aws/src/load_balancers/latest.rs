@@ -32,6 +32,11 @@ impl Latest {
         all.insert(name, (now, place));
     }
 
+    /// Nobody knows what a change has made of it.
+    pub(crate) fn forget(&self, name: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
     /// Puts right what a list may show as it was before.
     pub(crate) fn put_right(&self, listed: &mut Balancers) {
         let now = Instant::now();
@@ -72,6 +77,9 @@ mod tests {
         assert_eq!(seen(), (true, true));
         latest.note("a".to_owned(), &Own::default());
         assert_eq!(seen(), (false, true), "it is gone");
+        latest.forget("a");
+        assert_eq!(seen(), (true, true));
+        latest.note("a".to_owned(), &Own::default());
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(seen(), (false, true));
         tokio::time::advance(LAG).await;

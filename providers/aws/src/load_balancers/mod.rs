@@ -172,8 +172,10 @@ impl Converge<LoadBalancerSpec> for AwsLoadBalancers {
             (AwsChange::Own { change, service }, Observed::Own(own)) => {
                 let learnt = self.apply_own(cx, change, own).await;
                 if !change.is_of_targets() {
-                    if let Ok(Learnt::Now(Observed::Own(own))) = &learnt {
-                        self.latest.note(names::load_balancer(&service.uid), own);
+                    let name = names::load_balancer(&service.uid);
+                    match &learnt {
+                        Ok(Learnt::Now(Observed::Own(own))) => self.latest.note(name, own),
+                        Ok(_) | Err(_) => self.latest.forget(&name),
                     }
                     self.balancers.changed().await;
                 }
@@ -219,7 +221,7 @@ impl AwsLoadBalancers {
                 let home = self.ground.home()?;
                 let groups = &own.surroundings.groups;
                 let sent = groups::apply(&self.ground.client, cx, home, change, groups).await;
-                let sent = vanished(sent);
+                let sent = sent.map_err(groups::not_yet);
                 self.groups.changed().await;
                 groups::after(groups.clone(), change, sent?).map(|groups| {
                     let surroundings = Surroundings { groups, ..own.surroundings.clone() };

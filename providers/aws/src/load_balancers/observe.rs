@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ccm_core::cloud::{CloudError, LoadBalancerSpec, Read, Want};
+use ccm_core::cloud::{CloudError, Freshness, LoadBalancerSpec, Read, Want};
 
 use super::annotations::Kind;
 use super::site::Surroundings;
@@ -63,7 +63,8 @@ pub(crate) async fn own(
         classic::observe(&at.ground, &at.classic, cx, id, wish.as_ref()),
         network::observe(&at.ground, &at.nlb, cx, &looker),
     )?;
-    if let Some(wish) = &wish {
+    // What was looked at just now is new enough.
+    if let (Some(wish), Freshness::Within(_)) = (&wish, cx.freshness()) {
         let said = &wish.said;
         let is_new = match said.kind {
             Kind::Elsewhere => false,

@@ -255,7 +255,9 @@ fn step(site: &Site<'_>, change: OwnChange) -> Step<AwsChange> {
 fn holds(site: &Site<'_>, own: &Own) -> Holds {
     let classic = names::classic_group(&names::load_balancer(&site.id.uid));
     let is_ours = |group: &crate::client::groups::SecurityGroup| {
-        group.name == classic && site.home.cluster.owns(&group.tags)
+        group.name == classic
+            && site.home.cluster.owns(&group.tags)
+            && !ServiceAnnotations::name_group(site.annotations, &group.id)
     };
     let has_group = own.surroundings.groups.iter().any(is_ours)
         || network::has_security_group(site, &own.network);

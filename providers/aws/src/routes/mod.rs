@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_ec2::operation::replace_route::ReplaceRouteError;
 use ccm_core::cloud::{
     CloudError, Converge, Learnt, Owned, Plan, Read, RouteSpec, Uid, Unit, Want, World, Write,
 };
@@ -33,6 +34,7 @@ use tracing::warn;
 use self::change::RouteChange;
 use self::observe::Observed;
 use crate::denied::Denied;
+use crate::error;
 use crate::ground::Ground;
 
 /// The one unit. It names metrics and log lines.
@@ -141,7 +143,10 @@ impl Converge<RouteSpec> for AwsRoutes {
     ) -> Result<Learnt<Observed>, CloudError> {
         let applied = apply::apply(&self.ground, cx, change, observed).await;
         match change {
-            RouteChange::Replace { .. } => applied.map_err(|err| self.replacing.note(err)),
+            RouteChange::Replace { .. } => applied.map_err(|err| {
+                let code = error::code::<ReplaceRouteError>(&err).map(str::to_owned);
+                self.replacing.note(err, code.as_deref())
+            }),
             RouteChange::Delete { .. } | RouteChange::SkipCheck(_) | RouteChange::Create { .. } => {
                 applied
             }

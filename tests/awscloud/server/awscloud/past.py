@@ -10,6 +10,7 @@ import os
 import pickle
 import socket
 import struct
+import sys
 import threading
 import time
 import warnings
@@ -20,6 +21,7 @@ from .state import STATE
 # A copy is of use for no longer than a read may be late.
 LATEST = 30.0
 LENGTH = struct.Struct(">Q")
+PATIENCE = 30.0
 
 
 class Copy:
@@ -37,6 +39,8 @@ class Copy:
         if self._pid == 0:
             be_a_copy(theirs, serve)
         theirs.close()
+        # A copy that hangs is a failed request, and not the end of the fake.
+        ours.settimeout(PATIENCE)
         self._socket = ours
 
     def ask(self, request, environ: dict) -> Answer:
@@ -94,6 +98,8 @@ def be_a_copy(questions: socket.socket, serve) -> None:
     """Answers until nobody asks any more."""
     try:
         gc.disable()
+        # Whoever held it when the copy was made holds it for ever.
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")
         # Connections of clients, which would stay open, and the other copies' sockets.
         kept = os.dup2(questions.fileno(), 3)
         os.closerange(4, os.sysconf("SC_OPEN_MAX"))

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_elasticloadbalancing::operation::set_load_balancer_listener_ssl_certificate as renew;
 use ccm_core::cloud::{CloudError, Kind, Write};
 use futures::FutureExt;
 
@@ -10,6 +11,7 @@ use super::foresee;
 use super::observe::{ClassicRoom, Found};
 use super::wish::group_ids;
 use crate::client::elb::NewLoadBalancer;
+use crate::error;
 use crate::ground::Ground;
 use crate::load_balancers::change::vanished;
 use crate::load_balancers::observe::Own;
@@ -100,7 +102,11 @@ async fn send(
         }
         What::SetCertificate { port, certificate } => {
             let sent = client.set_listener_certificate(cx, name, *port, certificate).await;
-            sent.map_err(|err| room.certificates.note(err))?;
+            sent.map_err(|err| {
+                let code = error::code::<renew::SetLoadBalancerListenerSSLCertificateError>(&err)
+                    .map(str::to_owned);
+                room.certificates.note(err, code.as_deref())
+            })?;
         }
         What::SetListener { port, policies } => {
             client.set_listener_policies(cx, name, *port, policies).await?;

@@ -14,7 +14,8 @@ use super::moves::{Move, moves};
 use super::observe::{Balancer, Found};
 use super::wish::{ClassicWish, group_ids};
 use crate::client::elb::Listener;
-use crate::load_balancers::annotations::PREFIX;
+use crate::client::groups::SecurityGroup;
+use crate::load_balancers::annotations::ServiceAnnotations;
 use crate::load_balancers::draft::Draft;
 use crate::load_balancers::groups;
 use crate::load_balancers::members::Members;
@@ -96,12 +97,8 @@ pub(crate) fn down(site: &Site<'_>, found: &Found, draft: &mut Draft) {
 fn leave_own_group(site: &Site<'_>, balancer: &str, draft: &mut Draft) {
     let (cluster, groups) = (&site.home.cluster, &site.surroundings.groups);
     let name = names::classic_group(balancer);
-    let said = ["security-groups", "extra-security-groups"]
-        .iter()
-        .filter_map(|key| site.annotations.get(&format!("{PREFIX}{key}")));
-    let mut named = said.flat_map(|text| text.split(',')).map(str::trim);
-    let is_named = groups::find(groups, &name).is_some_and(|own| named.any(|id| id == own.id));
-    if !is_named {
+    let is_named = |own: &SecurityGroup| ServiceAnnotations::name_group(site.annotations, &own.id);
+    if !groups::find(groups, &name).is_some_and(is_named) {
         groups::unwant(cluster, groups, &name, draft);
     }
 }

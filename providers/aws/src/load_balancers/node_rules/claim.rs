@@ -74,7 +74,11 @@ impl<'a> Claim<'a> {
         let attached = seen.classics.get(&balancer).unwrap_or(&none);
         let own_name = names::classic_group(&balancer);
         let own = seen.groups.iter().find(|it| it.name == own_name).map(|it| it.id.clone());
-        let is_leaving = |id: &String| matches!(want, Want::Absent(_)) || !attached.contains(id);
+        // One that an annotation names stays.
+        let is_named = |id: &String| ServiceAnnotations::name_group(annotations, id);
+        let is_leaving = |id: &String| {
+            !is_named(id) && (matches!(want, Want::Absent(_)) || !attached.contains(id))
+        };
         let leaving = own.clone().filter(is_leaving);
         let source = || source(place.cluster, annotations, attached, &seen.groups);
         let mut sources: BTreeSet<String> = match want {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ccm_core::cloud::{CloudError, LoadBalancerSpec, Member, Observation, Read, Want, World};
 use ipnet::Ipv4Net;
 
-use super::super::annotations::Kind;
+use super::super::annotations::{Kind, ServiceAnnotations};
 use super::super::wish::annotations;
 use super::super::{AwsLoadBalancers, classic, names, network};
 use super::claim::{Claim, Place};
@@ -176,7 +176,9 @@ fn leaving(
         let name = names::classic_group(&balancer);
         let group = seen.groups.iter().chain(unmarked).find(|group| group.name == name)?;
         let is_used = seen.classics.get(&balancer).is_some_and(|ids| ids.contains(&group.id));
-        (matches!(want, Want::Absent(_)) || !is_used).then(|| group.id.clone())
+        let is_named = ServiceAnnotations::name_group(&want.identity().annotations, &group.id);
+        let is_leaving = !is_named && (matches!(want, Want::Absent(_)) || !is_used);
+        is_leaving.then(|| group.id.clone())
     };
     world.wants.iter().filter_map(of_want).collect()
 }

@@ -8,7 +8,7 @@ use ccm_core::cloud::{Holds, Later, ObjectId, Plan, Report, Step, Verdict, World
 
 use super::super::annotations::Kind;
 use super::super::change::AwsChange;
-use super::super::groups::MOST_RULES;
+use super::super::groups;
 use super::claim::{Claim, Place, Stance};
 use super::observe::Seen;
 use super::{CLIENT, MTU, RuleChange, Verb};
@@ -170,7 +170,8 @@ impl Draft {
         for claim in claims {
             let mut missing = BTreeSet::new();
             for rule in claim.wanted(group) {
-                if matches!(rule.peer, Peer::Group(_)) && is_let_in(&there, &rule.peer) {
+                let is_group = matches!(rule.peer, Peer::Group(_));
+                if is_marked && is_group && is_let_in(&there, &rule.peer) {
                     continue;
                 }
                 if let Entry::Vacant(place) = there.entry(bare(rule)) {
@@ -197,6 +198,8 @@ impl Draft {
         ];
         for (verb, is_first, list) in lists {
             for (claim, rules) in list.into_iter().filter(|(_, rules)| !rules.is_empty()) {
+                // What goes with a Service shuts nobody out, and waits for nobody.
+                let is_first = is_first || matches!(claim.stance, Stance::Goes);
                 self.changing.insert(claim.balancer.clone());
                 let (group, balancer) = (group.id.clone(), claim.balancer.clone());
                 let change = RuleChange { group, balancer, verb, rules };
@@ -249,7 +252,7 @@ impl Claim<'_> {
 }
 
 /// Whether a security group is let in somehow: people who say to which ports mean it, and the Go program
-/// adds nothing beside.
+/// adds nothing beside, in the cluster's groups.
 fn is_let_in(there: &BTreeMap<(Traffic, Peer), &Rule>, group: &Peer) -> bool {
     there.keys().any(|(_, peer)| peer == group)
 }
@@ -261,7 +264,7 @@ fn needs_room(group: &SecurityGroup, revoked: &[Changed<'_>], authorized: &[Chan
         list.iter().flat_map(|(_, rules)| rules).map(bare).collect()
     };
     let (goes, comes) = (rules(revoked), rules(authorized));
-    group.ingress.len() + comes.len() > MOST_RULES || !goes.is_disjoint(&comes)
+    groups::is_tight(&group.ingress, comes.len()) || !goes.is_disjoint(&comes)
 }
 
 fn bare(rule: &Rule) -> (Traffic, Peer) {

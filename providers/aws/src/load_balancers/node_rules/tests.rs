@@ -200,6 +200,30 @@ fn what_comes_comes_first_if_there_is_room(#[case] others: u8, #[case] order: [&
     assert_eq!(verbs, order, "{lines:#?}");
 }
 
+/// A prefix list counts as many rules as it may have entries.
+#[test]
+fn beside_a_prefix_list_nobody_knows_how_much_room_there_is() {
+    let mut cloud = Cloud::new().with_network("web").managed("web");
+    let of = |range| world(vec![present(from(spec("web", &[80], &[NLB]), &[range]))]);
+    cloud.converge(&of("10.0.0.0/8"));
+    cloud.seen.groups[0].ingress.insert(Rule {
+        what: Traffic::port("tcp", 443),
+        peer: Peer::PrefixList("pl-1".to_owned()),
+        description: None,
+    });
+    let lines = cloud.converge(&of("172.16.0.0/12"));
+    assert!(lines[0].starts_with("revoke"), "{lines:#?}");
+}
+
+/// A failure to let one in must not keep what is gone.
+#[test]
+fn what_goes_with_its_service_waits_for_nobody() {
+    let mut cloud = Cloud::new().with_network("one").with_network("two");
+    cloud.converge(&world(vec![present(spec("one", &[80], &[NLB]))]));
+    let lines = cloud.converge(&world(vec![absent("one"), present(spec("two", &[81], &[NLB]))]));
+    assert!(lines[0].starts_with("revoke"), "{lines:#?}");
+}
+
 #[test]
 fn stale_rules_for_health_checks_wait_for_another_change_where_another_program_left_them() {
     let mut cloud = Cloud::new().with_network("web");

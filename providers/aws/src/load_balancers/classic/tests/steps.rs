@@ -11,7 +11,9 @@ use crate::client::groups::{Peer, Rule, Traffic};
 use crate::config::Config;
 use crate::load_balancers::change::AwsChange;
 use crate::load_balancers::refusals::Refusal;
-use crate::load_balancers::samples::{absent, doubtful, instance_id, keep, present, spec};
+use crate::load_balancers::samples::{
+    absent, absent_with, doubtful, instance_id, keep, present, spec,
+};
 use crate::marks::MANAGED_KEY;
 
 const CERTIFICATE: (&str, &str) = ("ssl-cert", "arn:1");
@@ -291,6 +293,22 @@ fn without_the_right_to_another_certificate_the_listener_is_made_again() {
             "create listeners of LB: ssl/443 to tcp/30443",
         ]
     );
+}
+
+/// Whoever has made it: its rules are the owner's, and it outlives the Service.
+#[test]
+fn a_group_of_its_own_that_an_annotation_names_is_left() {
+    let mut cloud = made(&[]);
+    let groups = &cloud.own.surroundings.groups;
+    let own = groups.iter().find(|it| it.name.starts_with("k8s-elb-")).unwrap().id.clone();
+    let said = [("security-groups", own.as_str())];
+    let wish = world(present(spec("web", &[80, 443], &said)), 2);
+    assert_eq!(cloud.converge(&wish), Vec::<String>::new());
+    let gone = world(absent_with("web", &said), 0);
+    assert_eq!(short(cloud.converge(&gone)), ["delete LB"]);
+    let plan = cloud.plan(&gone);
+    assert!(plan.is_done(), "{plan:?}");
+    assert_eq!(report(&plan).holds, Holds::Nothing, "nobody waits for it");
 }
 
 #[test]

@@ -38,6 +38,19 @@ fn a_group_that_is_let_in_somewhere_is_let_in() {
     assert_eq!(cloud.rules("sg-nodes"), ["tcp 30080 from sg-web"]);
 }
 
+/// The Go program looks for it in the cluster's groups alone.
+#[test]
+fn in_a_group_without_the_clusters_tag_it_is_let_in_for_all() {
+    let mut cloud = Cloud::new().with_classic("web");
+    cloud.seen.groups[0].tags.clear();
+    let some = Rule { what: Traffic::port("tcp", 22), ..everything("sg-web") };
+    cloud.seen.groups[0].ingress.insert(some);
+    cloud.converge(&world(vec![present(spec("web", &[80], &[]))]));
+    let mut rules = cloud.rules("sg-nodes");
+    rules.sort();
+    assert_eq!(rules, ["everything from sg-web", "tcp 22 from sg-web"]);
+}
+
 #[test]
 fn groups_of_others_are_closed_only_where_a_deletion_needs_it() {
     let mut cloud = Cloud::new().with_classic("web");
