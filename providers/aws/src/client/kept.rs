@@ -72,11 +72,10 @@ impl<T> Kept<T> {
         let begun = Instant::now();
         let mut kept = self.0.lock().await;
         if let Some((asked, answer)) = &kept.answer {
+            // Those who wait for it share it in any case.
             let age = match cx.freshness() {
-                // Those who wait for it share it, and then it is asked for again.
-                Freshness::Within(_) | Freshness::Live if kept.may_be_old(*asked) => Duration::ZERO,
-                Freshness::Within(age) => age.min(most),
-                Freshness::Live => Duration::ZERO,
+                Freshness::Within(age) if !kept.may_be_old(*asked) => age.min(most),
+                Freshness::Within(_) | Freshness::Live => Duration::ZERO,
             };
             if begun.saturating_duration_since(*asked) <= age {
                 return Ok(Arc::clone(answer));

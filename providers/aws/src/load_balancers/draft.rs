@@ -17,9 +17,9 @@ pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(5);
 pub(crate) struct Draft {
     /// What the Service needs, in order.
     pub(crate) building: Vec<Vec<OwnChange>>,
-    /// What differs from what is asked for, and which the Go program would leave as it is. Done with
-    /// anything else that has to be done, and always on what is [`MANAGED`](crate::marks::MANAGED_KEY): a
-    /// takeover changes nothing.
+    /// What differs from what is asked for, and which the Go program would leave as it is. Done once the
+    /// owner changes the Service, and always on what is [`MANAGED`](crate::marks::MANAGED_KEY): a takeover
+    /// changes nothing.
     pub(crate) tidying: Vec<Vec<OwnChange>>,
     /// What is left of an earlier form of the Service, in the order in which it goes. The same
     /// holds.

@@ -33,6 +33,7 @@ use tracing::warn;
 
 use self::change::RouteChange;
 use self::observe::Observed;
+use crate::client::kept::LAG;
 use crate::denied::Denied;
 use crate::error;
 use crate::ground::Ground;
@@ -42,10 +43,6 @@ const UNIT: &str = "route-tables";
 
 /// Nodes come in groups: those that come within this time cost one look.
 const SETTLE: Duration = Duration::from_millis(100);
-
-/// For how long AWS may go on showing a table as it was. It promises nothing; what is seen is a
-/// second or two.
-const LAG: Duration = Duration::from_secs(5);
 
 /// Routes in the VPC's tables.
 #[derive(Debug)]

@@ -16,10 +16,10 @@
 //! | node port or protocol of a target group | makes another in its place | at once, the same way, with the attributes that users see; it deletes the old one, and after a crash leaves it |
 //! | health check: protocol, interval | makes another group | at once, in place |
 //! | health check: port, path, healthy threshold | changes it | at once; the rest of the check with it |
-//! | health check: timeout, unhealthy threshold alone | leaves it | with other changes |
+//! | health check: timeout, unhealthy threshold alone | leaves it | with the owner's next change |
 //! | a listener's certificate, policy | changes it | at once |
 //! | a listener's policy, where none is asked for | writes at each sync | whatever is there will do |
-//! | a listener's protocol | fails for good | at once, in place |
+//! | a listener's protocol | fails for good | in place, at once but for one that was taken over: with the owner's next change |
 //! | a listener for no port | deletes it, and its group | at once; the group with the clearing |
 //! | cross-zone, access logs | sets what differs | at once |
 //! | attributes of target groups, as annotated | sets what differs | at once |
@@ -27,7 +27,7 @@
 //! | its own security group, off the load balancer | tries once to delete it | with the clearing |
 //! | its own security group, by another `--cluster-name` | makes another, tries once to delete it | at once; the old one with the clearing |
 //! | target groups that nothing uses | leaves them | with the clearing |
-//! | tags | leaves them | with other changes, and none is taken away |
+//! | tags | leaves them | with the owner's next change, and none is taken away |
 //! | subnets, scheme, fixed addresses | leaves them | never: a note says so |
 //! | the name of a target group | counts nowhere but where one is made | the same |
 

@@ -51,38 +51,34 @@ macro_rules! behaviours {
     };
 }
 
+/// The same of load balancers of one kind.
+macro_rules! balancers {
+    ($balancers:ident) => {
+        behaviours! {
+            load_balancers, $balancers:
+            a_new_service_gets_an_address
+            a_deleted_service_leaves_nothing
+            a_service_can_be_made_again
+            a_service_of_the_same_name_is_another
+            targets_follow_the_nodes
+            services_share_and_part
+            a_denied_change_says_so_and_heals
+            a_lost_answer_does_no_harm
+            a_process_that_dies_at_every_change_gets_there
+        }
+    };
+}
+
 mod classic {
     use super::*;
 
-    behaviours! {
-        load_balancers, Classic:
-        a_new_service_gets_an_address
-        a_deleted_service_leaves_nothing
-        a_service_can_be_made_again
-        a_service_of_the_same_name_is_another
-        targets_follow_the_nodes
-        services_share_and_part
-        a_denied_change_says_so_and_heals
-        a_lost_answer_does_no_harm
-        a_process_that_dies_at_every_change_gets_there
-    }
+    balancers!(Classic);
 }
 
 mod network {
     use super::*;
 
-    behaviours! {
-        load_balancers, Network:
-        a_new_service_gets_an_address
-        a_deleted_service_leaves_nothing
-        a_service_can_be_made_again
-        a_service_of_the_same_name_is_another
-        targets_follow_the_nodes
-        services_share_and_part
-        a_denied_change_says_so_and_heals
-        a_lost_answer_does_no_harm
-        a_process_that_dies_at_every_change_gets_there
-    }
+    balancers!(Network);
 }
 
 mod routes {
