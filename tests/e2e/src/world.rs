@@ -346,7 +346,8 @@ impl<C> World<C> {
         self.events_about("Node", name).await
     }
 
-    /// Reason, message and count of each event about an object of this kind.
+    /// Reason, message and count of each event about an object of this kind, but for what the API
+    /// server says of its own allocators.
     pub async fn events_about(&self, kind: &str, name: &str) -> Vec<(String, String, i32)> {
         let about = format!("involvedObject.kind={kind},involvedObject.name={name}");
         let events = Api::<Event>::all(self.admin());
@@ -355,12 +356,7 @@ impl<C> World<C> {
             let (reason, message) = (event.reason, event.message);
             (reason.unwrap_or_default(), message.unwrap_or_default(), event.count.unwrap_or(1))
         };
-        // The API server tells of Services that were made before it has looked through its addresses.
-        let is_its_own = |event: &Event| {
-            let component = event.source.as_ref().and_then(|source| source.component.as_deref());
-            component.is_some_and(|component| component.ends_with("allocator-repair-controller"))
-        };
-        events.items.into_iter().filter(|event| !is_its_own(event)).map(event).collect()
+        events.items.into_iter().filter(|event| !is_of_the_api_server(event)).map(event).collect()
     }
 
     /// Waits for an event about the Node, then gives all.
@@ -416,4 +412,12 @@ impl<C> Drop for World<C> {
             stage.leave();
         }
     }
+}
+
+/// The API server tells of Services that were made before it has looked through its addresses and
+/// ports: of addresses as `events.k8s.io/v1` would, which leaves `source` empty.
+fn is_of_the_api_server(event: &Event) -> bool {
+    let source = event.source.as_ref().and_then(|source| source.component.as_deref());
+    let reporting = event.reporting_component.as_deref();
+    [source, reporting].into_iter().flatten().any(|it| it.ends_with("allocator-repair-controller"))
 }

@@ -65,7 +65,7 @@ fn under_the_role_of_the_go_chart_nodes_and_services_are_seen_to() {
         let reasons = world.service_reasons("web").await;
         assert!(reasons.contains(&"EnsuredLoadBalancer".to_owned()), "{reasons:?}");
         world.remove_service("web").await;
-        assert!(world.cloud.lines_of(&made.uid).await.is_empty());
+        assert_eq!(world.cloud.lines_of(&made.uid).await, [""; 0]);
         is_served_from(&world, "db", "n0").await;
 
         // Whose certificates count, whose tokens, and what they may.

@@ -194,7 +194,7 @@ fn a_plan_says_which_routes_would_be_made_and_makes_none() {
             assert!(change["text"].as_str().unwrap().contains(range), "{plan:#}");
         }
         assert_eq!(changes.len(), 2);
-        assert!(world.cloud.all_routes().await.is_empty());
+        assert_eq!(world.cloud.all_routes().await, []);
 
         let mut ccm = world.ccm(&setup());
         world.reachable("n1").await;

@@ -125,7 +125,7 @@ async fn sweep(cut: Cut) {
     }
     println!("{cut:?}: killed at {struck:?} changes of making, taking over and deleting");
     assert!(struck.iter().all(|struck| *struck >= 4), "{struck:?}");
-    assert!(world.cloud.all_routes().await.is_empty());
+    assert_eq!(world.cloud.all_routes().await, []);
 }
 
 #[test]

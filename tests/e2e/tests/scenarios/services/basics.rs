@@ -2,6 +2,10 @@
 
 use ccm_core::cluster::keys;
 use ccm_e2e::{SOON, SeenService, Setup, Wanted, World, run, wait_until};
+use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::api::networking::v1::IPAddress;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
 /// Writes of the program that a Service may cost until it has its address, events among them.
@@ -195,7 +199,7 @@ fn a_service_of_another_class_is_never_touched_whatever_it_bears() {
             let has_finalizer = name.ends_with("held");
             assert_eq!(seen.is_held(), has_finalizer, "{name}: {seen:?}");
             assert_eq!((seen.ready, seen.ingress), (None, vec![]), "{name}");
-            assert!(world.service_events(name).await.is_empty());
+            assert_eq!(world.service_events(name).await, [], "{name}");
         }
         let of_theirs = world.traffic().await.service_writes();
         let of_theirs: Vec<_> = of_theirs
@@ -282,5 +286,27 @@ fn nothing_is_made_for_a_service_that_went_before_it_was_held() {
         // address, load balancer, group, listener, rule
         assert_eq!(world.cloud.mutations().await - mutations, 5);
         ccm.expect_running();
+    });
+}
+
+/// Or tests that count what is said of a Service would fail whenever the API server is busy.
+#[test]
+fn what_the_api_server_says_of_its_own_addresses_is_not_taken_for_ours() {
+    run(async {
+        let world = World::start().await;
+        world.serve(&Wanted::named("web")).await;
+        let web = world.services().get("web").await.unwrap();
+        let address = web.spec.unwrap().cluster_ip.unwrap();
+        let addresses = Api::<IPAddress>::all(world.admin());
+        addresses.delete(&address, &DeleteParams::default()).await.unwrap();
+        let about = ListParams::default().fields("involvedObject.name=web");
+        let all = Api::<Event>::namespaced(world.admin(), world.namespace());
+        wait_until("an event of the API server", SOON, async || {
+            let events = all.list(&about).await.unwrap().items;
+            let reasons: Vec<_> = events.into_iter().filter_map(|event| event.reason).collect();
+            if reasons == ["ClusterIPNotAllocated"] { Ok(()) } else { Err(reasons) }
+        })
+        .await;
+        assert_eq!(world.service_events("web").await, []);
     });
 }

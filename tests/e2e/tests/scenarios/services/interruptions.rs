@@ -52,7 +52,7 @@ fn an_api_server_that_restarts_in_the_middle_of_a_creation_hinders_nothing() {
             is_whole(&world, SOON * 2).await;
             assert_eq!(world.service("web").await.uid, uid);
             world.remove_service("web").await;
-            assert!(world.cloud.lines().await.is_empty());
+            assert_eq!(world.cloud.lines().await, [""; 0]);
         }
         ccm.expect_running();
     });
@@ -161,7 +161,7 @@ fn a_process_that_is_stopped_in_the_middle_of_a_creation_ends_soon_and_the_next_
             let mut ccm = world.ccm(&setup);
             is_whole(&world, SOON).await;
             world.remove_service("web").await;
-            assert!(world.cloud.lines().await.is_empty());
+            assert_eq!(world.cloud.lines().await, [""; 0]);
             ccm.signal(Signal::TERM);
             assert!(ccm.end(SOON).await.success());
         }
@@ -201,7 +201,7 @@ fn a_cloud_that_shows_changes_late_is_not_taken_at_its_word() {
         world.end_service("web").await;
         // What is seen too late is tried once more, with the pauses after failures between.
         world.service_gone("web", &uid, SOON * 3).await;
-        assert!(world.cloud.lines().await.is_empty());
+        assert_eq!(world.cloud.lines().await, [""; 0]);
 
         ccm.expect_running();
     });

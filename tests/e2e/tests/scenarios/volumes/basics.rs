@@ -21,7 +21,7 @@ fn static_volumes_of_the_driver_say_where_they_are() {
         let zone = |zones: &str| format!("{} in {zones}", keys::ZONE);
         let region = format!("{} in sim-1", keys::REGION);
         assert_eq!(seen.affinity, [zone("sim-1b"), region.clone()]);
-        assert!(world.volume_events("one").await.is_empty());
+        assert_eq!(world.volume_events("one").await, []);
 
         let seen = world.placed("several").await;
         assert_eq!(seen.place(), ("sim-1a__sim-1c", "sim-1"));
@@ -73,7 +73,7 @@ fn old_in_tree_volumes_of_the_cloud_do_and_those_of_others_do_not() {
         // Its provisioner's word is taken for it.
         let seen = world.placed("trusted").await;
         assert_eq!((seen.place(), seen.label(keys::ZONE_BETA)), (("z", "r"), "z"));
-        assert!(world.volume_events("trusted").await.is_empty());
+        assert_eq!(world.volume_events("trusted").await, []);
 
         world.volume_barrier("barrier").await;
         for name in ["gce", "other", "placeholder"] {
@@ -174,6 +174,6 @@ fn the_clouds_word_overwrites_where_a_flag_says_so() {
         let seen = world.placed("odd").await;
         assert_eq!((seen.place(), seen.label(keys::ZONE_BETA)), (("sim-1a", "sim-1"), "sim-1a"));
         assert_eq!(seen.affinity.len(), 2, "{seen:?}");
-        assert!(world.volume_events("odd").await.is_empty());
+        assert_eq!(world.volume_events("odd").await, []);
     });
 }
