@@ -267,14 +267,17 @@ async fn child_that_asks_a_far_server() {
     }
 }
 
-/// Accepts a connection and reads a request's head.
+/// Accepts a connection and reads a request's head. Who gives up before he has asked does not count.
 async fn accept(listener: &TcpListener) -> (TcpStream, String) {
-    let (mut stream, _) = listener.accept().await.unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
+    'next: loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let Ok(byte) = stream.read_u8().await else { continue 'next };
+            head.push(byte);
+        }
+        return (stream, String::from_utf8(head).unwrap());
     }
-    (stream, String::from_utf8(head).unwrap())
 }
 
 /// A directory of a test's own, gone with the value.

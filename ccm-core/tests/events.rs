@@ -176,19 +176,27 @@ async fn a_flood_is_paced_and_cut_off() {
             "all at once",
         );
     }
-    assert!(start.elapsed() < Duration::from_secs(2), "recording waits: {:?}", start.elapsed());
+    // Waiting for them to be written would take four minutes.
+    assert!(start.elapsed() < Duration::from_secs(10), "recording waits: {:?}", start.elapsed());
     assert_eq!(recorder.dropped(), Dropped { queue: 4000, ..Dropped::default() });
 
     // 50 at once, then 20 a second.
     recorder.flush(Duration::from_secs(2)).await;
-    let waited = start.elapsed();
     let params = ListParams::default().fields("reason=Synced");
-    let all = events("default").await.list(&params).await.unwrap().items;
-    let written = all.iter().filter(|event| {
-        event.metadata.name.as_ref().is_some_and(|name| name.starts_with("flood-"))
-    });
-    let written = u32::try_from(written.count()).unwrap();
-    let most = 50.0 + 20.0 * start.elapsed().as_secs_f64() + 1.0;
-    println!("{written} events within {waited:.1?}");
-    assert!(written >= 50 && f64::from(written) <= most, "{written} within {waited:?}");
+    loop {
+        let all = events("default").await.list(&params).await.unwrap().items;
+        let written = all.iter().filter(|event| {
+            event.metadata.name.as_ref().is_some_and(|name| name.starts_with("flood-"))
+        });
+        let (written, waited) = (u32::try_from(written.count()).unwrap(), start.elapsed());
+        let most = 50.0 + 20.0 * waited.as_secs_f64() + 1.0;
+        println!("{written} events within {waited:.1?}");
+        assert!(f64::from(written) <= most, "{written} within {waited:?}");
+        if written >= 50 {
+            return;
+        }
+        // Each is written by itself, and the API server may be busy.
+        assert!(waited < Duration::from_secs(30), "{written} within {waited:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }

@@ -339,20 +339,17 @@ async fn silent_clients_do_not_hold_up_the_end() {
 async fn who_finds_no_place_is_hung_up_on_and_places_come_back() {
     let served = Served::start().await;
     let mut held = Vec::new();
-    let hung_up = async {
-        loop {
-            let mut stream = TcpStream::connect(served.address).await.unwrap();
-            // Who has a place is waited for.
-            match timeout(Duration::from_millis(20), stream.read(&mut [0])).await {
-                Ok(Ok(0) | Err(_)) => return,
-                Ok(Ok(_)) => panic!("nobody had spoken"),
-                Err(_) => held.push(stream),
-            }
-        }
-    };
-    // Those that say nothing are let go after ten seconds.
-    timeout(Duration::from_secs(9), hung_up).await.expect("a bound");
-    assert_eq!(held.len(), 128);
+    for _ in 0..128 {
+        held.push(TcpStream::connect(served.address).await.unwrap());
+    }
+    // They are taken in this order. Those that say nothing are let go after ten seconds.
+    let mut one_more = TcpStream::connect(served.address).await.unwrap();
+    let read = timeout(Duration::from_secs(5), one_more.read(&mut [0])).await.expect("a bound");
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    for stream in &mut held {
+        let read = timeout(Duration::from_millis(1), stream.read(&mut [0])).await;
+        assert!(read.is_err(), "who has a place is waited for: {read:?}");
+    }
     drop(held);
     let answered = async {
         // The server has to notice first.

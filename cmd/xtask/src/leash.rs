@@ -61,19 +61,24 @@ impl Drop for Leash {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
-    fn ends(script: impl FnOnce(Identity) -> Leash) -> bool {
+    /// Whether a process ends that the leash is on. It takes the signal a moment later, which may be
+    /// a long one.
+    fn ends(script: impl FnOnce(Identity) -> Leash, patience: Duration) -> bool {
         let mut child = Command::new("sleep").arg("60").process_group(0).spawn().unwrap();
         let mut leash = script(Identity::of(child.id()).unwrap());
         // As the system does when we end.
         leash.pipe = None;
         leash.shell.wait().unwrap();
-        // It takes the signal a moment later.
-        let killed = (0..20).any(|_| {
-            std::thread::park_timeout(std::time::Duration::from_millis(10));
-            child.try_wait().unwrap().is_some()
-        });
+        let since = Instant::now();
+        let mut killed = false;
+        while !killed && since.elapsed() < patience {
+            std::thread::park_timeout(Duration::from_millis(10));
+            killed = child.try_wait().unwrap().is_some();
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         killed
@@ -81,16 +86,18 @@ mod tests {
 
     #[test]
     fn what_is_on_a_leash_ends_with_us() {
-        assert!(ends(|leader| Leash::on_group(leader).unwrap()));
+        let patience = Duration::from_secs(20);
+        assert!(ends(|leader| Leash::on_group(leader).unwrap(), patience));
         let sleep = std::fs::canonicalize("/bin/sleep").unwrap();
-        assert!(ends(|leader| Leash::on_program(leader.pid(), &sleep).unwrap()));
+        assert!(ends(|leader| Leash::on_program(leader.pid(), &sleep).unwrap(), patience));
     }
 
     #[test]
     fn who_has_got_the_number_since_does_not() {
         let another = |leader: Identity| format!("{} 1", leader.pid()).parse().unwrap();
-        assert!(!ends(|leader| Leash::on_group(another(leader)).unwrap()));
+        let patience = Duration::from_millis(200);
+        assert!(!ends(|leader| Leash::on_group(another(leader)).unwrap(), patience));
         let program = Path::new("/usr/bin/another");
-        assert!(!ends(|leader| Leash::on_program(leader.pid(), program).unwrap()));
+        assert!(!ends(|leader| Leash::on_program(leader.pid(), program).unwrap(), patience));
     }
 }

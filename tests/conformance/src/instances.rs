@@ -344,7 +344,7 @@ pub async fn a_hanging_call_ends_at_the_deadline(harness: &impl Harness) {
     for how in BOTH {
         let asked = Instant::now();
         let question = ask_within(harness, patience, how, std::slice::from_ref(&node));
-        let Ok(answer) = timeout(patience + Duration::from_secs(5), question).await else {
+        let Ok(answer) = timeout(patience + Duration::from_secs(30), question).await else {
             panic!("{how:?} went on after its deadline");
         };
         assert!(asked.elapsed() >= patience, "{how:?} did not hang: {answer:?}");

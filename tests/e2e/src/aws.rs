@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::ccm::Target;
-use crate::wait::{LONG, SOON, wait_until};
+use crate::wait::{LONG, wait_until};
 use crate::world::{CLUSTER, World};
 
 /// Before what the annotations of a Service are called.
@@ -84,8 +84,8 @@ impl Aws {
 
     /// All that bears the cluster's mark, as lines.
     pub async fn lines(&self) -> Vec<String> {
-        // What goes while it is looked at makes no snapshot.
-        wait_until("a snapshot", SOON, async || self.snapshot(CLUSTER).await).await
+        // What goes while it is looked at makes no snapshot, which takes some hundred calls.
+        wait_until("a snapshot", LONG, async || self.snapshot(CLUSTER).await).await
     }
 
     /// Lines that have this text.

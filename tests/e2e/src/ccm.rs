@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use ccm_envtest::Credentials;
 use serde_json::Value;
@@ -34,6 +36,9 @@ pub enum Account {
     /// The Go library's.
     Peer,
 }
+
+/// The duration of the lease of [`Setup::short_lease`].
+pub const SHORT_LEASE: Duration = Duration::from_secs(8);
 
 /// How one is started.
 #[derive(Clone, Debug, Default)]
@@ -74,11 +79,11 @@ impl Setup {
         self.flag("--leader-elect=false")
     }
 
-    /// With short times of the lease: a duration of 4 s, a deadline of 2 s.
+    /// With short times of the lease: [`SHORT_LEASE`], and a deadline that a busy machine keeps.
     #[must_use]
     pub fn short_lease(self) -> Self {
-        self.flag("--leader-elect-lease-duration=4s")
-            .flag("--leader-elect-renew-deadline=2s")
+        self.flag(format!("--leader-elect-lease-duration={}s", SHORT_LEASE.as_secs()))
+            .flag("--leader-elect-renew-deadline=6s")
             .flag("--leader-elect-retry-period=500ms")
     }
 
@@ -159,11 +164,7 @@ impl Ccm {
         target: &Target,
         admin: &Credentials,
     ) -> Self {
-        // Free a moment ago; should somebody take it meanwhile, the program waits for it.
-        let port = setup.serves.then(|| {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            listener.local_addr().unwrap().port()
-        });
+        let port = setup.serves.then(free_port);
         let mut command = Command::new(locate(PROGRAM));
         flags(&mut command, setup, port, kubeconfig, target);
         Self { process: Process::start(name, dir, &mut command), port, admin: admin.clone() }
@@ -223,6 +224,19 @@ impl Ccm {
             .lines()
             .any(|line| line.starts_with("leader_election_master_status{") && line.ends_with(" 1"))
     }
+}
+
+/// One that nobody has. Not of those that the system hands out, or somebody might be given it
+/// before the program takes it.
+fn free_port() -> u16 {
+    const FIRST: u16 = 20_000;
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    // Processes that run at the same time begin at different ones.
+    let own = u16::try_from(std::process::id() % 90).unwrap() * 100;
+    let mut all =
+        std::iter::repeat_with(|| FIRST + (own + TAKEN.fetch_add(1, Ordering::Relaxed)) % 10_000);
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    all.by_ref().take(1_000).find(is_free).expect("a free port")
 }
 
 /// What ours and the Go library are told alike.

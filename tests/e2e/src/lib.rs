@@ -31,7 +31,7 @@ mod wait;
 mod world;
 
 pub use aws::{ANNOTATION, Aws, Go, annotation_key};
-pub use ccm::{Account, Ccm, Setup, Target, in_the_cloud, refused};
+pub use ccm::{Account, Ccm, SHORT_LEASE, Setup, Target, in_the_cloud, refused};
 pub use cloud::Cloud;
 pub use https::{Answer, Asker};
 pub use process::{Process, Signal};

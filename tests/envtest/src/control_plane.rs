@@ -29,7 +29,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long a program may take to end by itself. A guess: the API server waits for requests in flight, and a test that
 /// still has some does not care for the answers.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(20);
 
 /// Starts of the whole with new ports, if a port is taken between our picking it and the program's binding it.
 const ATTEMPTS: usize = 5;

@@ -16,8 +16,8 @@ use crate::{
     record::{NEW_SUFFIX, Place, Record, SUFFIX},
 };
 
-/// How long killed processes may take to be gone. A guess; it takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long killed processes may take to be gone. A guess; it takes milliseconds on a machine that is not busy.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Removes the instances whose owners are gone.
 ///

@@ -16,8 +16,11 @@ use common::{eventually, record_of, remains, runs};
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-/// What is promised after `kill -9`.
+/// What is promised after `kill -9`, where the machine is not busy with something else.
 const PROMISED: Duration = Duration::from_secs(5);
+
+/// And where it is.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A process with a control plane, and a temporary folder that only it and its successors look into: other tests'
 /// starts sweep, too.
@@ -140,7 +143,7 @@ async fn a_guardian_takes_away_what_a_dead_process_leaves(
     // The whole group, as a terminal does it.
     let signal = if ignores(holder.child.id(), signal) { Signal::KILL } else { signal };
     kill_process_group(raw(holder.child.id()), signal).unwrap();
-    let took = eventually("all gone", PROMISED, || !remains(&holder.pids(), &holder.dir)).await;
+    let took = eventually("all gone", PATIENCE, || !remains(&holder.pids(), &holder.dir)).await;
     eprintln!("{name}: gone after {took:?}");
     assert!(!holder.child.wait().unwrap().success());
     assert_eq!(temporary.leftovers(), Vec::<PathBuf>::new());
@@ -153,7 +156,7 @@ async fn the_next_start_sweeps_when_the_guardian_is_dead_too() {
     kill_process(raw(first.guardian), Signal::KILL).unwrap();
     first.child.kill().unwrap();
     first.child.wait().unwrap();
-    eventually("the guardian is dead", PROMISED, || !runs(first.guardian)).await;
+    eventually("the guardian is dead", PATIENCE, || !runs(first.guardian)).await;
     assert!(runs(first.etcd) && runs(first.apiserver) && first.dir.exists(), "nobody's");
 
     let mut second = Holder::start(&temporary.0);
@@ -166,7 +169,7 @@ async fn the_next_start_sweeps_when_the_guardian_is_dead_too() {
     for holder in [&mut second, &mut third] {
         holder.child.kill().unwrap();
         holder.child.wait().unwrap();
-        eventually("all gone", PROMISED, || !remains(&holder.pids(), &holder.dir)).await;
+        eventually("all gone", PATIENCE, || !remains(&holder.pids(), &holder.dir)).await;
     }
     assert_eq!(temporary.leftovers(), Vec::<PathBuf>::new());
 }
@@ -178,7 +181,7 @@ async fn what_is_to_be_kept_is_kept_without_processes() {
     holder.child.kill().unwrap();
     holder.child.wait().unwrap();
     let record = record_of(&holder.dir);
-    eventually("the guardian is done", PROMISED, || {
+    eventually("the guardian is done", PATIENCE, || {
         !record.exists() && !holder.pids().iter().any(|pid| runs(*pid))
     })
     .await;
@@ -203,6 +206,7 @@ fn without_binaries_and_go_it_says_what_to_do() {
 #[tokio::test]
 async fn a_start_that_is_cut_off_leaves_no_process() {
     let temporary = Temporary::new("cut-off");
+    let mut took = Vec::new();
     for milliseconds in [0, 5, 10, 15, 20, 30, 50, 80, 150, 300, 600, 1200] {
         let mut child = hold(&temporary.0, &[]).spawn().unwrap();
         // Not waiting for anything: the moment is the input.
@@ -210,8 +214,10 @@ async fn a_start_that_is_cut_off_leaves_no_process() {
         child.kill().unwrap();
         child.wait().unwrap();
         let what = format!("no process after a start cut off at {milliseconds} ms");
-        eventually(&what, PROMISED, || temporary.processes().is_empty()).await;
+        took.push(eventually(&what, PATIENCE, || temporary.processes().is_empty()).await);
     }
+    took.sort();
+    assert!(took[took.len() / 2] < PROMISED, "{took:?}");
     // A record from before there was a guardian is the next start's to sweep.
     let mut last = Holder::start(&temporary.0);
     let own = [last.dir.clone(), record_of(&last.dir)];
@@ -220,5 +226,5 @@ async fn a_start_that_is_cut_off_leaves_no_process() {
     assert_eq!(others, Vec::<PathBuf>::new());
     last.child.kill().unwrap();
     last.child.wait().unwrap();
-    eventually("all gone", PROMISED, || !remains(&last.pids(), &last.dir)).await;
+    eventually("all gone", PATIENCE, || !remains(&last.pids(), &last.dir)).await;
 }

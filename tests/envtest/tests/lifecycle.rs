@@ -146,7 +146,8 @@ async fn the_api_server_comes_back_with_its_port_and_its_objects(#[case] end: En
         End::WithoutNotice => control_plane.kill_apiserver().unwrap(),
     }
     let took = since.elapsed();
-    assert!(took < Duration::from_secs(4), "an open watch held it up for {took:?}");
+    // A watch that it waited for would hold it up until it is killed.
+    assert!(took < Duration::from_secs(15), "an open watch held it up for {took:?}");
     assert!(!runs(first));
     assert_eq!(control_plane.apiserver_pid(), None);
     assert!(namespaces.get("kept").await.is_err(), "nobody answers");

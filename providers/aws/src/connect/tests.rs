@@ -235,7 +235,8 @@ async fn failure(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> (
 async fn metadata_that_hang_are_not_waited_for() {
     let begun = Instant::now();
     let (_, err) = failure(|_| Answer::never()).await;
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    // Two attempts, of two seconds each; nobody else's patience.
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
     assert_eq!(err.kind(), Kind::Unavailable);
     let said = err.to_string();
     assert!(said.contains("the region is not known"), "{said}");

@@ -171,9 +171,11 @@ fn of_port(lines: &[String], balancer: &str, port: i32, node_port: i32) -> Vec<S
     // Those of the first port alone.
     let is_other = |line: &&String| !line.contains(": health check Healthy");
     let is_about = |line: &&String| {
+        // Its name may have any number in it.
+        let rest = line.replace(balancer, "");
         line.contains(group)
-            || (line.contains(balancer)
-                && [&service, &range, &node_port].into_iter().any(|text| line.contains(text)))
+            || (rest.len() < line.len()
+                && [&service, &range, &node_port].into_iter().any(|text| rest.contains(text)))
     };
     let alike = |line: &String| {
         line.replace(group, "GROUP")

@@ -1,10 +1,9 @@
 //! Instances become nodes, and are replaced.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use ccm_awscloud::{Instance, Settings};
-use ccm_e2e::{Aws, LONG, Setup, Wanted, World, run};
+use ccm_e2e::{Aws, LONG, Setup, Wanted, World, run, wait_until};
 
 #[test]
 fn two_hundred_instances_become_nodes() {
@@ -103,20 +102,23 @@ async fn uid(world: &World<Aws>, instance: &Instance) -> Option<String> {
 /// A kubelet may join before AWS tells anybody about its instance.
 #[test]
 fn a_node_whose_machine_is_not_known_yet_waits_for_it() {
-    /// Longer than it takes to ask several times.
-    const UNKNOWN: Duration = Duration::from_secs(8);
-
     run(async {
         let world = World::aws(&[]).await;
         let _ccm = world.ccm(&Setup::new());
-        let settings = Settings { unknown_s: Some(UNKNOWN.as_secs_f64()), ..Settings::default() };
-        world.cloud.set(&settings).await.unwrap();
+        let unknown = |seconds| Settings { unknown_s: Some(seconds), ..Settings::default() };
+        world.cloud.set(&unknown(3600.0)).await.unwrap();
         let mark = world.cloud.mark().await.unwrap();
         let joined = world.join_instances(3).await;
         let mut uids = Vec::new();
         for instance in &joined {
             uids.push(uid(&world, instance).await);
         }
+        wait_until("several questions", LONG, async || {
+            let asked = world.cloud.asked(mark).await;
+            if asked.get("DescribeInstances") > Some(&3) { Ok(()) } else { Err(asked) }
+        })
+        .await;
+        world.cloud.set(&unknown(0.0)).await.unwrap();
         world.all_initialized(LONG).await;
         for (instance, before) in joined.iter().zip(uids) {
             let node = world.node(&instance.private_dns).await;

@@ -83,7 +83,7 @@ async fn they_are_left_in_peace(world: &World, ccm: &mut Ccm, kinds: &[&str], mo
     // What the last node has brought about is done.
     let mut before = u64::MAX;
     wait_until("the cloud at rest", LONG, async || {
-        sleep(Duration::from_secs(2)).await;
+        sleep(Duration::from_secs(5)).await;
         let now = world.cloud.mutations().await;
         let is_same = std::mem::replace(&mut before, now) == now;
         if is_same { Ok(()) } else { Err(now) }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use ccm_core::cloud::Needs;
 use ccm_core::cluster::rights::{self, Wanted};
-use ccm_e2e::{LEASE, NAMESPACE, SOON, Setup, Signal, World, run, wait_until};
+use ccm_e2e::{
+    LEASE, NAMESPACE, Options, SHORT_LEASE, SOON, Setup, Signal, World, run, wait_until,
+};
 use ccm_envtest::{Grant, ServiceAccountAccess};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -13,9 +15,6 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 const MIGRATION: &str = "cloud-provider-extraction-migration";
-
-/// The duration of [`Setup::short_lease`].
-const LEASE_DURATION: Duration = Duration::from_secs(4);
 
 /// Somebody with the rights to both leases.
 async fn account(world: &World, name: &str) -> ServiceAccountAccess {
@@ -138,7 +137,7 @@ fn who_loses_the_lease_of_the_migration_ends() {
 #[test]
 fn a_killed_leader_of_both_leases_is_replaced_when_they_have_run_out() {
     run(async {
-        let world = World::start().await;
+        let world = World::start_with(Options { alone: true, ..Options::default() }).await;
         let (one, other) = (account(&world, "killed").await, account(&world, "next").await);
         let setup = setup().short_lease();
         let first = world.ccm_as(&one, &setup);
@@ -154,8 +153,8 @@ fn a_killed_leader_of_both_leases_is_replaced_when_they_have_run_out() {
         let begun = Instant::now();
         let next = holder_other_than(&world, &leader, SOON).await;
         let took = begun.elapsed();
-        println!("kill -9 to a new leader of both: {took:.1?}, with leases of {LEASE_DURATION:?}");
-        assert!(took < LEASE_DURATION + Duration::from_secs(2), "{took:?}");
+        println!("kill -9 to a new leader of both: {took:.1?}, with leases of {SHORT_LEASE:?}");
+        assert!(took < SHORT_LEASE + Duration::from_secs(2), "{took:?}");
         assert_eq!(world.holder().await, next);
         world.barrier("n1").await;
         second.signal(Signal::TERM);

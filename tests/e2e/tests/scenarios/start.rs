@@ -78,7 +78,7 @@ fn configuration_and_credentials_are_read_again() {
         world.cloud.instance_named("n1").await;
         world.register(Kubelet::new("n1")).await;
         world
-            .node_until("n1", "the cloud's refusal", SOON, |node| {
+            .node_until("n1", "the cloud's refusal", SOON * 2, |node| {
                 matches!(node.known().0, "False" | "Unknown")
             })
             .await;

@@ -186,7 +186,7 @@ async fn planned(world: &World, setup: &Setup) -> Vec<String> {
 
 /// Whoever leads really works: a Service comes and goes and leaves nothing, and a node comes.
 async fn works(world: &World, round: usize) {
-    let before = world.cloud.lines().await;
+    let before = rests(world).await.cloud;
     let name = format!("passing-{round}");
     world.serve(&Wanted::named(&name).ports(&[8080])).await;
     let has_address = |seen: &SeenService| seen.is_held() && !seen.ingress.is_empty();

@@ -20,7 +20,7 @@ const PLAIN_POD: &str = r#"{"spec": {"terminationGracePeriodSeconds": 0}}"#;
 
 /// What nobody leads at most when a version is rolled out; 0.6 to 1.8 s were measured. A lease that was not given back
 /// takes 15 s to run out.
-const VACANCY: Duration = Duration::from_secs(5);
+const VACANCY: Duration = Duration::from_secs(12);
 
 pub(crate) async fn all(stage: &mut Stage) -> Result<(), Error> {
     installed(stage).await?;

@@ -1,7 +1,7 @@
 //! Services that go when one program takes over from the other, and what deletions have left.
 
 use ccm_awscloud::Settings;
-use ccm_e2e::{Aws, Go, World, run};
+use ccm_e2e::{Aws, Go, World, run, wait_until};
 use serde_json::{Value, json};
 
 use super::rules::of_nodes;
@@ -76,14 +76,21 @@ fn under_way() {
 fn whose_security_groups_are_still_used() {
     run(async {
         let world = World::aws(&["NLBSecurityGroupMode = Managed"]).await;
-        let settings = Settings { lingering_s: Some(3.0), ..Settings::default() };
-        world.cloud.set(&settings).await.unwrap();
+        let lingering = |seconds| Settings { lingering_s: Some(seconds), ..Settings::default() };
+        world.cloud.set(&lingering(3600.0)).await.unwrap();
         world.go_nodes(2, &[]).await;
         let go = Go { manages_groups: true, ..Go::default() };
         let cases = [Case::named("classic", &[]), Case::network("network", &[])];
-        adopt(&world, &go, &cases).await;
-        let calls = world.cloud.calls(0).await;
-        assert!(calls.iter().any(|call| call.code == "DependencyViolation"));
+        let used_for_a_while = async {
+            wait_until("a group that is used", LONG * 2, async || {
+                let calls = world.cloud.calls(0).await;
+                let is_used = calls.iter().any(|call| call.code == "DependencyViolation");
+                if is_used { Ok(()) } else { Err(calls.len()) }
+            })
+            .await;
+            world.cloud.set(&lingering(0.0)).await.unwrap();
+        };
+        tokio::join!(adopt(&world, &go, &cases), used_for_a_while);
     });
 }
 
@@ -99,7 +106,13 @@ fn that_failed_before_one_of_the_same_name() {
             Case::network("changed", &[]).left("target group"),
             Case::network("deleted", &[]).left("target group"),
         ];
-        takeover.lay_out(&cases).await;
+        // The name of a target group says its node port, and nothing of which Service of the name it
+        // is: with the same port the next one would take it over. These are given to nobody by chance.
+        let at = |name: &str, node_port: u16| {
+            let port = json!([{"name": "p80", "port": 80, "nodePort": node_port}]);
+            Case::network(name, &[]).spec("ports", port)
+        };
+        takeover.lay_out(&[at("changed", 30_001), at("deleted", 30_002)]).await;
         let mut lost = Vec::new();
         for case in &cases {
             lost.push(delete_alone(&world, case).await);

@@ -1,6 +1,6 @@
 //! What the Go program leaves behind when something went wrong or was changed.
 
-use ccm_e2e::{Go, SOON, World, run, wait_until};
+use ccm_e2e::{Go, LONG, World, run, wait_until};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -164,9 +164,10 @@ fn services_of_the_other_controller() {
         let (before, all) = (world.service("external").await, everything(&world).await);
         let takeover = Takeover::of(&world, &Go::default()).await;
         assert_eq!(takeover.planned().await, [""; 0]);
+        let mark = world.cloud.mark().await.unwrap();
         let _ccm = world.ccm(&takeover.setup);
-        wait_until("that the Services are looked at", SOON, async || {
-            let asked = world.cloud.asked(0).await;
+        wait_until("that the Services are looked at", LONG, async || {
+            let asked = world.cloud.asked(mark).await;
             if asked.is_empty() { Err(asked) } else { Ok(()) }
         })
         .await;

@@ -38,8 +38,9 @@ async fn looked_at(world: &World, count: usize) {
 fn what_was_changed_behind_our_back_is_repaired_and_told_and_the_rest_costs_no_change() {
     run(async {
         let world = World::start().await;
+        world.join("n1").await;
         let _ccm = world.ccm(&setup());
-        world.barrier("n1").await;
+        world.initialized("n1").await;
         let names = ["listener", "group", "rule", "changed", "alone"];
         let mut uids = Vec::new();
         for (name, port) in names.into_iter().zip(80..) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ccm_e2e::{SOON, SeenService, Setup, Wanted, World, run, wait_until};
+use ccm_e2e::{Options, SOON, SeenService, Setup, Wanted, World, run, wait_until};
 use simcloud::api::{FaultExtent, FaultKind, Operation, OperationFilter, PieceKind};
 use tokio::time::Instant;
 
@@ -19,7 +19,8 @@ fn named(what: &str, count: u16) -> Vec<Wanted> {
 #[test]
 fn calls_that_hang_for_some_delay_nobody_else_and_end_by_their_deadline() {
     run(async {
-        let world = World::start().await;
+        let world = World::start_with(Options { alone: true, ..Options::default() }).await;
+        world.cloud.without_limits().await;
         world.join("n1").await;
         let hung = world.serve_all(&named("hung", 6)).await;
         // One hangs at its first look, the others while they are made.
@@ -68,7 +69,8 @@ fn a_slow_cloud_holds_no_worker() {
     /// What one load balancer takes.
     const TAKES: Duration = Duration::from_secs(3);
     run(async {
-        let world = World::start().await;
+        let world = World::start_with(Options { alone: true, ..Options::default() }).await;
+        world.cloud.without_limits().await;
         world.cloud.slow_creation(PieceKind::LoadBalancer, TAKES).await;
         world.join("n1").await;
         let _ccm = world.ccm(&Setup::new().flag("--concurrent-service-syncs=1"));

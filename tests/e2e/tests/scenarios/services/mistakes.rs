@@ -21,8 +21,9 @@ fn annotate(key: &str, value: Option<&str>) -> Value {
 /// A world with a served Service, and what it has.
 async fn with_web(setup: &Setup) -> (World, ccm_e2e::Ccm, SeenService, Vec<String>) {
     let world = World::start().await;
+    world.join("n1").await;
     let ccm = world.ccm(setup);
-    world.barrier("n1").await;
+    world.initialized("n1").await;
     let seen = world.served(&Wanted::named("web")).await;
     let lines = world.cloud.lines().await;
     (world, ccm, seen, lines)

@@ -47,8 +47,9 @@ fn a_plan_needs_no_right_to_write_and_says_what_is_then_done() {
 fn a_plan_is_empty_where_nothing_differs_and_tells_a_change_and_a_deletion() {
     run(async {
         let world = World::start().await;
+        world.join("n1").await;
         let mut ccm = world.ccm(&Setup::new());
-        world.barrier("n1").await;
+        world.initialized("n1").await;
         let before = world.served(&Wanted::named("web").ports(&[80])).await;
         let reader = Setup::new().account(Account::Reading);
         let (code, plan) = world.plan(&reader).await;

@@ -42,7 +42,8 @@ fn volumes_that_were_there_before_are_two_questions_and_those_that_come_are_few(
         all_placed(&world).await;
         let more = world.cloud.looks_at_volumes().await - looks;
         println!("{MANY} that come: {more} questions, done after {:.1?}", begun.elapsed());
-        assert!(more <= MANY / 4, "{more}");
+        // As few as are made at a time come together, or fewer where we are slow.
+        assert!(more <= MANY / 2, "{more}");
         let writes = world.traffic().await.volume_writes();
         assert_eq!((writes.len(), writes.answered(200).len()), (2 * MANY, 2 * MANY));
     });
