@@ -14,12 +14,17 @@ pub(crate) async fn unwell(stage: &Stage) -> Result<Vec<String>, Error> {
     let is_ours = |event: &Event| {
         event.involved_object.name.as_deref().is_some_and(|name| name.starts_with(DAEMON_SET))
     };
-    let said = events.into_iter().filter(is_ours).filter_map(|event| event.message);
-    let is_an_answer = |said: &String| {
+    // Not yet, or no longer; and once late, as on a machine that stood still.
+    let is_usual = |said: &str, times: i32| {
         let is_no = ["refused", "statuscode: 500"].iter().any(|no| said.contains(no));
-        said.starts_with("Readiness") && is_no
+        said.starts_with("Readiness")
+            && (is_no || (said.contains("deadline exceeded") && times < 2))
     };
-    Ok(said.filter(|said| !is_an_answer(said)).collect())
+    let unwell = events.into_iter().filter(is_ours).filter_map(|event| {
+        let (said, times) = (event.message?, event.count.unwrap_or(1));
+        (!is_usual(&said, times)).then_some(said)
+    });
+    Ok(unwell.collect())
 }
 
 /// How often the kubelet has had which answer from the program's pods, in its own metrics.
