@@ -151,6 +151,8 @@ struct Seat {
     rewaits: u32,
     /// The last pass found nothing to do, or did all of it: no clearing away goes on.
     is_at_rest: bool,
+    /// The last pass may have gone by what was there before an earlier one's changes.
+    is_unsure: bool,
 }
 
 /// A user whose want is kept as it is, because it was refused.
@@ -169,6 +171,9 @@ pub(super) struct Book<S> {
     lag: Duration,
     /// Before then somebody else may have made things.
     began: Instant,
+    /// When we last changed something of these units, where looks may not show it yet. Not in their
+    /// seats: who comes after the last user sees what that one's going has left.
+    changed: BTreeMap<UnitName, Instant>,
     entries: BTreeMap<ObjectId, Entry<S>>,
     seats: BTreeMap<UnitName, Seat>,
     members: Arc<[Member]>,
@@ -179,7 +184,8 @@ pub(super) struct Book<S> {
 impl<S: Spec> Book<S> {
     pub(super) fn new(timing: Timing, lag: Duration, now: Instant) -> Self {
         let (entries, seats, members) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
-        Self { timing, lag, began: now, entries, seats, members, generations: 0, looks: 0 }
+        let (changed, generations, looks) = (BTreeMap::new(), 0, 0);
+        Self { timing, lag, began: now, changed, entries, seats, members, generations, looks }
     }
 
     /// Takes what is wanted for an object. `digest` tells one form of its spec from another.
@@ -376,7 +382,8 @@ impl<S: Spec> Book<S> {
         let mut settled = BTreeSet::new();
         for id in generations.keys() {
             if let Some(entry) = self.entries.get_mut(id) {
-                if seat.is_at_rest && entry.is_done_in(unit) {
+                // What an unsure look has left to be done is nobody else's doing.
+                if seat.is_at_rest && !seat.is_unsure && entry.is_done_in(unit) {
                     settled.insert(id.clone());
                 }
                 entry.begun(unit);
@@ -484,8 +491,16 @@ impl<S: Spec> Book<S> {
         };
         let drift = jittered(self.timing.drift, unit, job.number);
         let mut next = Next { after: drift, cause: Cause::Drift };
+        let certain = self.certain_at(unit, passed, now);
         let Some(seat) = self.seats.get_mut(unit) else { return news };
         seat.is_at_rest = passed.end == End::Done;
+        // What was taken away and is wanted again may have been seen where it was.
+        seat.is_unsure = certain.is_some();
+        // One that has failed is looked at again in its time.
+        if let Some(certain) = certain.filter(|_| failed.is_none()) {
+            let pause = certain.saturating_duration_since(now).max(SHORTEST_WAIT);
+            next.sooner(pause, Cause::Waited);
+        }
         match &passed.end {
             End::Done if !passed.notes.is_empty() && job.has_unsettled(&self.entries) => {
                 // What was passed over is why somebody does not get on.
@@ -569,9 +584,38 @@ impl<S: Spec> Book<S> {
         news
     }
 
+    /// When a look shows all that was changed in this unit, where the look of the pass that has ended
+    /// just now need not have shown what earlier ones have changed.
+    fn certain_at(&mut self, unit: &UnitName, passed: &Passed, now: Instant) -> Option<Instant> {
+        let lag = self.lag;
+        if lag.is_zero() {
+            return None;
+        }
+        let seats = &self.seats;
+        // Of units that are over, from time to time.
+        if self.changed.len() > 2 * seats.len() + 16 {
+            self.changed.retain(|unit, changed| seats.contains_key(unit) || now < *changed + lag);
+        }
+        let before = self.changed.get(unit).copied();
+        // Those that failed may have been carried out all the same.
+        let has_failed = !passed.refused.is_empty() || matches!(passed.end, End::Failed(_));
+        if has_failed || !passed.changes.is_empty() {
+            self.changed.insert(unit.clone(), now);
+        }
+        let began = seats.get(unit)?.began?;
+        before.filter(|before| began < *before + lag)?;
+        self.changed.get(unit).map(|changed| *changed + lag)
+    }
+
     /// All that is known of an object.
     pub(super) fn progress(&self, id: &ObjectId) -> Option<Progress> {
-        self.entries.get(id).map(Entry::progress)
+        let entry = self.entries.get(id)?;
+        let mut progress = entry.progress();
+        progress.is_unsure = entry
+            .places
+            .iter()
+            .any(|place| self.seats.get(&place.unit.name).is_some_and(|seat| seat.is_unsure));
+        Some(progress)
     }
 
     /// How many units there are.
@@ -600,7 +644,7 @@ impl Seat {
         let (made, remakes, is_at_rest) = (BTreeSet::new(), 0, false);
         let (unit, failures) = (unit.clone(), 0);
         let (cause, began) = (None, None);
-        let (waits, rewaits) = (None, 0);
+        let (waits, rewaits, is_unsure) = (None, 0, false);
         Self {
             unit,
             users,
@@ -613,6 +657,7 @@ impl Seat {
             waits,
             rewaits,
             is_at_rest,
+            is_unsure,
         }
     }
 

@@ -284,6 +284,7 @@ impl<S: Spec> Entry<S> {
             is_done: self.places.iter().all(Place::is_done),
             is_gone: self.places.iter().all(Place::is_empty),
             is_under_way: self.places.iter().any(|place| place.under_way),
+            is_unsure: false,
             trouble: None,
             reports: self.places.iter().filter_map(|place| place.report.clone()).collect(),
         };

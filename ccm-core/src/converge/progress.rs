@@ -21,6 +21,7 @@ pub enum Aim {
 
 /// How far an object is.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something of its own")]
 pub struct Progress {
     /// What is wanted for it now.
     pub aim: Aim,
@@ -32,6 +33,9 @@ pub struct Progress {
     pub is_gone: bool,
     /// One of its units is being worked on.
     pub is_under_way: bool,
+    /// The last look at one of its units may have shown what was there before a change of ours; it is
+    /// looked at again as soon as that is over. What was said holds until then.
+    pub is_unsure: bool,
     /// Why it does not get on.
     pub trouble: Option<Trouble>,
     /// What the units last said of it, in building order.

@@ -44,6 +44,7 @@ macro_rules! __list {
             plans_are_the_same_each_time
             every_change_arrives
             a_change_that_is_taken_back_leaves_no_trace
+            a_change_can_be_taken_back_on_its_way
             a_changed_service_is_like_a_new_one
             a_change_disrupts_only_what_it_must
             a_mistake_is_refused_and_named
@@ -84,6 +85,7 @@ macro_rules! __list {
             a_node_that_goes_leaves_nothing
             taking_away_what_was_never_made_sends_nothing
             a_node_can_come_back
+            a_node_can_come_back_while_its_route_goes
             another_range_is_followed
             a_node_without_ranges_has_no_routes
             another_machine_is_followed

@@ -8,8 +8,8 @@ use crate::harness::Harness;
 use crate::outcome::{Outcome, outcome_of};
 
 /// How long one behaviour may take, without the making of the harness. A guess: launching a few
-/// machines in a real cloud takes a minute or two each.
-pub const TIME_LIMIT: Duration = Duration::from_mins(10);
+/// machines in a real cloud takes a minute or two each, and some behaviours are walked through dozens of times.
+pub const TIME_LIMIT: Duration = Duration::from_mins(20);
 
 /// Runs one behaviour against a harness of its own, and tidies up in any case. What
 /// [`conformance!`](crate::conformance) makes tests of; of use alone where a test needs more than

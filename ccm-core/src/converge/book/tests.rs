@@ -574,6 +574,55 @@ async fn what_is_made_again_and_again_is_made_less_and_less_often() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_look_that_may_not_show_our_last_change_is_followed_by_one_that_does() {
+    let (lag, start) = (3 * SECOND, Instant::now());
+    let mut book = Book::new(Timing::default(), lag, start);
+    let mut settled = Vec::new();
+    let mut pass =
+        |book: &mut TestBook, report: Report, changes: Vec<Changed>, end: End, at: u32| {
+            let now = start + at * SECOND;
+            let job = begin(book, "wall", now).expect("it is its turn");
+            settled.push(job.settled.len());
+            book.reported(&job, &job.world, vec![report], now);
+            let passed = Passed { changes, ..ending(end, &[]) };
+            let wakes = book.ended(&job, &passed, now).wakes;
+            let is_unsure = book.progress(&id("a")).is_some_and(|it| it.is_unsure);
+            (wakes.last().expect("it is looked at again").after, is_unsure)
+        };
+    let taken_away = || {
+        let line = "take it away".to_owned();
+        vec![Changed { line, effect: crate::cloud::Effect::Delete, wanted_by: vec![id("a")] }]
+    };
+    book.want(present("a", &[80]), 1, vec![shared("wall")]);
+    let (after, is_unsure) = pass(&mut book, done("a"), Vec::new(), End::Done, 60);
+    assert!(after > 60 * SECOND && !is_unsure, "nothing was changed before: {after:?}");
+
+    book.want(absent("a"), 2, vec![shared("wall")]);
+    let (_, is_unsure) = pass(&mut book, on_the_way("a"), taken_away(), End::Done, 61);
+    assert!(!is_unsure, "its own changes a pass knows");
+    // Nobody is left for a moment.
+    book.forget(&id("a"));
+    book.want(present("a", &[80]), 1, vec![shared("wall")]);
+    assert_eq!(pass(&mut book, done("a"), Vec::new(), End::Done, 62), (2 * SECOND, true));
+    let (after, is_unsure) = pass(&mut book, done("a"), Vec::new(), End::Done, 64);
+    assert!(after > 60 * SECOND && !is_unsure, "by now it would show: {after:?}");
+
+    // What changes then is changed by a look that may not show the first change either.
+    pass(&mut book, done("a"), taken_away(), End::Done, 70);
+    book.want(present("a", &[81]), 3, vec![shared("wall")]);
+    assert_eq!(pass(&mut book, done("a"), taken_away(), End::Done, 72), (3 * SECOND, true));
+    // What fails waits for its time, and no shorter.
+    let failed = || End::Failed(CloudError::new(Kind::Unavailable, "away"));
+    book.want(present("a", &[82]), 4, vec![shared("wall")]);
+    assert_eq!(pass(&mut book, done("a"), Vec::new(), failed(), 73), (5 * SECOND, true));
+    assert_eq!(
+        settled,
+        [0, 0, 0, 0, 1, 0, 0],
+        "what is done after an unsure look is our own doing"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn that_nothing_is_left_is_believed_only_when_what_was_made_last_would_be_seen() {
     let lag = 3 * SECOND;
     let mut now = Instant::now();

@@ -60,6 +60,23 @@ pub async fn a_change_that_is_taken_back_leaves_no_trace(harness: &impl LoadBala
     clear(&mut rig, &[&service], "deleted after all changes").await;
 }
 
+/// They may take it back while it is on its way. A cloud may show for a while what is gone, and not show
+/// what has come.
+pub async fn a_change_can_be_taken_back_on_its_way(harness: &impl LoadBalancerHarness) {
+    let (mut rig, service) = made(harness).await;
+    let first = rig.snapshot().await;
+    for variant in Variant::of_ports() {
+        // For some of them nothing is to be sent.
+        rig.until_held(1, |rig| rig.present(&variant.of(&service))).await;
+        rig.present(&service);
+        rig.release();
+        rig.settled().await;
+        let about = format!("{}, taken back on its way", variant.name);
+        assert_left(&about, &rig.snapshot().await, &first);
+    }
+    clear(&mut rig, &[&service], "deleted after all changes").await;
+}
+
 /// However a Service came to be what it is, the cloud has the same for it: there is one way to read
 /// a spec, and not one for making and one for changing.
 pub async fn a_changed_service_is_like_a_new_one(harness: &impl LoadBalancerHarness) {

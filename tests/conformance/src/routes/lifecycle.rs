@@ -92,6 +92,18 @@ pub async fn a_node_can_come_back(harness: &impl RouteHarness) {
     assert_left("back at once", &rig.snapshot().await, &first);
 }
 
+/// The same while its route goes. A cloud may show for a while what is gone, and it is gone all the same.
+pub async fn a_node_can_come_back_while_its_route_goes(harness: &impl RouteHarness) {
+    let (mut rig, nodes) = routed(harness, 1).await;
+    let first = rig.snapshot().await;
+    assert!(rig.until_held(|rig| rig.absent(&nodes[0])).await, "nothing is sent for what goes");
+    rig.present(&nodes[0]);
+    rig.release();
+    rig.settled().await;
+    assert_left("back while its route went", &rig.snapshot().await, &first);
+    clear(&mut rig, &nodes, "gone").await;
+}
+
 /// A node keeps its range for life; but where it is made anew under the same UID by mistake, what is
 /// there follows what is written.
 pub async fn another_range_is_followed(harness: &impl RouteHarness) {

@@ -41,6 +41,7 @@ fn progress(aim: Aim) -> Progress {
         is_done: false,
         is_gone: false,
         is_under_way: false,
+        is_unsure: false,
         trouble: None,
         reports: vec![],
     }

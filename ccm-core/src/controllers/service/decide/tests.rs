@@ -70,6 +70,7 @@ fn progress(aim: Aim, report: Report) -> Progress {
         is_done: report.verdict == Verdict::Done && aim == Aim::Present,
         is_gone: report.holds == Holds::Nothing && aim == Aim::Absent,
         is_under_way: false,
+        is_unsure: false,
         trouble: None,
         reports: vec![Arc::new(report)],
     }

@@ -60,6 +60,7 @@ macro_rules! balancers {
             a_deleted_service_leaves_nothing
             a_service_can_be_made_again
             a_service_of_the_same_name_is_another
+            a_change_can_be_taken_back_on_its_way
             targets_follow_the_nodes
             services_share_and_part
             a_denied_change_says_so_and_heals
@@ -89,6 +90,7 @@ mod routes {
         a_new_node_is_routed
         a_node_that_goes_leaves_nothing
         a_node_can_come_back
+        a_node_can_come_back_while_its_route_goes
         another_range_is_followed
         a_range_passes_to_another_node
         a_lost_answer_does_no_harm

@@ -306,7 +306,12 @@ fn what_the_api_server_says_of_its_own_addresses_is_not_taken_for_ours() {
         addresses.delete(&address, &DeleteParams::default()).await.unwrap();
         let about = ListParams::default().fields("involvedObject.name=web");
         let all = Api::<Event>::namespaced(world.admin(), world.namespace());
+        let mut looks = 0;
         wait_until("an event of the API server", SOON, async || {
+            // It looks when a Service changes.
+            looks += 1;
+            let look = json!({"metadata": {"labels": {"look": looks.to_string()}}});
+            world.change_service("web", &look).await;
             let events = all.list(&about).await.unwrap().items;
             let reasons: Vec<_> = events.into_iter().filter_map(|event| event.reason).collect();
             let said = reasons.iter().any(|reason| reason == "ClusterIPNotAllocated");
