@@ -31,8 +31,9 @@ pub(super) fn hindrance(id: &ObjectId, aim: Aim, progress: Option<&Progress>) ->
         Aim::Absent => progress.is_gone,
         Aim::Keep => true,
     };
-    let is_sure = !progress.is_under_way && !progress.is_unsure;
-    let is_settled = is_there && is_sure && progress.trouble.is_none();
+    // Of what is gone nobody waits for one more look.
+    let is_sure = aim == Aim::Absent || !progress.is_unsure;
+    let is_settled = is_there && is_sure && !progress.is_under_way && progress.trouble.is_none();
     (!is_settled).then(|| format!("{id} is not {aim:?}: {progress:?}"))
 }
 
