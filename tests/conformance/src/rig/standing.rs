@@ -13,7 +13,8 @@ pub(super) fn hindrance(id: &ObjectId, aim: Aim, progress: Option<&Progress>) ->
     let Some(progress) = progress else { return Some(format!("{id} is not known")) };
     if let Some(trouble) = &progress.trouble {
         let passes_by = match trouble.error.kind() {
-            Kind::InvalidConfiguration | Kind::Unsupported => false,
+            // By a look from before a change of ours it may be so, and heals with the next one.
+            Kind::InvalidConfiguration | Kind::Unsupported => progress.is_unsure,
             // Once may be because somebody else undid what was done.
             Kind::Internal => trouble.failures < MISTAKES,
             Kind::NotFound
