@@ -219,7 +219,7 @@ impl ControlPlane {
         self.apiserver.as_mut().map_or(Ok(()), Process::expect_running)
     }
 
-    /// Ends both programs in order, insisting after five seconds each, and removes the directory.
+    /// Ends both programs in order, insisting after 20 seconds each, and removes the directory.
     pub async fn stop(mut self) -> Result<(), Error> {
         let apiserver = self.stop_apiserver().await;
         let etcd = self.etcd.stop(GRACE).await;
