@@ -30,12 +30,16 @@ pub(crate) async fn sweep(state: &Path) -> Result<(), Error> {
         let path = entry.path();
         let name = entry.file_name();
         // Also one that was never renamed: its owner died in between.
-        let id = name
-            .to_str()
-            .and_then(|name| name.strip_suffix(NEW_SUFFIX).unwrap_or(name).strip_suffix(SUFFIX));
-        let Some(id) = id else { continue };
+        let Some(name) = name.to_str() else { continue };
+        let finished = name.strip_suffix(NEW_SUFFIX);
+        let Some(id) = finished.unwrap_or(name).strip_suffix(SUFFIX) else { continue };
         // Gone: somebody else sweeps too. Not understood: another version's, which will look after it.
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        if finished.is_some() && text.is_empty() && is_nobodys(id) {
+            // Its owner died before the first word. It says of nothing, so nothing else goes with it.
+            std::fs::remove_file(&path).ok();
+            continue;
+        }
         let Ok(record) = text.parse::<Record>() else { continue };
         let sound = record.directory == state.join(id);
         if sound && is_abandoned(&record, &here, Identity::is_alive) {
@@ -43,6 +47,12 @@ pub(crate) async fn sweep(state: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Whether the process that the ID begins with does not run, so that nobody is just writing.
+fn is_nobodys(id: &str) -> bool {
+    let pid = id.split_once('-').and_then(|(pid, _)| pid.parse().ok());
+    pid.is_some_and(|pid| Identity::of(pid).is_none())
 }
 
 /// Whether nobody looks after the instance any more.
@@ -120,6 +130,24 @@ mod tests {
         let found =
             is_abandoned(&record(place(boot, namespace)), &place("boot", "ns"), |_| owner_alive);
         assert_eq!(found, want);
+    }
+
+    #[tokio::test]
+    async fn an_empty_file_goes_with_its_writer() {
+        let state = std::env::temp_dir().join(format!("ccm-envtest-empty-{}", std::process::id()));
+        std::fs::create_dir_all(&state).unwrap();
+        let empty = |pid: u32, suffix: &str| {
+            let path = state.join(format!("{pid}-1-0{SUFFIX}{suffix}"));
+            std::fs::write(&path, "").unwrap();
+            path
+        };
+        let dead = empty(u32::MAX, NEW_SUFFIX);
+        let living = empty(std::process::id(), NEW_SUFFIX);
+        // Never written like this by us.
+        let other = empty(u32::MAX, "");
+        sweep(&state).await.unwrap();
+        assert_eq!([&dead, &living, &other].map(|path| path.exists()), [false, true, true]);
+        std::fs::remove_dir_all(&state).unwrap();
     }
 
     #[tokio::test]
