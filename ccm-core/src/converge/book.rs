@@ -572,9 +572,14 @@ impl<S: Spec> Book<S> {
             seat.held.insert(id.clone(), Held { generation: *generation, until, failures });
             next.sooner(theirs.after, theirs.cause);
         }
-        // Those that this pass kept have their time still, and the queue knows only the next one.
-        for held in seat.held.values().filter(|held| now < held.until) {
-            next.sooner(held.until - now, Cause::Retry);
+        // Those that this pass kept have their time still, or it has come while the pass went on; and the
+        // queue knows only the next one.
+        let was_kept = |id: &ObjectId, held: &Held| {
+            !job.generations.contains_key(id) && seat.began.is_some_and(|began| began < held.until)
+        };
+        for (_, held) in seat.held.iter().filter(|(id, held)| was_kept(id, held)) {
+            let pause = held.until.saturating_duration_since(now).max(SHORTEST_WAIT);
+            next.sooner(pause, Cause::Retry);
         }
         if seat.cause.is_none() && next.cause > Cause::Drift {
             seat.cause = Some(next.cause);

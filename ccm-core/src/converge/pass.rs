@@ -10,8 +10,8 @@ use tokio::time::sleep;
 use tracing::{Instrument, debug, info, info_span};
 
 use crate::cloud::{
-    AnyChange, AnyObserved, CloudError, Converger, Effect, Freshness, Kind, Learnt, ObjectId, Plan,
-    Report, Spec, Step, Unit, Want, World, Write,
+    AnyChange, AnyObserved, CloudError, Converger, Effect, Freshness, Holds, Kind, Learnt,
+    ObjectId, Plan, Report, Spec, Step, Unit, Verdict, Want, World, Write,
 };
 
 /// Stages of one pass. No unit of any cloud we know needs a dozen; more is a plan that goes in circles
@@ -130,7 +130,8 @@ pub async fn pass<S: Spec>(
     world: World<S>,
     around: &dyn Around<S>,
 ) -> Passed {
-    let mut attempt = Attempt { converger, unit, around, changes: Vec::new(), notes: Vec::new() };
+    let (changes, notes) = (Vec::new(), Vec::new());
+    let mut attempt = Attempt { converger, unit, around, changes, notes, stand_ins: false };
     let mut refused = Vec::new();
     let end = match attempt.run(&world).await {
         Ok(end) => end,
@@ -166,6 +167,9 @@ struct Attempt<'a, S: Spec> {
     around: &'a dyn Around<S>,
     changes: Vec<Changed>,
     notes: Vec<(Vec<ObjectId>, String)>,
+    /// Others who go are kept for now only so that each can be tried alone. What nobody would use any
+    /// more looks used by them, and each would be let go on account of the other.
+    stand_ins: bool,
 }
 
 impl<S: Spec> Attempt<'_, S> {
@@ -192,6 +196,8 @@ impl<S: Spec> Attempt<'_, S> {
             };
             let plan = self.converger.plan(self.unit, world, &observed);
             let Plan { stages, later, reports } = plan;
+            let reports =
+                if self.stand_ins { without_the_last_word(world, reports) } else { reports };
             self.around.publish(self.unit, world, reports);
             let open = |stage: Vec<Step<AnyChange>>| -> Vec<_> {
                 stage.into_iter().filter(|step| !tolerated.contains(&step.change)).collect()
@@ -315,7 +321,10 @@ impl<S: Spec> Attempt<'_, S> {
             for (place, suspect) in suspects.iter().enumerate() {
                 let is_kept = |id: &ObjectId| id != suspect && suspects.contains(id);
                 let alone = keeping(&world, is_kept);
-                match self.run(&alone).await {
+                self.stand_ins = goes_beside(&world, is_kept);
+                let tried = self.run(&alone).await;
+                self.stand_ins = false;
+                match tried {
                     Ok(_) => {}
                     Err(Stop::Failed(err)) => return (world, Some(err)),
                     Err(Stop::Blamed { err, .. }) => {
@@ -350,6 +359,25 @@ fn keeping<S: Spec>(world: &World<S>, is_kept: impl Fn(&ObjectId) -> bool) -> Wo
     let turn = |want: &Want<S>| if is_kept(want.id()) { want.kept() } else { want.clone() };
     World { wants: world.wants.iter().map(turn).collect(), nodes: Arc::clone(&world.nodes) }
 }
+
+/// Whether any of these goes.
+fn goes_beside<S: Spec>(world: &World<S>, is_kept: impl Fn(&ObjectId) -> bool) -> bool {
+    world.wants.iter().any(|want| matches!(want, Want::Absent(_)) && is_kept(want.id()))
+}
+
+/// The same reports, but that nothing is left of somebody who goes is not said yet.
+fn without_the_last_word<S: Spec>(world: &World<S>, mut reports: Vec<Report>) -> Vec<Report> {
+    let goes = |id: &ObjectId| {
+        world.wants.iter().any(|want| matches!(want, Want::Absent(_)) && want.id() == id)
+    };
+    let early = |report: &&mut Report| report.holds == Holds::Nothing && goes(&report.id);
+    for report in reports.iter_mut().filter(early) {
+        report.holds = Holds::Something;
+        report.verdict = Verdict::Progressing("others who go are tried, too".to_owned());
+    }
+    reports
+}
+
 /// What a rate limit asks for does not matter in the comparison.
 fn is_tolerated(step: &Step<AnyChange>, err: &CloudError) -> bool {
     let Some(tolerate) = &step.tolerate else { return false };

@@ -10,7 +10,7 @@ use crate::cloud::{
     Owned, Read, Urgency, Verdict,
 };
 use crate::cluster::gate::Gate;
-use crate::converge::wants::{Wanted, ports, present};
+use crate::converge::wants::{Wanted, absent, ports, present};
 use crate::governor::Governor;
 use crate::telemetry::CloudMetrics;
 
@@ -105,7 +105,11 @@ impl Converge<LoadBalancerSpec> for Wall {
         let keeps = keeps && !self.closes_beside_kept.load(std::sync::atomic::Ordering::Relaxed);
         let close = open.difference(&wanted).filter(|_| !keeps);
         let close = close.map(|port| Step::new(WallChange::Close(*port))).collect();
-        let report = |want: &Wanted| Report::new(want.id(), Holds::Something, Verdict::Done);
+        let report = |want: &Wanted| {
+            let is_left = !matches!(want, Want::Absent(_)) || !keeps && !open.is_empty();
+            let holds = if is_left { Holds::Something } else { Holds::Nothing };
+            Report::new(want.id(), holds, Verdict::Done)
+        };
         Plan {
             stages: vec![world.wants.iter().flat_map(missing).collect(), close],
             later: Vec::new(),
@@ -139,7 +143,10 @@ impl Converge<LoadBalancerSpec> for Wall {
                         None => drop(open.insert(*port)),
                     }
                 }
-                WallChange::Close(port) => drop(open.remove(port)),
+                WallChange::Close(port) => match self.refuses.lock().unwrap().get(port) {
+                    Some(kind) => return Err(CloudError::new(*kind, format!("not {port}"))),
+                    None => drop(open.remove(port)),
+                },
             }
             Ok(Learnt::Now(open.clone()))
         };
@@ -151,9 +158,12 @@ impl Converge<LoadBalancerSpec> for Wall {
     }
 }
 
-/// Writes down what is sent and when something is published.
+/// Writes down what is sent and when something is published, and of whom it was said that nothing is left.
 #[derive(Default)]
-struct Log(Mutex<Vec<String>>);
+struct Log {
+    lines: Mutex<Vec<String>>,
+    gone: Mutex<Vec<String>>,
+}
 
 const PUBLISHED: &str = "published";
 
@@ -165,12 +175,14 @@ impl Around<LoadBalancerSpec> for Log {
         governor.write(Urgency::Refresh, freshness, deadline)
     }
 
-    fn publish(&self, _: &Unit, _: &World<LoadBalancerSpec>, _: Vec<Report>) {
-        self.0.lock().unwrap().push(PUBLISHED.to_owned());
+    fn publish(&self, _: &Unit, _: &World<LoadBalancerSpec>, reports: Vec<Report>) {
+        self.lines.lock().unwrap().push(PUBLISHED.to_owned());
+        let gone = reports.iter().filter(|report| report.holds == Holds::Nothing);
+        self.gone.lock().unwrap().extend(gone.map(|report| report.id.name.to_string()));
     }
 
     async fn before(&self, _: &Unit, step: &Step<AnyChange>) -> Result<(), CloudError> {
-        self.0.lock().unwrap().push(step.change.to_string());
+        self.lines.lock().unwrap().push(step.change.to_string());
         Ok(())
     }
 }
@@ -180,7 +192,7 @@ async fn logged(wall: &Wall, wants: Vec<Wanted>) -> (Passed, Vec<String>) {
     let log = Log::default();
     let world = World { wants, nodes: Arc::default() };
     let passed = pass(&Converger::new(wall.clone()), &Unit::shared("wall"), world, &log).await;
-    (passed, log.0.into_inner().unwrap())
+    (passed, log.lines.into_inner().unwrap())
 }
 
 async fn passed(wall: &Wall, wants: Vec<Wanted>) -> (Passed, Vec<String>) {
@@ -227,6 +239,25 @@ async fn one_users_mistake_stays_theirs() {
     let refused: Vec<_> = passed.refused.iter().map(|(id, err)| (&*id.name, err.kind())).collect();
     assert_eq!(refused, [("bad", Kind::InvalidConfiguration)]);
     assert_eq!(open(&wall), [80, 443]);
+}
+
+/// Each is tried alone, with the other kept: neither is let go because the other still seems to need it.
+#[tokio::test]
+async fn two_who_go_are_not_each_others_excuse() {
+    let wall = refusing(7, Kind::PermissionDenied);
+    wall.open.lock().unwrap().extend([7, 8]);
+    let gone = async || {
+        let log = Log::default();
+        let wants = vec![absent("a"), absent("b")];
+        let world = World { wants, nodes: Arc::default() };
+        pass(&Converger::new(wall.clone()), &Unit::shared("wall"), world, &log).await;
+        log.gone.into_inner().unwrap()
+    };
+    assert_eq!(gone().await, Vec::<String>::new());
+    assert_eq!(open(&wall), [7], "what could go went");
+    wall.refuses.lock().unwrap().clear();
+    assert_eq!(gone().await, ["a", "b"]);
+    assert_eq!(open(&wall), Vec::<u16>::new());
 }
 
 #[tokio::test]

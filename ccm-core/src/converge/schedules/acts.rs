@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::pieces::{Fact, Piece};
+use super::pieces::{Fact, Form, Piece};
 use super::process::Heard;
 use super::setup::{NO_LISTENER, NO_RULE, NOT_OFFERED};
 use super::state::{Machine, Service, State};
@@ -66,20 +66,47 @@ impl State {
 
     /// Something happens. Says what the controller hears of it.
     pub(super) fn act(&mut self) -> Option<Heard> {
+        if let Some(heard) = self.slip(true) {
+            return Some(heard);
+        }
         if self.rng.chance(70) { Some(self.service_act()) } else { self.other_act() }
+    }
+
+    /// Changes a Service's ports, or back what was changed last.
+    pub(super) fn slip(&mut self, is_back: bool) -> Option<Heard> {
+        let (name, ports) = if is_back {
+            self.taken_back.take()?
+        } else {
+            let is_there = |service: &Service| matches!(service.form(), Form::Present(_));
+            let there = self.services.iter().filter(|(_, service)| is_there(service));
+            let there: Vec<_> = there.map(|(name, _)| name.clone()).collect();
+            let name = there.get(self.rng.below(there.len().max(1)))?.clone();
+            (name, self.ports())
+        };
+        let service = self.services.get_mut(&name)?;
+        let before = std::mem::replace(&mut service.ports, ports);
+        let what = if is_back { "ports changed back" } else { "ports changed" };
+        self.figures.count(what);
+        self.say(|| format!("{name}: {what}"));
+        if !is_back {
+            self.taken_back = Some((name.clone(), before));
+        }
+        Some(Heard::Service(name))
     }
 
     fn service_act(&mut self) -> Heard {
         let name = NAMES[self.rng.below(self.setup.services)];
         let ports = self.ports();
         let dice = self.rng.below(100);
+        let is_slip = self.rng.chance(30);
         let Some(service) = self.services.get_mut(name) else {
             self.create(name);
             return Heard::Service(name.to_owned());
         };
         let what = match dice {
             0..35 => {
-                service.ports = ports;
+                let before = std::mem::replace(&mut service.ports, ports);
+                self.taken_back = is_slip.then(|| (name.to_owned(), before));
                 "ports changed"
             }
             35..45 => {
@@ -114,6 +141,9 @@ impl State {
             let piece = pieces[self.rng.below(2)].clone();
             self.figures.count("others make a piece of their own");
             self.foreign_piece(piece);
+            return None;
+        }
+        if !self.setup.tampers {
             return None;
         }
         let ours: Vec<_> =

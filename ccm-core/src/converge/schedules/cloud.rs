@@ -118,7 +118,7 @@ impl State {
 
     /// Before a change: lists may show what was for a while.
     pub(super) fn remember(&mut self) {
-        if self.setup.lag == 0 || self.is_calm() {
+        if self.setup.lag == 0 {
             return;
         }
         let now = self.now();
@@ -127,7 +127,7 @@ impl State {
     }
 
     fn list(&mut self) -> &Pieces {
-        if self.setup.lag == 0 || self.is_calm() {
+        if self.setup.lag == 0 {
             return &self.pieces;
         }
         let now = self.now();

@@ -12,6 +12,8 @@ pub(super) enum Mutant {
     UnknownIsGone,
     /// A list that may be stale is believed when it says that nothing is left.
     AbsenceByList,
+    /// That lists may be stale is not told, and what was just changed is looked at but once.
+    LagUntold,
     /// The group goes with the first Service that goes.
     GroupGoesWithTheFirst,
     /// Nothing is held once the load balancer is gone, though the address is there.
@@ -39,11 +41,12 @@ pub(super) enum Mutant {
 }
 
 impl Mutant {
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::KeepIsNoUser,
         Self::ForeignIsOurs,
         Self::UnknownIsGone,
         Self::AbsenceByList,
+        Self::LagUntold,
         Self::GroupGoesWithTheFirst,
         Self::AddressForgotten,
         Self::MadeTwice,

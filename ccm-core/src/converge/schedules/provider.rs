@@ -379,6 +379,12 @@ impl Converge<LoadBalancerSpec> for Provider {
         Ok(Learnt::Now(now))
     }
 
+    fn lag(&self) -> Duration {
+        // The engine would make up for the other one, too.
+        let untold = self.setup.is(Mutant::LagUntold) || self.setup.is(Mutant::AbsenceByList);
+        if untold { Duration::ZERO } else { Duration::from_millis(self.setup.lag) }
+    }
+
     async fn inventory(&self, _: &Read) -> Result<Vec<Owned>, CloudError> {
         Ok(Vec::new())
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::time::sleep;
 
-use super::laws::{everybody_got_on, everything_is_as_wanted};
+use super::laws::{everybody_got_on, everything_is_as_wanted, nothing_waits_for_the_drift_check};
 use super::mutants::Mutant;
 use super::process::{Heard, Process};
 use super::setup::Setup;
@@ -91,6 +91,7 @@ async fn play(sim: &Sim) {
     if is_dead {
         process = restart(sim, process).await;
     }
+    a_last_slip(sim, &process).await;
     rest(sim, &process).await;
     let outage = sim.lock().setup.fails;
     if let Some(outage) = outage.filter(|_| !is_broken(sim)) {
@@ -117,11 +118,29 @@ async fn restart(sim: &Sim, process: Process) -> Process {
     Process::begin(sim)
 }
 
+/// Somebody changes their mind twice, and nothing that happens later hides what came of it.
+async fn a_last_slip(sim: &Sim, process: &Process) {
+    for is_back in [false, true] {
+        let (pause, heard) = {
+            let mut state = sim.lock();
+            let goes_on = is_back || state.rng.chance(70);
+            let heard = goes_on.then(|| state.slip(is_back)).flatten();
+            (state.rng.between(1, 2000), heard)
+        };
+        let Some(heard) = heard else { return };
+        process.tell(heard);
+        if !is_back {
+            sleep(Duration::from_millis(pause)).await;
+        }
+    }
+}
+
 /// Nothing happens any more: everything comes to be as it is wanted, and stays so with nothing done.
 async fn rest(sim: &Sim, process: &Process) {
     sleep(RETRIED).await;
     let progress = process.progress();
     sim.judge(|state| everybody_got_on(state, &progress));
+    sim.judge(|state| nothing_waits_for_the_drift_check(state, &progress));
     sleep(DRIFT).await;
     let progress = process.progress();
     sim.judge(|state| everything_is_as_wanted(state, &progress));

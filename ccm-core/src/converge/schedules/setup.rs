@@ -31,6 +31,8 @@ pub(super) struct Setup {
     pub(super) lag: Ms,
     /// How long something takes to come up.
     pub(super) rise: Ms,
+    /// Others harm what is ours, which only a drift check finds.
+    pub(super) tampers: bool,
     /// Requests of a hundred that go wrong, each way.
     pub(super) faults: u64,
     /// Changes of a hundred at which the process dies.
@@ -70,6 +72,7 @@ impl Setup {
             latency: rng.pick(&[2, 50, 600]),
             lag: rng.pick(&[0, 0, 800, 4000]),
             rise: rng.pick(&[0, 3000, 20_000]),
+            tampers: rng.chance(50),
             faults: rng.pick(&[0, 1, 4]),
             crashes: rng.pick(&[0, 2, 8]),
             quota: rng.chance(20).then(|| 1 + rng.below(3)),

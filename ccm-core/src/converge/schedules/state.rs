@@ -64,6 +64,8 @@ pub(super) struct State {
     pub(super) services: BTreeMap<String, Service>,
     pub(super) nodes: BTreeMap<NodeName, Machine>,
     pub(super) uids: u32,
+    /// A Service whose ports are changed back next, and to what.
+    pub(super) taken_back: Option<(String, BTreeSet<u16>)>,
     /// Names that a Service ever had.
     pub(super) names: BTreeSet<String>,
 
@@ -135,6 +137,7 @@ impl Sim {
             services: BTreeMap::new(),
             nodes: BTreeMap::new(),
             uids: 0,
+            taken_back: None,
             names: BTreeSet::new(),
             pieces: Pieces::new(),
             foreign: BTreeSet::new(),
