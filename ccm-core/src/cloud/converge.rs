@@ -517,8 +517,9 @@ pub trait Converge<S: Spec>: fmt::Debug + Send + Sync + 'static {
     /// For how long a look may go on showing what was there before a change: how far the cloud's
     /// reads lag behind its writes. What was made last may not be seen for as long, so a tear-down
     /// is not believed to be complete before; and what was taken away may be seen, so a look within
-    /// this time of an earlier pass's changes is followed by one more. The default is for a cloud
-    /// that shows its changes at once.
+    /// this time of an earlier pass's changes is followed by one more; so is a look within this time
+    /// of the beginning, since another process may have changed anything just before. The default is
+    /// for a cloud that shows its changes at once.
     fn lag(&self) -> Duration {
         Duration::ZERO
     }

@@ -370,7 +370,7 @@ impl<S: Spec> Book<S> {
             wants.push(want);
         }
         // Whoever is kept keeps its place among the nodes that come and go, too.
-        let is_for_nodes = cause == Cause::Nodes && !wants.is_empty();
+        let is_for_nodes = (cause == Cause::Nodes || seat.is_unsure) && !wants.is_empty();
         if generations.is_empty() && !is_for_nodes {
             let Some(until) = held_until else { return Turn::Nothing };
             if let Some(seat) = self.seats.get_mut(unit) {
@@ -379,11 +379,13 @@ impl<S: Spec> Book<S> {
             return Turn::Wait(until - now);
         }
         self.looks += 1;
+        // What a look from before our own changes finds to be done, or one that makes up for such a
+        // look, is nobody else's doing. That nodes come and go is.
+        let is_told = cause == Cause::Nodes || !seat.is_unsure && self.is_sure(unit, now);
         let mut settled = BTreeSet::new();
         for id in generations.keys() {
             if let Some(entry) = self.entries.get_mut(id) {
-                // What an unsure look has left to be done is nobody else's doing.
-                if seat.is_at_rest && !seat.is_unsure && entry.is_done_in(unit) {
+                if seat.is_at_rest && is_told && entry.is_done_in(unit) {
                     settled.insert(id.clone());
                 }
                 entry.begun(unit);
@@ -496,11 +498,9 @@ impl<S: Spec> Book<S> {
         seat.is_at_rest = passed.end == End::Done;
         // What was taken away and is wanted again may have been seen where it was.
         seat.is_unsure = certain.is_some();
-        // One that has failed is looked at again in its time.
-        if let Some(certain) = certain.filter(|_| failed.is_none()) {
-            let pause = certain.saturating_duration_since(now).max(SHORTEST_WAIT);
-            next.sooner(pause, Cause::Waited);
-        }
+        let certain = certain.map(|at| at.saturating_duration_since(now).max(SHORTEST_WAIT));
+        // What is tried again anyhow has its time, and no shorter.
+        let mut is_retried = failed.is_some_and(|err| err.kind().retry() != Retry::OnChange);
         match &passed.end {
             End::Done if !passed.notes.is_empty() && job.has_unsettled(&self.entries) => {
                 // What was passed over is why somebody does not get on.
@@ -521,6 +521,7 @@ impl<S: Spec> Book<S> {
                 let mut pause = pause.max(longer);
                 if seat.makes_again(&passed.changes) {
                     pause = pause.max(self.timing.backoff(seat.remakes));
+                    is_retried = true;
                 }
                 next.sooner(pause, Cause::Waited);
             }
@@ -528,6 +529,9 @@ impl<S: Spec> Book<S> {
                 seat.failures = seat.failures.saturating_add(1);
                 next.retry(err, seat.failures, &self.timing);
             }
+        }
+        if let Some(certain) = certain.filter(|_| !is_retried) {
+            next.sooner(certain, Cause::Waited);
         }
         let made = made(job, passed);
         // The first word counts.
@@ -567,6 +571,10 @@ impl<S: Spec> Book<S> {
             let failures = failures.map_or(1, |held| held.failures.saturating_add(1));
             let mut theirs = Next { after: drift, cause: Cause::Drift };
             theirs.retry(err, failures, &self.timing);
+            // Where the look was too old, so may be what they were refused for.
+            if let Some(certain) = certain.filter(|_| err.kind().retry() == Retry::OnChange) {
+                theirs.sooner(certain, Cause::Retry);
+            }
             // What the plan itself refuses needs no keeping: it sends nothing for it.
             let until = if blamed.is_some() { now + theirs.after } else { now };
             seat.held.insert(id.clone(), Held { generation: *generation, until, failures });
@@ -601,15 +609,25 @@ impl<S: Spec> Book<S> {
         if self.changed.len() > 2 * seats.len() + 16 {
             self.changed.retain(|unit, changed| seats.contains_key(unit) || now < *changed + lag);
         }
-        let before = self.changed.get(unit).copied();
+        let before = self.changed_last(unit);
         // Those that failed may have been carried out all the same.
         let has_failed = !passed.refused.is_empty() || matches!(passed.end, End::Failed(_));
         if has_failed || !passed.changes.is_empty() {
             self.changed.insert(unit.clone(), now);
         }
-        let began = seats.get(unit)?.began?;
-        before.filter(|before| began < *before + lag)?;
-        self.changed.get(unit).map(|changed| *changed + lag)
+        let began = self.seats.get(unit)?.began?;
+        (began < before + lag).then(|| self.changed_last(unit) + lag)
+    }
+
+    /// When something of this unit was last changed: by us, or by whoever was here before us, who may
+    /// have changed anything until then.
+    fn changed_last(&self, unit: &UnitName) -> Instant {
+        self.changed.get(unit).copied().unwrap_or(self.began)
+    }
+
+    /// Whether a look that begins now shows all that was changed.
+    fn is_sure(&self, unit: &UnitName, now: Instant) -> bool {
+        self.changed_last(unit) + self.lag <= now
     }
 
     /// All that is known of an object.

@@ -21,7 +21,7 @@ const THREADS: usize = 5;
 const WAITING_THREADS: usize = 14;
 
 /// The same beside others: they have the time, and starve less.
-const BESIDE_THREADS: usize = 8;
+const BESIDE_THREADS: usize = 12;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -622,6 +622,115 @@ async fn a_look_that_may_not_show_our_last_change_is_followed_by_one_that_does()
     );
 }
 
+/// For a cloud whose looks lag behind by three seconds.
+fn behind(now: Instant) -> TestBook {
+    Book::new(Timing::default(), 3 * SECOND, now)
+}
+
+/// A pass that has changed something for all.
+fn changed() -> Passed {
+    let (line, effect) = ("change it".to_owned(), crate::cloud::Effect::Update);
+    let changes = vec![Changed { line, effect, wanted_by: Vec::new() }];
+    Passed { changes, ..ending(End::Done, &[]) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_by_an_unsure_look_is_tried_once_more() {
+    let start = Instant::now();
+    let mut book = behind(start);
+    book.want(present("a", &[80]), 1, vec![shared("wall")]);
+    pass(&mut book, "wall", start, vec![done("a")], &changed());
+    book.want(present("a", &[81]), 2, vec![shared("wall")]);
+    let refused = ending(End::Done, &[("a", Kind::InvalidConfiguration)]);
+    let wake = pass(&mut book, "wall", start + SECOND, Vec::new(), &refused);
+    assert_eq!(wake.after, 3 * SECOND);
+    let job = begin(&mut book, "wall", start + 4 * SECOND).expect("it is tried again");
+    assert_eq!(seen(&job), ["a present"]);
+    book.ended(&job, &refused, start + 4 * SECOND);
+    assert!(begin(&mut book, "wall", start + 60 * SECOND).is_none(), "and that was the answer");
+
+    let mut book = behind(start);
+    book.want(present("a", &[80]), 1, vec![shared("wall")]);
+    pass(&mut book, "wall", start, vec![done("a")], &changed());
+    book.want(present("a", &[81]), 2, vec![shared("wall")]);
+    let failed = || ending(End::Failed(error(Kind::InvalidConfiguration)), &[]);
+    let wake = pass(&mut book, "wall", start + SECOND, Vec::new(), &failed());
+    assert_eq!(wake.after, 3 * SECOND, "nor is a failure of all");
+    assert!(is_drift(&pass(&mut book, "wall", start + 4 * SECOND, Vec::new(), &failed())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unsure_look_is_made_up_for_where_all_are_kept() {
+    let start = Instant::now();
+    let mut book = behind(start);
+    let wall = vec![Unit { inputs: Unit::own(&id("a")).inputs, ..shared("wall") }];
+    book.want(keep("a"), 1, wall);
+    book.members(Arc::from([]));
+    pass(&mut book, "wall", start, Vec::new(), &changed());
+    book.members(Arc::from([]));
+    let wake = pass(&mut book, "wall", start + SECOND, Vec::new(), &ending(End::Done, &[]));
+    assert_eq!(wake.after, 2 * SECOND);
+    let wake = pass(&mut book, "wall", start + 3 * SECOND, Vec::new(), &ending(End::Done, &[]));
+    assert!(is_drift(&wake));
+    assert!(begin(&mut book, "wall", start + 4 * SECOND).is_none());
+}
+
+/// The pass began while they were kept, and ends when they are not any more.
+#[tokio::test(start_paused = true)]
+async fn whose_time_comes_during_a_pass_is_tried_after_it() {
+    let start = Instant::now();
+    let mut book = Book::new(Timing::default(), Duration::ZERO, start);
+    let wall = vec![Unit { inputs: Unit::own(&id("a")).inputs, ..shared("wall") }];
+    book.want(present("a", &[80]), 1, wall);
+    let denied = ending(End::Done, &[("a", Kind::PermissionDenied)]);
+    let wake = pass(&mut book, "wall", start, Vec::new(), &denied);
+    assert_eq!(wake.after, 5 * SECOND);
+    book.members(Arc::from([]));
+    let just_before = start + 5 * SECOND - Duration::from_millis(1);
+    let job = begin(&mut book, "wall", just_before).expect("for the nodes");
+    assert_eq!(seen(&job), ["a kept"]);
+    let news = book.ended(&job, &ending(End::Done, &[]), start + 6 * SECOND);
+    assert_eq!(news.wakes[0].after, SHORTEST_WAIT);
+    let job = begin(&mut book, "wall", start + 6 * SECOND).expect("it is tried again");
+    assert_eq!(seen(&job), ["a present"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_begins_does_not_know_what_was_changed_just_before() {
+    let start = Instant::now();
+    let mut book = behind(start);
+    book.want(present("a", &[80]), 1, vec![shared("wall")]);
+    let at_rest = ending(End::Done, &[]);
+    let wake = pass(&mut book, "wall", start + SECOND, vec![done("a")], &at_rest);
+    assert_eq!((wake.after, book.progress(&id("a")).unwrap().is_unsure), (2 * SECOND, true));
+    let wake = pass(&mut book, "wall", start + 3 * SECOND, vec![done("a")], &at_rest);
+    assert!(is_drift(&wake) && !book.progress(&id("a")).unwrap().is_unsure);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_look_may_find_of_our_own_changes_is_nobody_elses_doing() {
+    let start = Instant::now();
+    let mut book = behind(start);
+    let wall = vec![Unit { inputs: Unit::own(&id("a")).inputs, ..shared("wall") }];
+    book.want(present("a", &[80]), 1, wall);
+    pass(&mut book, "wall", start, vec![done("a")], &changed());
+    let mut settled = |cause: Cause, at: u32| {
+        match cause {
+            Cause::Nodes => drop(book.members(Arc::from([]))),
+            _ => drop(book.again(&id("a"))),
+        }
+        let now = start + at * SECOND;
+        let job = begin(&mut book, "wall", now).expect("it is its turn");
+        book.reported(&job, &job.world, vec![done("a")], now);
+        book.ended(&job, &ending(End::Done, &[]), now);
+        job.settled.len()
+    };
+    assert_eq!(settled(Cause::Retry, 1), 0, "its own change may not be seen yet");
+    assert_eq!(settled(Cause::Nodes, 2), 1, "that nodes come and go is told all the same");
+    assert_eq!(settled(Cause::Retry, 3), 0, "it makes up for the look before");
+    assert_eq!(settled(Cause::Retry, 4), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn that_nothing_is_left_is_believed_only_when_what_was_made_last_would_be_seen() {
     let lag = 3 * SECOND;

@@ -17,6 +17,7 @@ pub(super) const NOT_OFFERED: u16 = 15;
 
 /// How the schedule's cloud, cluster and process are.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each drawn on its own")]
 pub(super) struct Setup {
     pub(super) mutant: Option<Mutant>,
     pub(super) services: usize,

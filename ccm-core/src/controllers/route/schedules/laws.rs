@@ -54,11 +54,12 @@ pub(super) fn what_is_handed_over_is_wanted(
     }
 }
 
-/// Changes are collected: from a pass that left nothing open to the next one it takes `spacing`.
+/// Changes are collected: from a pass that left nothing open to the next one it takes `spacing`. What a
+/// process that began just now, at `born`, has seen may be from before its predecessor's last changes.
 pub(super) fn passes_are_kept_apart(
     state: &State,
     unit: &UnitName,
-    life: u32,
+    (life, born): (u32, Ms),
     began: Ms,
 ) -> Verdict {
     let Some(last) = state.passes.get(unit).filter(|last| last.life == life) else { return Ok(()) };
@@ -68,7 +69,8 @@ pub(super) fn passes_are_kept_apart(
     let longest = Duration::from_secs(if is_own { 1 } else { 10 });
     let spacing = state.setup.spacing.min(longest).as_millis();
     let spacing = u64::try_from(spacing).expect("seconds");
-    if !last.is_open && apart < spacing {
+    let is_open = last.is_open || last.began < born + state.setup.lag;
+    if !is_open && apart < spacing {
         return Err(format!("passes_are_kept_apart: {unit} after {apart} ms"));
     }
     let spaced = usize::try_from(60_000 / spacing).expect("a few");

@@ -38,17 +38,22 @@ pub(super) struct Process {
 impl Process {
     /// Begins with what the cluster holds.
     pub(super) fn begin(sim: &Sim) -> Self {
-        let (setup, life) = {
+        let (setup, life, born) = {
             let mut state = sim.lock();
             state.life += 1;
-            (state.setup.clone(), state.life)
+            (state.setup.clone(), state.life, state.now())
         };
         let dies = Arc::new(Notify::new());
         let client =
             kube::Client::new(Api { sim: sim.clone(), dies: Arc::clone(&dies) }, "default");
         let nodes = Arc::new(Nodes::new(&[]));
-        let provider =
-            Provider { sim: sim.clone(), setup: setup.clone(), life, dies: Arc::clone(&dies) };
+        let provider = Provider {
+            sim: sim.clone(),
+            setup: setup.clone(),
+            life,
+            born,
+            dies: Arc::clone(&dies),
+        };
         let parts = Parts {
             nodes: Arc::clone(&nodes),
             cloud: Arc::new(Cloud),

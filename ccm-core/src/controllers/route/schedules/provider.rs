@@ -12,7 +12,7 @@ use super::laws::{passes_are_kept_apart, what_is_handed_over_is_wanted};
 use super::mutants::Mutant;
 use super::routes::{Act, Form, Line, Mark, Route, Routes};
 use super::setup::{Setup, Style, is_inside};
-use super::state::{Pass, Sim};
+use super::state::{Ms, Pass, Sim};
 use crate::cloud::{
     Belongs, Bucket, CloudError, CloudProvider, ClusterId, Converge, Holds, Inputs, Kind, Later,
     Learnt, NodeIdentity, ObjectId, Operation, Owned, Plan, ProviderId, Read, Report, RouteSpec,
@@ -30,6 +30,8 @@ pub(super) struct Provider {
     pub(super) setup: Setup,
     /// Which process it is part of.
     pub(super) life: u32,
+    /// When that began.
+    pub(super) born: Ms,
     /// Rings when the process dies of itself.
     pub(super) dies: Arc<Notify>,
 }
@@ -272,7 +274,7 @@ impl Converge<RouteSpec> for Provider {
                     let what = if is_news { handed_over() } else { "the same".to_owned() };
                     format!("  pass over {unit} for {what}")
                 });
-                let verdict = passes_are_kept_apart(&state, &unit, self.life, began)
+                let verdict = passes_are_kept_apart(&state, &unit, (self.life, self.born), began)
                     .and(what_is_handed_over_is_wanted(&state, &handed, began));
                 state.judge(verdict);
                 let was = state.passes.get(&unit).cloned();
