@@ -15,9 +15,9 @@ use crate::signals::Signals;
 use crate::{Error, build, demo, docs, in_cluster, manifests};
 
 /// Tests that run at once. Many of them start an API server of their own, of 300 MiB.
-const THREADS: usize = 5;
+const THREADS: usize = 6;
 
-/// Tests that wait, at once, by themselves. Many have a fake AWS of 200 MiB for themselves.
+/// Tests that wait, at once, by themselves. Many have a fake AWS for themselves.
 const WAITING_THREADS: usize = 14;
 
 /// The same beside others: they have the time, and starve less.
@@ -231,9 +231,9 @@ impl Steps {
     }
 
     async fn tests(&mut self, title: &str, what: &[&str], programs: PathBuf) -> Result<(), Error> {
-        // Two more than there are cores: they wait for most of their time.
+        // More than there are cores: they wait for most of their time.
         let cores = std::thread::available_parallelism().map_or(THREADS, std::num::NonZero::get);
-        let threads = THREADS.min(cores + 2);
+        let threads = THREADS.min(cores + 4);
         let mut cargo = build::cargo();
         cargo
             .args(["test", "--workspace"])

@@ -10,6 +10,7 @@ mod cache;
 mod console;
 mod environment;
 mod error;
+mod nursery;
 mod program;
 mod server;
 

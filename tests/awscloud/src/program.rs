@@ -36,6 +36,7 @@ const FILES: &[(&str, &str)] = files![
     "find.py",
     "front.py",
     "hand.py",
+    "nursery.py",
     "past.py",
     "record.py",
     "render.py",

@@ -1,45 +1,48 @@
 //! The process.
 
 use std::{
-    fs::File,
+    io::{ErrorKind, Read as _},
+    net::Shutdown,
     ops::Deref,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
 use crate::{
-    cache,
     console::Console,
-    environment::{self, tail},
+    environment::tail,
     error::{Context, Error},
-    program,
+    nursery,
 };
 
 /// How long it may take to come up: two seconds on an idle machine, far more beside a compiler.
-const START: Duration = Duration::from_mins(1);
+pub(crate) const START: Duration = Duration::from_mins(1);
+
+/// How long its end is waited for. It takes milliseconds.
+const END: Duration = Duration::from_secs(10);
 
 /// Pause between two looks at something that has no event to wait for.
-const POLL: Duration = Duration::from_millis(20);
+pub(crate) const POLL: Duration = Duration::from_millis(20);
 
 /// Lines of its log in an error.
-const TAIL_LINES: usize = 40;
+pub(crate) const TAIL_LINES: usize = 40;
 
 /// A running fake AWS with a state of its own. Ends when it is dropped, and when our process ends.
 #[derive(Debug)]
 pub struct AwsCloud {
     console: Console,
-    child: Child,
-    /// It ends when this pipe does, which the system closes however we end.
-    _pipe: Option<ChildStdin>,
+    /// It ends when this does, which the system closes however we end.
+    connection: UnixStream,
     dir: PathBuf,
     python: PathBuf,
 }
 
 impl AwsCloud {
     /// Starts one. Installs moto first if need be, which takes half a minute and the network; who
-    /// has it already waits two seconds.
+    /// has it already waits two seconds for the first of a process, and less than half a second for
+    /// the others.
     pub async fn start() -> Result<Self, Error> {
         Self::start_without(&[]).await
     }
@@ -47,33 +50,19 @@ impl AwsCloud {
     /// As [`start`](Self::start), with these of moto's gaps left as they are: names of
     /// [corrections](crate::Correction).
     pub async fn start_without(corrections: &[&str]) -> Result<Self, Error> {
-        let prepare = || {
-            let cache = cache::folder()?;
-            Ok::<_, Error>((environment::python(&cache)?, program::folder(&cache)?))
-        };
-        let prepared = tokio::task::spawn_blocking(prepare).await;
-        let (python, package) = prepared.map_err(|err| Error::Process {
-            what: format!("was not prepared: {err}"),
-            log: String::new(),
-        })??;
         let dir = own_folder()?;
         let address = dir.join("address");
-        let mut command = command(&python, &package, &dir)?;
-        command.arg("--folder").arg(&dir);
-        for name in corrections {
-            command.args(["--without", name]);
-        }
-        let mut child = command.spawn().context(|| format!("starting {}", python.display()))?;
-        let pipe = child.stdin.take();
+        let nursery::Born { connection, python } = nursery::ask(&dir, corrections).await?;
+        connection.set_nonblocking(true).context(|| "waiting for a fake AWS".to_owned())?;
         // From here on an early return drops it, which ends the process.
-        let mut cloud = Self { console: Console::new("")?, child, _pipe: pipe, dir, python };
+        let mut cloud = Self { console: Console::new("")?, connection, dir, python };
         let since = Instant::now();
         let url = loop {
             if let Ok(url) = std::fs::read_to_string(&address) {
                 break url;
             }
-            if let Some(status) = cloud.child.try_wait().ok().flatten() {
-                let what = format!("ended with {status}");
+            if cloud.has_ended() {
+                let what = "ended before it answered".to_owned();
                 return Err(Error::Process { what, log: cloud.log() });
             }
             if since.elapsed() > START {
@@ -83,6 +72,14 @@ impl AwsCloud {
         };
         cloud.console = Console::new(url.trim())?;
         Ok(cloud)
+    }
+
+    /// It never writes into the connection, which ends with it.
+    fn has_ended(&mut self) -> bool {
+        match self.connection.read(&mut [0]) {
+            Ok(read) => read == 0,
+            Err(err) => err.kind() != ErrorKind::WouldBlock,
+        }
     }
 
     /// `http://127.0.0.1:<port>`: the endpoint of every service and of the instance metadata.
@@ -116,14 +113,16 @@ impl Deref for AwsCloud {
 
 impl Drop for AwsCloud {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        self.child.kill().ok();
-        self.child.wait().ok();
+        // They fail only when it has ended already.
+        self.connection.shutdown(Shutdown::Write).ok();
+        self.connection.set_nonblocking(false).ok();
+        self.connection.set_read_timeout(Some(END)).ok();
+        self.connection.read_exact(&mut [0]).ok();
         std::fs::remove_dir_all(&self.dir).ok();
     }
 }
 
-fn own_folder() -> Result<PathBuf, Error> {
+pub(crate) fn own_folder() -> Result<PathBuf, Error> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("ccm-awscloud-{}-{number}", std::process::id());
@@ -132,25 +131,4 @@ fn own_folder() -> Result<PathBuf, Error> {
     std::fs::remove_dir_all(&dir).ok();
     std::fs::create_dir_all(&dir).context(|| format!("creating {}", dir.display()))?;
     Ok(dir)
-}
-
-fn command(python: &Path, package: &Path, dir: &Path) -> Result<Command, Error> {
-    let log = dir.join("log");
-    let what = || format!("creating {}", log.display());
-    let out = File::create(&log).context(what)?;
-    let err = out.try_clone().context(what)?;
-    let mut command = Command::new(python);
-    command
-        .args(["-m", "awscloud"])
-        // Credentials, proxies and Python's own settings are not for it.
-        .env_clear()
-        .env("PYTHONPATH", package)
-        .env("HOME", dir)
-        // Sets come in the same order in every run: addresses are given out from one.
-        .env("PYTHONHASHSEED", "0")
-        .current_dir(dir)
-        .stdin(Stdio::piped())
-        .stdout(out)
-        .stderr(err);
-    Ok(command)
 }

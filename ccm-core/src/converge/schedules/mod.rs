@@ -70,7 +70,7 @@ const COVERED: [&str; 38] = [
 
 const CAMPAIGN: Campaign<Mutant> = Campaign {
     module: "converge::schedules",
-    schedules: 2000,
+    schedules: 1500,
     mutant_seeds: 500,
     tail: 80,
     covered: &COVERED,

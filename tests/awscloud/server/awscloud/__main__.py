@@ -1,14 +1,17 @@
-"""Starts the fake: `python -m awscloud [--folder DIR]`. Its URL is its first line of output.
+"""Starts the fake: `python -m awscloud`. Its URL is its first line of output.
 
-It ends when its standard input does, so that it never outlives whoever started it.
+It ends when its standard input does, so that it never outlives whoever started it. With
+`--nursery SOCKET` it starts fakes for whoever connects; see `nursery.py`.
 """
 
 import argparse
 import json
 import os
 import shutil
+import socket
 import sys
 import threading
+from typing import Callable
 
 # Before moto is loaded: reading the list of images takes most of a second.
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
@@ -20,8 +23,7 @@ for name in [name for name in os.environ if name.startswith("AWS_")]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="awscloud", description=__doc__)
     parser.add_argument(
-        "--folder",
-        help="write the URL into its file `address`, and remove it at the end: it is nobody else's",
+        "--nursery", metavar="SOCKET", help="fork a fake for each connection to this Unix socket"
     )
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument(
@@ -40,30 +42,56 @@ def main() -> None:
         print(json.dumps(corrections.described(), indent=1))
         return
 
-    from .front import Front
-    from .serve import listen
+    if arguments.nursery:
+        from . import nursery
 
-    front = Front(corrections.apply(set(arguments.without)))
-    server = listen(front, arguments.port)
-    front.url = f"http://127.0.0.1:{server.port}"
-    threading.Thread(target=end_with_input, args=[arguments.folder], daemon=True).start()
-    if arguments.folder:
-        # Whole or not at all: somebody is waiting for the file.
-        address = os.path.join(arguments.folder, "address")
-        with open(address + ".part", "w", encoding="utf-8") as file:
-            file.write(front.url)
-        os.rename(address + ".part", address)
-    print(front.url, flush=True)
+        nursery.run(arguments.nursery, in_folder)
+        return
+    server = begin(set(arguments.without), arguments.port)
+    print(server.app.url, flush=True)
+    end_with(lambda: sys.stdin.buffer.read(4096))
     server.serve_forever()
 
 
-def end_with_input(folder: str | None) -> None:
-    while sys.stdin.buffer.read(4096):
-        pass
-    if folder:
-        shutil.rmtree(folder, ignore_errors=True)
-    # Not sys.exit: requests that hang on purpose would be waited for.
-    os._exit(0)
+def begin(without: set[str], port: int):
+    """A server that takes connections, with moto's gaps corrected but for those named."""
+    from . import corrections
+    from .front import Front
+    from .serve import listen
+
+    front = Front(corrections.apply(without))
+    server = listen(front, port)
+    front.url = f"http://127.0.0.1:{server.port}"
+    return server
+
+
+def in_folder(folder: str, without: set[str], connection: socket.socket) -> None:
+    """Serves as long as the connection lasts, and writes its URL into the folder's file `address`.
+
+    The folder goes with it.
+    """
+    server = begin(without, 0)
+    end_with(lambda: connection.recv(4096), folder)
+    # Whole or not at all: somebody is waiting for the file.
+    address = os.path.join(folder, "address")
+    with open(address + ".part", "w", encoding="utf-8") as file:
+        file.write(server.app.url)
+    os.rename(address + ".part", address)
+    server.serve_forever()
+
+
+def end_with(read: Callable[[], bytes], folder: str | None = None) -> None:
+    """Ends the process when there is nothing more to read."""
+
+    def watch() -> None:
+        while read():
+            pass
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        # Not sys.exit: requests that hang on purpose would be waited for.
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 main()

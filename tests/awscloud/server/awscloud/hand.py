@@ -9,6 +9,16 @@ from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 AGENT = "operator"
 REGION = "us-east-1"
 
+# What it has read of the services' descriptions stays with it.
+SESSION = boto3.session.Session()
+
+
+def load(service: str) -> None:
+    """Reads a service's description, and asks for nothing."""
+    SESSION.client(
+        service, region_name=REGION, aws_access_key_id="nobody", aws_secret_access_key="nothing"
+    ).close()
+
 
 class Hand:
     """Clients are made once a service and region; making one takes a tenth of a second."""
@@ -16,7 +26,6 @@ class Hand:
     def __init__(self, url):
         self._url = url
         self._lock = threading.Lock()
-        self._session = boto3.session.Session()
         self._clients = {}
 
     def client(self, service: str, region: str = REGION, agent: str = AGENT):
@@ -30,7 +39,7 @@ class Hand:
                     max_pool_connections=32,
                     parameter_validation=False,
                 )
-                self._clients[service, region, agent] = self._session.client(
+                self._clients[service, region, agent] = SESSION.client(
                     service,
                     region_name=region,
                     endpoint_url=self._url(),

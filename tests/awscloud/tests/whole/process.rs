@@ -16,6 +16,25 @@ async fn it_starts_and_ends_and_leaves_nothing() {
     assert!(console.mark().await.is_err(), "{url} still answers");
 }
 
+/// They come from one process that has loaded moto, and share nothing of what happens later.
+#[tokio::test]
+async fn each_has_a_state_and_numbers_of_its_own() {
+    let (one, other) = tokio::join!(AwsCloud::start(), AwsCloud::start());
+    let (one, other) = (one.unwrap(), other.unwrap());
+    let world = one.world("one").await.unwrap();
+    assert!(other.snapshot("one").await.unwrap().is_empty());
+    let before = other.snapshot("other").await.unwrap();
+    assert_ne!(other.world("other").await.unwrap().vpc, world.vpc);
+    drop(one);
+    assert_ne!(other.snapshot("other").await.unwrap(), before, "it outlives the other one");
+}
+
+#[tokio::test]
+async fn what_cannot_be_started_says_why() {
+    let err = AwsCloud::start_without(&["no-such-gap"]).await.unwrap_err().to_string();
+    assert!(err.contains("no corrections ['no-such-gap']"), "{err}");
+}
+
 #[tokio::test]
 async fn calls_are_told_apart_by_caller_and_counted() {
     let console = console("counts").await;

@@ -103,7 +103,7 @@ def correction(name: str, area: str, moto: str, aws: str):
     return declare
 
 
-def _load() -> list[Correction]:
+def load() -> list[Correction]:
     # They declare themselves as they are loaded. The order is that of the book's table.
     from . import protocol, metadata, instances, interfaces, ec2  # noqa: F401, I001
     from . import security_groups, routes  # noqa: F401
@@ -115,7 +115,7 @@ def _load() -> list[Correction]:
 def apply(without: set[str]) -> Rules:
     """Puts all in force but those named."""
     rules = Rules()
-    if unknown := without - {found.name for found in _load()}:
+    if unknown := without - {found.name for found in load()}:
         raise SystemExit(f"no corrections {sorted(unknown)}")
     for found in ALL:
         if found.name not in without:
@@ -125,4 +125,4 @@ def apply(without: set[str]) -> Rules:
 
 def described() -> list[dict]:
     """Name, area, moto's and AWS's behaviour of each."""
-    return [{"name": c.name, "area": c.area, "moto": c.moto, "aws": c.aws} for c in _load()]
+    return [{"name": c.name, "area": c.area, "moto": c.moto, "aws": c.aws} for c in load()]
