@@ -12,7 +12,8 @@ use super::entry::Entry;
 use super::pass::{Changed, End, Passed};
 use super::progress::Progress;
 use crate::cloud::{
-    CloudError, Member, ObjectId, Plan, Report, Retry, Spec, Unit, UnitName, Urgency, Want, World,
+    CloudError, Kind, Member, ObjectId, Plan, Report, Retry, Spec, Unit, UnitName, Urgency, Want,
+    World,
 };
 
 /// How long to wait between looks.
@@ -98,6 +99,8 @@ pub(super) struct Job<S> {
     generations: BTreeMap<ObjectId, u64>,
     /// Those of them of whom nothing was left to do when they were last seen.
     pub(super) settled: BTreeSet<ObjectId>,
+    /// Nodes have come or gone since the unit was last brought up to date with them.
+    follows_nodes: bool,
 }
 
 impl<S: Spec> Job<S> {
@@ -136,6 +139,9 @@ struct Seat {
     users: BTreeSet<ObjectId>,
     /// Why it is to be looked at. `None` between looks.
     cause: Option<Cause>,
+    /// Nodes have come or gone, and no pass that began after that has done all there is to do: also
+    /// where every user is kept, and whatever else it is looked at for.
+    owes_nodes: bool,
     /// When the last pass began.
     began: Option<Instant>,
     /// Passes that failed in a row.
@@ -258,6 +264,11 @@ impl<S: Spec> Book<S> {
         self.members = members;
         let concerned = self.seats.values().filter(|seat| seat.unit.inputs.nodes);
         let units: Vec<_> = concerned.map(|seat| seat.unit.name.clone()).collect();
+        for unit in &units {
+            if let Some(seat) = self.seats.get_mut(unit) {
+                seat.owes_nodes = true;
+            }
+        }
         news.wakes = units.iter().filter_map(|unit| self.wake(unit, Cause::Nodes, None)).collect();
         news
     }
@@ -369,9 +380,11 @@ impl<S: Spec> Book<S> {
             }
             wants.push(want);
         }
-        // Whoever is kept keeps its place among the nodes that come and go, too.
-        let is_for_nodes = (cause == Cause::Nodes || seat.is_unsure) && !wants.is_empty();
-        if generations.is_empty() && !is_for_nodes {
+        // Whoever is kept keeps its place among the nodes that come and go, too; and what an unsure look
+        // has done about them is looked at once more.
+        let follows_nodes = seat.owes_nodes;
+        let is_for_kept = (follows_nodes || seat.is_unsure) && !wants.is_empty();
+        if generations.is_empty() && !is_for_kept {
             let Some(until) = held_until else { return Turn::Nothing };
             if let Some(seat) = self.seats.get_mut(unit) {
                 seat.cause = Some(cause.max(Cause::Retry));
@@ -394,9 +407,11 @@ impl<S: Spec> Book<S> {
         let (unit, nodes) = (seat.unit.clone(), Arc::clone(&self.members));
         if let Some(seat) = self.seats.get_mut(&unit.name) {
             seat.began = Some(now);
+            seat.owes_nodes = false;
         }
         let (world, number) = (World { wants, nodes }, self.looks);
-        Turn::Pass(Box::new(Job { unit, world, cause, urgency, number, generations, settled }))
+        let job = Job { unit, world, cause, urgency, number, generations, settled, follows_nodes };
+        Turn::Pass(Box::new(job))
     }
 
     /// A pass that is not made, for those who want to know what is to be done.
@@ -415,8 +430,8 @@ impl<S: Spec> Book<S> {
         }
         let world = World { wants: users().map(want).collect(), nodes: Arc::clone(&self.members) };
         let (cause, urgency, number) = (Cause::Drift, Urgency::Drift, 0);
-        let (unit, settled) = (seat.unit.clone(), BTreeSet::new());
-        Some(Job { unit, world, cause, urgency, number, generations, settled })
+        let (unit, settled, follows_nodes) = (seat.unit.clone(), BTreeSet::new(), false);
+        Some(Job { unit, world, cause, urgency, number, generations, settled, follows_nodes })
     }
 
     /// A pass was thought through and not made; what it would change is still to be done.
@@ -487,10 +502,7 @@ impl<S: Spec> Book<S> {
     pub(super) fn ended(&mut self, job: &Job<S>, passed: &Passed, now: Instant) -> News {
         let mut news = News::default();
         let unit = &job.unit.name;
-        let failed = match &passed.end {
-            End::Failed(err) => Some(err),
-            End::Done | End::Later { .. } => None,
-        };
+        let failed = passed.end.error();
         let drift = jittered(self.timing.drift, unit, job.number);
         let mut next = Next { after: drift, cause: Cause::Drift };
         let certain = self.certain_at(unit, passed, now);
@@ -498,6 +510,9 @@ impl<S: Spec> Book<S> {
         seat.is_at_rest = passed.end == End::Done;
         // What was taken away and is wanted again may have been seen where it was.
         seat.is_unsure = certain.is_some();
+        if job.follows_nodes && seat.still_owes_nodes(passed) {
+            next.sooner(SHORTEST_WAIT, Cause::Waited);
+        }
         let certain = certain.map(|at| at.saturating_duration_since(now).max(SHORTEST_WAIT));
         // What is tried again anyhow has its time, and no shorter.
         let mut is_retried = failed.is_some_and(|err| err.kind().retry() != Retry::OnChange);
@@ -610,13 +625,18 @@ impl<S: Spec> Book<S> {
             self.changed.retain(|unit, changed| seats.contains_key(unit) || now < *changed + lag);
         }
         let before = self.changed_last(unit);
-        // Those that failed may have been carried out all the same.
-        let has_failed = !passed.refused.is_empty() || matches!(passed.end, End::Failed(_));
-        if has_failed || !passed.changes.is_empty() {
+        let refused = passed.refused.iter().map(|(_, err)| err);
+        let is_open = refused.chain(passed.end.error()).any(|err| may_be_done(err.kind()));
+        if is_open || !passed.changes.is_empty() {
             self.changed.insert(unit.clone(), now);
         }
         let began = self.seats.get(unit)?.began?;
-        (began < before + lag).then(|| self.changed_last(unit) + lag)
+        if before + lag <= began {
+            return None;
+        }
+        let changed = self.changed.get(unit).map(|changed| *changed + lag);
+        // Everything is looked at when a process begins, and is not looked at again all at once.
+        Some(changed.unwrap_or_else(|| self.began + lag + lag.mul_f64(share(&unit))))
     }
 
     /// When something of this unit was last changed: by us, or by whoever was here before us, who may
@@ -666,12 +686,13 @@ impl Seat {
         let (users, held) = (BTreeSet::new(), BTreeMap::new());
         let (made, remakes, is_at_rest) = (BTreeSet::new(), 0, false);
         let (unit, failures) = (unit.clone(), 0);
-        let (cause, began) = (None, None);
+        let (cause, began, owes_nodes) = (None, None, false);
         let (waits, rewaits, is_unsure) = (None, 0, false);
         Self {
             unit,
             users,
             cause,
+            owes_nodes,
             began,
             failures,
             held,
@@ -682,6 +703,14 @@ impl Seat {
             is_at_rest,
             is_unsure,
         }
+    }
+
+    /// After a pass for nodes that have come or gone: whether all is done but for those who were refused.
+    /// They are kept next time, and their targets follow the nodes then.
+    fn still_owes_nodes(&mut self, passed: &Passed) -> bool {
+        let is_done = passed.end == End::Done;
+        self.owes_nodes |= !is_done || !passed.refused.is_empty();
+        is_done && !passed.refused.is_empty()
     }
 
     /// How many passes in a row before this one have waited for the same and changed nothing.
@@ -707,6 +736,21 @@ impl Seat {
             self.remakes = self.remakes.saturating_add(1);
         }
         again
+    }
+}
+
+/// Whether a change that failed like this may have been carried out all the same: there was no answer,
+/// or none that says what it did.
+fn may_be_done(kind: Kind) -> bool {
+    match kind {
+        Kind::Unavailable | Kind::Internal | Kind::Stopped => true,
+        Kind::NotFound
+        | Kind::InvalidConfiguration
+        | Kind::PermissionDenied
+        | Kind::QuotaExceeded
+        | Kind::RateLimited { .. }
+        | Kind::Conflict
+        | Kind::Unsupported => false,
     }
 }
 
@@ -748,10 +792,14 @@ impl Next {
 
 /// Up to a tenth more or less, by the unit and how often it was looked at.
 fn jittered(interval: Duration, unit: &UnitName, looks: u64) -> Duration {
+    interval.mul_f64(0.9 + 0.2 * share(&(unit, looks)))
+}
+
+/// Between 0 and 1, always the same of the same.
+fn share(of: &impl Hash) -> f64 {
     let mut hasher = DefaultHasher::new();
-    (unit, looks).hash(&mut hasher);
-    let share = f64::from(u32::try_from(hasher.finish() >> 32).unwrap_or(u32::MAX));
-    interval.mul_f64(0.9 + 0.2 * share / f64::from(u32::MAX))
+    of.hash(&mut hasher);
+    f64::from(u32::try_from(hasher.finish() >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

@@ -300,10 +300,7 @@ impl<S: Spec> Engine<S> {
         .await;
         self.metrics.ended(outcome(&passed), began.elapsed());
         span.in_scope(|| log(&passed));
-        let failed = match &passed.end {
-            End::Failed(err) => Some(err),
-            End::Done | End::Later { .. } => None,
-        };
+        let failed = passed.end.error();
         if failed.is_some() || !passed.changes.is_empty() || !passed.notes.is_empty() {
             let is_active = |want: &&Want<S>| !matches!(want, Want::Keep(_));
             self.office.passed(&Ended {

@@ -109,6 +109,16 @@ pub enum End {
     Failed(CloudError),
 }
 
+impl End {
+    /// Why it could not be finished.
+    pub fn error(&self) -> Option<&CloudError> {
+        match self {
+            Self::Failed(err) => Some(err),
+            Self::Done | Self::Later { .. } => None,
+        }
+    }
+}
+
 /// The plan of a unit as it is, without its last step: for those who want to know what would be done.
 pub async fn dry<S: Spec>(
     converger: &Converger<S>,
@@ -131,7 +141,7 @@ pub async fn pass<S: Spec>(
     around: &dyn Around<S>,
 ) -> Passed {
     let (changes, notes) = (Vec::new(), Vec::new());
-    let mut attempt = Attempt { converger, unit, around, changes, notes, stand_ins: false };
+    let mut attempt = Attempt { converger, unit, around, changes, notes, on_trial: None };
     let mut refused = Vec::new();
     let end = match attempt.run(&world).await {
         Ok(end) => end,
@@ -167,9 +177,9 @@ struct Attempt<'a, S: Spec> {
     around: &'a dyn Around<S>,
     changes: Vec<Changed>,
     notes: Vec<(Vec<ObjectId>, String)>,
-    /// Others who go are kept for now only so that each can be tried alone. What nobody would use any
-    /// more looks used by them, and each would be let go on account of the other.
-    stand_ins: bool,
+    /// Who goes and is tried alone, while others who go, too, are kept only for that. What nobody would
+    /// use any more looks used by them, and each would be let go on account of the other.
+    on_trial: Option<ObjectId>,
 }
 
 impl<S: Spec> Attempt<'_, S> {
@@ -196,8 +206,10 @@ impl<S: Spec> Attempt<'_, S> {
             };
             let plan = self.converger.plan(self.unit, world, &observed);
             let Plan { stages, later, reports } = plan;
-            let reports =
-                if self.stand_ins { without_the_last_word(world, reports) } else { reports };
+            let reports = match &self.on_trial {
+                Some(of) => without_the_last_word(of, reports),
+                None => reports,
+            };
             self.around.publish(self.unit, world, reports);
             let open = |stage: Vec<Step<AnyChange>>| -> Vec<_> {
                 stage.into_iter().filter(|step| !tolerated.contains(&step.change)).collect()
@@ -321,9 +333,10 @@ impl<S: Spec> Attempt<'_, S> {
             for (place, suspect) in suspects.iter().enumerate() {
                 let is_kept = |id: &ObjectId| id != suspect && suspects.contains(id);
                 let alone = keeping(&world, is_kept);
-                self.stand_ins = goes_beside(&world, is_kept);
+                let has_company = goes(&world, |id| id == suspect) && goes(&world, is_kept);
+                self.on_trial = has_company.then(|| suspect.clone());
                 let tried = self.run(&alone).await;
-                self.stand_ins = false;
+                self.on_trial = None;
                 match tried {
                     Ok(_) => {}
                     Err(Stop::Failed(err)) => return (world, Some(err)),
@@ -361,19 +374,17 @@ fn keeping<S: Spec>(world: &World<S>, is_kept: impl Fn(&ObjectId) -> bool) -> Wo
 }
 
 /// Whether any of these goes.
-fn goes_beside<S: Spec>(world: &World<S>, is_kept: impl Fn(&ObjectId) -> bool) -> bool {
-    world.wants.iter().any(|want| matches!(want, Want::Absent(_)) && is_kept(want.id()))
+fn goes<S: Spec>(world: &World<S>, is_meant: impl Fn(&ObjectId) -> bool) -> bool {
+    world.wants.iter().any(|want| matches!(want, Want::Absent(_)) && is_meant(want.id()))
 }
 
-/// The same reports, but that nothing is left of somebody who goes is not said yet.
-fn without_the_last_word<S: Spec>(world: &World<S>, mut reports: Vec<Report>) -> Vec<Report> {
-    let goes = |id: &ObjectId| {
-        world.wants.iter().any(|want| matches!(want, Want::Absent(_)) && want.id() == id)
-    };
-    let early = |report: &&mut Report| report.holds == Holds::Nothing && goes(&report.id);
+/// The same reports, but that nothing is left of this one is not said yet.
+fn without_the_last_word(of: &ObjectId, mut reports: Vec<Report>) -> Vec<Report> {
+    let early = |report: &&mut Report| report.holds == Holds::Nothing && report.id == *of;
     for report in reports.iter_mut().filter(early) {
         report.holds = Holds::Something;
-        report.verdict = Verdict::Progressing("others who go are tried, too".to_owned());
+        let others = "others that are removed with it are tried first";
+        report.verdict = Verdict::Progressing(others.to_owned());
     }
     reports
 }

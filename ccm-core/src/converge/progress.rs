@@ -33,8 +33,9 @@ pub struct Progress {
     pub is_gone: bool,
     /// One of its units is being worked on.
     pub is_under_way: bool,
-    /// The last look at one of its units may have shown what was there before a change of ours; it is
-    /// looked at again as soon as that is over. What was said holds until then.
+    /// The last look at one of its units may have shown what was there before a change of ours, or of
+    /// the process before us; it is looked at again when that is over, or when what has failed is tried
+    /// again. What was said holds until then.
     pub is_unsure: bool,
     /// Why it does not get on.
     pub trouble: Option<Trouble>,

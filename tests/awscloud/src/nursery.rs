@@ -8,7 +8,7 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -19,8 +19,12 @@ use crate::{
     environment::{self, tail},
     error::{Context, Error},
     program,
-    server::{POLL, START, TAIL_LINES, own_folder},
+    server::{Folder, POLL, TAIL_LINES},
 };
+
+/// How long moto may take to be loaded: two seconds on an idle machine. Whoever asks meanwhile waits, too, and
+/// begins anew where it was in vain.
+const LOADED: Duration = Duration::from_mins(3);
 
 /// The only one of this process. It is not dropped: it ends with its pipe, which the system closes
 /// however we end.
@@ -30,7 +34,7 @@ static NURSERY: Mutex<Option<Nursery>> = Mutex::const_new(None);
 struct Nursery {
     child: Child,
     _pipe: Option<ChildStdin>,
-    dir: PathBuf,
+    dir: Folder,
     python: PathBuf,
 }
 
@@ -47,26 +51,25 @@ pub(crate) struct Born {
 /// process waits until moto is loaded, and the first ever until it is installed.
 pub(crate) async fn ask(folder: &Path, without: &[&str]) -> Result<Born, Error> {
     let mut nursery = NURSERY.lock().await;
-    let has_ended = |it: &mut Nursery| it.child.try_wait().is_ok_and(|status| status.is_some());
-    // Somebody may have killed it.
-    if nursery.as_mut().is_some_and(has_ended) {
-        *nursery = None;
+    if let Some(Ok(born)) = nursery.as_ref().map(|nursery| nursery.ask(folder, without)) {
+        return Ok(born);
     }
-    let nursery = match &mut *nursery {
-        Some(nursery) => nursery,
-        none => none.insert(Nursery::start().await?),
-    };
-    let asked = json!({ "folder": folder, "without": without });
-    let connect = || {
-        let mut connection = UnixStream::connect(nursery.socket())?;
-        writeln!(connection, "{asked}")?;
-        Ok(connection)
-    };
-    let connection = connect().context(|| "asking for a fake AWS".to_owned())?;
-    Ok(Born { connection, python: nursery.python.clone() })
+    // There is none yet, or somebody has killed it.
+    *nursery = None;
+    let started = Nursery::start().await?;
+    let born = started.ask(folder, without);
+    *nursery = Some(started);
+    born.context(|| "asking for a fake AWS".to_owned())
 }
 
 impl Nursery {
+    fn ask(&self, folder: &Path, without: &[&str]) -> std::io::Result<Born> {
+        let asked = json!({ "folder": folder, "without": without });
+        let mut connection = UnixStream::connect(self.socket())?;
+        writeln!(connection, "{asked}")?;
+        Ok(Born { connection, python: self.python.clone() })
+    }
+
     async fn start() -> Result<Self, Error> {
         let prepare = || {
             let cache = cache::folder()?;
@@ -77,7 +80,7 @@ impl Nursery {
             what: format!("was not prepared: {err}"),
             log: String::new(),
         })??;
-        let dir = own_folder()?;
+        let dir = Folder::new()?;
         let mut command = command(&python, &package, &dir)?;
         let mut child = command.spawn().context(|| format!("starting {}", python.display()))?;
         let pipe = child.stdin.take();
@@ -88,8 +91,8 @@ impl Nursery {
                 let what = format!("ended with {status} while it was loaded");
                 return Err(Error::Process { what, log: nursery.log() });
             }
-            if since.elapsed() > START {
-                return Err(Error::NotReady { waited: START, log: nursery.log() });
+            if since.elapsed() > LOADED {
+                return Err(Error::NotReady { waited: LOADED, log: nursery.log() });
             }
             tokio::time::sleep(POLL).await;
         }
@@ -110,7 +113,6 @@ impl Drop for Nursery {
         // Both fail only when it has ended already.
         self.child.kill().ok();
         self.child.wait().ok();
-        std::fs::remove_dir_all(&self.dir).ok();
     }
 }
 

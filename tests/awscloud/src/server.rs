@@ -35,7 +35,7 @@ pub struct AwsCloud {
     console: Console,
     /// It ends when this does, which the system closes however we end.
     connection: UnixStream,
-    dir: PathBuf,
+    dir: Folder,
     python: PathBuf,
 }
 
@@ -50,7 +50,7 @@ impl AwsCloud {
     /// As [`start`](Self::start), with these of moto's gaps left as they are: names of
     /// [corrections](crate::Correction).
     pub async fn start_without(corrections: &[&str]) -> Result<Self, Error> {
-        let dir = own_folder()?;
+        let dir = Folder::new()?;
         let address = dir.join("address");
         let nursery::Born { connection, python } = nursery::ask(&dir, corrections).await?;
         connection.set_nonblocking(true).context(|| "waiting for a fake AWS".to_owned())?;
@@ -118,17 +118,37 @@ impl Drop for AwsCloud {
         self.connection.set_nonblocking(false).ok();
         self.connection.set_read_timeout(Some(END)).ok();
         self.connection.read_exact(&mut [0]).ok();
-        std::fs::remove_dir_all(&self.dir).ok();
     }
 }
 
-pub(crate) fn own_folder() -> Result<PathBuf, Error> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("ccm-awscloud-{}-{number}", std::process::id());
-    let dir = std::env::temp_dir().join(name);
-    // Of an earlier process with our number.
-    std::fs::remove_dir_all(&dir).ok();
-    std::fs::create_dir_all(&dir).context(|| format!("creating {}", dir.display()))?;
-    Ok(dir)
+/// A folder of a process of ours, which goes with it.
+#[derive(Debug)]
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// An empty one.
+    pub(crate) fn new() -> Result<Self, Error> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ccm-awscloud-{}-{number}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        // Of an earlier process with our number.
+        std::fs::remove_dir_all(&dir).ok();
+        std::fs::create_dir_all(&dir).context(|| format!("creating {}", dir.display()))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Deref for Folder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
 }

@@ -70,9 +70,12 @@ impl Record {
     pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
         let mut new = path.as_os_str().to_owned();
         new.push(NEW_SUFFIX);
-        std::fs::write(&new, self.to_string())
-            .and_then(|()| std::fs::rename(&new, path))
-            .context(|| format!("writing {}", path.display()))
+        let write =
+            || std::fs::write(&new, self.to_string()).and_then(|()| std::fs::rename(&new, path));
+        // Before its first word somebody else's sweep may have taken the new file for a dead one's.
+        let was_swept = |err: &std::io::Error| err.kind() == std::io::ErrorKind::NotFound;
+        let written = write().or_else(|err| if was_swept(&err) { write() } else { Err(err) });
+        written.context(|| format!("writing {}", path.display()))
     }
 }
 

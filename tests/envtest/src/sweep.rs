@@ -31,11 +31,11 @@ pub(crate) async fn sweep(state: &Path) -> Result<(), Error> {
         let name = entry.file_name();
         // Also one that was never renamed: its owner died in between.
         let Some(name) = name.to_str() else { continue };
-        let finished = name.strip_suffix(NEW_SUFFIX);
-        let Some(id) = finished.unwrap_or(name).strip_suffix(SUFFIX) else { continue };
+        let unfinished = name.strip_suffix(NEW_SUFFIX);
+        let Some(id) = unfinished.unwrap_or(name).strip_suffix(SUFFIX) else { continue };
         // Gone: somebody else sweeps too. Not understood: another version's, which will look after it.
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        if finished.is_some() && text.is_empty() && is_nobodys(id) {
+        if unfinished.is_some() && text.is_empty() && is_nobodys(id) {
             // Its owner died before the first word. It says of nothing, so nothing else goes with it.
             std::fs::remove_file(&path).ok();
             continue;
@@ -49,7 +49,8 @@ pub(crate) async fn sweep(state: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the process that the ID begins with does not run, so that nobody is just writing.
+/// Whether the process that the ID begins with does not run here, so that nobody is just writing. In
+/// another container somebody may be, who then writes it again.
 fn is_nobodys(id: &str) -> bool {
     let pid = id.split_once('-').and_then(|(pid, _)| pid.parse().ok());
     pid.is_some_and(|pid| Identity::of(pid).is_none())

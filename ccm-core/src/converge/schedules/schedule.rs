@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::laws::{everybody_got_on, everything_is_as_wanted, nothing_waits_for_the_drift_check};
 use super::mutants::Mutant;
+use super::pieces::Part;
 use super::process::{Heard, Process};
 use super::setup::Setup;
 use super::state::{Ms, Sim};
@@ -157,6 +158,19 @@ async fn rest(sim: &Sim, process: &Process) {
     sim.judge(|state| {
         let done = state.effects - effects;
         if done == 0 { Ok(()) } else { Err(format!("what_rests_is_left_alone: {done} changes")) }
+    });
+    // Rarely: once in a drift check, and for each who is in trouble as often as the longest back-off has it.
+    sim.judge(|state| {
+        let troubled = progress.values().filter(|it| it.trouble.is_some()).count();
+        let most = 3 + LOOKS_OF_AN_HOUR * u64::try_from(troubled).expect("a few");
+        let done = |(part, now): (&Part, &u64)| {
+            let before = looks.get(part).copied().unwrap_or_default();
+            (now - before > most).then(|| format!("{part:?} {} times", now - before))
+        };
+        match state.looks.iter().find_map(done) {
+            None => Ok(()),
+            Some(how) => Err(format!("what_rests_is_looked_at_rarely: {how}, {most} at most")),
+        }
     });
     // Everything was looked at that is somebody's turn.
     sim.judge(|state| {

@@ -51,6 +51,9 @@ pub(super) struct Compile {
     pub(super) profile: String,
 }
 
+/// The profile of a program that is tried, and of which nobody asks whether another clone makes the same.
+pub(super) const QUICK: &str = "quick";
+
 impl Compile {
     /// A command of cargo in these sources.
     pub(super) fn cargo(&self, subcommand: &str) -> Command {
@@ -97,12 +100,17 @@ impl Compile {
     /// Folders that differ from one machine or clone to the next, and what they are called in the
     /// program. Where two fit, the later one is taken.
     fn places(&self) -> Result<Vec<(PathBuf, &'static str)>, Error> {
-        Ok(vec![
-            (self.root.canonicalize()?, "/ccm-rs"),
+        let mut places = vec![
             (cargo_home()?.join("registry/src"), "/crates"),
             (sysroot(&self.root)?.join("lib/rustlib/src/rust"), "/rust"),
             (std::path::absolute(&self.target_dir)?, "/target"),
-        ])
+        ];
+        // With its own path among the flags each clone would compile every crate anew, which is not
+        // worth it for what is tried and thrown away.
+        if self.profile != QUICK {
+            places.insert(0, (self.root.canonicalize()?, "/ccm-rs"));
+        }
+        Ok(places)
     }
 }
 

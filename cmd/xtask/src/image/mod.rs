@@ -132,7 +132,7 @@ pub(crate) async fn of_the_simulated_cloud(out: Out) -> Result<Tried, Error> {
         target_dir: target_folder()?.join("image"),
         target: target_of(std::env::consts::ARCH)?,
         providers: Providers::Sim,
-        profile: "quick".to_owned(),
+        profile: compile::QUICK.to_owned(),
     };
     let archive = compile.target_dir.join(format!("{NAME}-tried.tar"));
     let made = make(&compile, default_name()?, &archive).await?;

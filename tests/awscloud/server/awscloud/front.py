@@ -1,5 +1,6 @@
 """The front: every request comes through here on its way to moto."""
 
+import functools
 import io
 import socket
 import sys
@@ -7,6 +8,8 @@ import threading
 import time
 import traceback
 
+from moto import backends
+from moto.core import responses
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.test import run_wsgi_app
 
@@ -17,6 +20,12 @@ from .past import Past
 from .record import Log
 from .request import Request, parse
 from .state import STATE
+
+# moto goes through its own folder and through all methods of a class at every request: a quarter of
+# its time. Neither changes once there is a first request.
+MODULES = frozenset(backends.list_of_moto_modules())
+backends.list_of_moto_modules = lambda: MODULES
+responses.method_names_from_class = functools.cache(responses.method_names_from_class)
 
 
 class Front:

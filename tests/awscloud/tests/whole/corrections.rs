@@ -42,7 +42,7 @@ async fn boto3_finds_what_aws_would_do() {
     }
 }
 
-/// Minutes long: run it after a change of a correction or of moto's version.
+/// A minute long: run it after a change of a correction or of moto's version.
 #[tokio::test]
 #[ignore = "starts a fake for each correction"]
 async fn no_test_passes_without_its_correction() {

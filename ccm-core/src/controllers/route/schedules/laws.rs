@@ -69,7 +69,8 @@ pub(super) fn passes_are_kept_apart(
     let longest = Duration::from_secs(if is_own { 1 } else { 10 });
     let spacing = state.setup.spacing.min(longest).as_millis();
     let spacing = u64::try_from(spacing).expect("seconds");
-    let is_open = last.is_open || last.began < born + state.setup.lag;
+    let certain = born + state.setup.lag;
+    let is_open = last.is_open || last.began < certain && certain <= began;
     if !is_open && apart < spacing {
         return Err(format!("passes_are_kept_apart: {unit} after {apart} ms"));
     }
