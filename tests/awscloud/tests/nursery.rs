@@ -36,10 +36,16 @@ async fn one_that_was_killed_is_replaced_and_its_fakes_outlive_it() {
     assert!(left.iter().all(|folder| is_nursery(folder)) && left.len() == 1, "{left:?}");
 }
 
-/// By its command, which names its socket. Its fakes have the same one, and are not our children.
+/// By its command, which names its socket. Its fakes have the same one, and are not our children. Waits until
+/// nobody listens any more: until then it might take one more.
 fn kill_whoever_listens(folder: &Path) {
     let (ours, socket) = (std::process::id().to_string(), folder.join("socket"));
-    let mut pkill = Command::new("pkill");
-    pkill.args(["-KILL", "-P", &ours, "-f"]).arg(socket);
-    assert!(pkill.status().is_ok_and(|killed| killed.success()), "{pkill:?}");
+    let mut pgrep = Command::new("pgrep");
+    let found = pgrep.args(["-P", &ours, "-f"]).arg(&socket).output().expect("pgrep is installed");
+    let pid = String::from_utf8_lossy(&found.stdout).trim().to_owned();
+    assert!(Command::new("kill").args(["-KILL", &pid]).status().is_ok_and(|it| it.success()));
+    let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    while !stat().is_empty() && !stat().contains(") Z ") {
+        std::thread::yield_now();
+    }
 }
