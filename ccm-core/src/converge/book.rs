@@ -67,6 +67,10 @@ const PATIENCE: u32 = 4;
 /// A guess: nobody waits for what has not come for an hour.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
+/// Who is new to us and kept is looked at for the nodes that came and went while no process ran, and that
+/// has time: most are kept only until their finalizer is written, and are looked at anyhow then.
+const FIRST_OF_KEPT: Duration = Duration::from_secs(5);
+
 /// A unit that wants to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wake {
@@ -224,14 +228,33 @@ impl<S: Spec> Book<S> {
         }
         before.retain(|unit| !entry.has_place(unit));
         let first = entry.first().map(|place| place.unit.name.clone());
+        let units = entry.places.iter().map(|place| &place.unit);
+        let made_from_nodes = units.filter(|unit| unit.inputs.nodes);
+        let made_from_nodes: Vec<_> = made_from_nodes.map(|unit| unit.name.clone()).collect();
         before.retain(|unit| self.leave(unit, &id));
         let mut news = News { over: before, ..News::default() };
         news.about.insert(id);
         if let Some(unit) = first {
             let id = news.about.first().cloned();
             news.wakes.extend(self.wake(&unit, cause, id.as_ref()));
+        } else if cause == Cause::New {
+            let mut wakes = self.owe_nodes(&made_from_nodes, cause);
+            for wake in &mut wakes {
+                wake.after = wake.after.max(FIRST_OF_KEPT);
+            }
+            news.wakes = wakes;
         }
         news
+    }
+
+    /// The units are to be brought up to date with the nodes, for everybody who uses them.
+    fn owe_nodes(&mut self, units: &[UnitName], cause: Cause) -> Vec<Wake> {
+        for unit in units {
+            if let Some(seat) = self.seats.get_mut(unit) {
+                seat.owes_nodes = true;
+            }
+        }
+        units.iter().filter_map(|unit| self.wake(unit, cause, None)).collect()
     }
 
     /// Forgets an object of which nothing is left, or for which nothing is wanted any more. Gives the
@@ -264,12 +287,7 @@ impl<S: Spec> Book<S> {
         self.members = members;
         let concerned = self.seats.values().filter(|seat| seat.unit.inputs.nodes);
         let units: Vec<_> = concerned.map(|seat| seat.unit.name.clone()).collect();
-        for unit in &units {
-            if let Some(seat) = self.seats.get_mut(unit) {
-                seat.owes_nodes = true;
-            }
-        }
-        news.wakes = units.iter().filter_map(|unit| self.wake(unit, Cause::Nodes, None)).collect();
+        news.wakes = self.owe_nodes(&units, Cause::Nodes);
         news
     }
 
@@ -686,7 +704,8 @@ impl Seat {
         let (users, held) = (BTreeSet::new(), BTreeMap::new());
         let (made, remakes, is_at_rest) = (BTreeSet::new(), 0, false);
         let (unit, failures) = (unit.clone(), 0);
-        let (cause, began, owes_nodes) = (None, None, false);
+        // What came and went before somebody used it was not for anybody to follow.
+        let (cause, began, owes_nodes) = (None, None, unit.inputs.nodes);
         let (waits, rewaits, is_unsure) = (None, 0, false);
         Self {
             unit,

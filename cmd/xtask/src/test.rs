@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that has to hold, one step after the other.
 
-use std::io::{Seek as _, Write as _};
+use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Instant;
@@ -21,7 +21,7 @@ const THREADS: usize = 6;
 const WAITING_THREADS: usize = 14;
 
 /// The same beside others: they have the time, and starve less.
-const BESIDE_THREADS: usize = 12;
+const BESIDE_THREADS: usize = 10;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -262,14 +262,18 @@ impl Steps {
 
         let since = self.begin("The AWS provider against the fake, begun with the tests before");
         // Waited for in any case: what it has found is of interest, too.
-        let ended = beside.end().await;
+        let ended = beside.end().await?;
         tested?;
-        if let Err(err) = ended {
+        if let Some(Failure { what, tests }) = ended {
             // Times are a part of what they look at, and on a slow machine they may have starved. What is
             // wrong is wrong without the others, too.
-            self.out.line(format_args!("{err}; all of them once more, by themselves"));
+            let which = if tests.is_empty() { "all".to_owned() } else { tests.len().to_string() };
+            self.out.line(format_args!("{what}; {which} of them once more, by themselves"));
             let mut cargo = build::cargo();
             cargo.args(fake).env("RUST_TEST_THREADS", WAITING_THREADS.to_string());
+            if !tests.is_empty() {
+                cargo.args(["--", "--exact"]).args(tests);
+            }
             return self.command("The AWS provider against the fake, alone", cargo).await;
         }
         self.done(since);
@@ -312,18 +316,41 @@ impl Beside {
     }
 
     /// Waits for its end, and prints all that it said.
-    async fn end(self) -> Result<(), Error> {
+    async fn end(self) -> Result<Option<Failure>, Error> {
         let Self { line, mut said, group } = self;
         let status = group.ended().await?;
         said.rewind()?;
+        let mut all = Vec::new();
+        said.read_to_end(&mut all)?;
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "{line}")?;
-        std::io::copy(&mut said, &mut stdout)?;
-        if !status.success() {
-            return Err(format!("{line} ({status})").into());
-        }
-        Ok(())
+        stdout.write_all(&all)?;
+        Ok((!status.success()).then(|| Failure {
+            what: format!("{line} ({status})"),
+            tests: failed(&String::from_utf8_lossy(&all)),
+        }))
     }
+}
+
+/// How a command with tests has failed.
+#[derive(Debug)]
+struct Failure {
+    what: String,
+    /// Those that have failed; empty where it did not get as far as to say so.
+    tests: Vec<String>,
+}
+
+/// The tests that have failed, by what `cargo test` has said; none unless it has gone through all of them.
+fn failed(said: &str) -> Vec<String> {
+    if !said.lines().any(|line| line.starts_with("test result: FAILED")) {
+        return Vec::new();
+    }
+    let name = |line: &str| {
+        let line = line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
+        // One that is to panic says so behind its name.
+        Some(line.split(" - ").next().unwrap_or(line).to_owned())
+    };
+    said.lines().filter_map(name).collect()
 }
 
 /// Whether a crate is a part of the SDK of AWS. Their library for cryptography is not.
@@ -363,6 +390,24 @@ mod tests {
         for krate in ["aws-lc-rs v1.13.0", "aws-lc-sys v0.29.0", "kube v5.0.0"] {
             assert!(!is_of_aws(krate), "{krate}");
         }
+    }
+
+    #[test]
+    fn tests_that_have_failed_are_known_by_their_names() {
+        let said = "\
+running 3 tests
+test cases::lags ... FAILED
+test cases::holds ... ok
+test cases::panics - should panic ... FAILED
+
+failures:
+    cases::lags
+
+test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out
+";
+        assert_eq!(failed(said), ["cases::lags", "cases::panics"]);
+        let (cut_off, _) = said.split_once("test result").expect("it is there");
+        assert!(failed(cut_off).is_empty(), "the others were not run");
     }
 
     #[test]

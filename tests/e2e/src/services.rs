@@ -156,7 +156,7 @@ impl SeenService {
         let name = self.balancer();
         let ports = |line: String| {
             self.ports.iter().enumerate().fold(line, |line, (index, (_, node_port))| {
-                line.replace(&node_port.to_string(), &format!("NODE-PORT-{index}"))
+                replace_number(&line, *node_port, &format!("NODE-PORT-{index}"))
             })
         };
         let anonymous = |line: &String| ports(line.replace(&self.uid, "UID").replace(&name, "LB"));
@@ -164,6 +164,22 @@ impl SeenService {
         lines.sort();
         lines
     }
+}
+
+/// Puts a word where this number stands by itself: it may also be a part of an ID.
+fn replace_number(line: &str, number: i32, word: &str) -> String {
+    let number = number.to_string();
+    let is_part = |c: char| c.is_ascii_alphanumeric();
+    let (mut replaced, mut rest) = (String::new(), 0);
+    for (at, _) in line.match_indices(&number) {
+        let end = at + number.len();
+        if !line[..at].ends_with(is_part) && !line[end..].starts_with(is_part) {
+            replaced.push_str(&line[rest..at]);
+            replaced.push_str(word);
+            rest = end;
+        }
+    }
+    replaced + &line[rest..]
 }
 
 impl<C> World<C> {
@@ -354,4 +370,16 @@ pub(crate) async fn clear(client: Client) {
         }
     });
     clear.buffer_unordered(AT_ONCE).collect::<()>().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_replaced_where_it_stands_by_itself() {
+        let line = "listener tcp 30123 of i-0a30123f: 30123-30124, 130123";
+        let replaced = replace_number(line, 30123, "PORT");
+        assert_eq!(replaced, "listener tcp PORT of i-0a30123f: PORT-30124, 130123");
+    }
 }

@@ -82,7 +82,7 @@ const COVERED: [&str; 45] = [
 
 const CAMPAIGN: Campaign<Mutant> = Campaign {
     module: "schedules",
-    schedules: 5000,
+    schedules: 3000,
     mutant_seeds: 1000,
     tail: 60,
     covered: &COVERED,

@@ -705,6 +705,24 @@ async fn nodes_are_followed_until_it_is_done_where_all_are_kept() {
     assert!(begin(&mut book, "wall", start + 8 * SECOND).is_none());
 }
 
+/// Nodes come and go while no process runs, also those of who cannot be read when one begins.
+#[tokio::test(start_paused = true)]
+async fn who_is_kept_from_the_beginning_is_looked_at_for_the_nodes() {
+    let start = Instant::now();
+    let mut book = Book::new(Timing::default(), Duration::ZERO, start);
+    book.members(Arc::from([]));
+    let news = book.want(keep("a"), 1, walled("a"));
+    let woken: Vec<_> = news.wakes.iter().map(|wake| (wake.unit.clone(), wake.after)).collect();
+    assert_eq!(woken, [(name("wall"), FIRST_OF_KEPT)], "the units that are made from nodes");
+    let job = begin(&mut book, "wall", start + FIRST_OF_KEPT).expect("for the nodes");
+    assert_eq!(seen(&job), ["a kept"]);
+    book.ended(&job, &ending(End::Done, &[]), start + FIRST_OF_KEPT);
+    assert!(begin(&mut book, "wall", start + 6 * SECOND).is_none());
+    // It changes, and is still kept.
+    assert!(book.want(keep("a"), 2, walled("a")).wakes.is_empty());
+    assert!(begin(&mut book, "wall", start + 7 * SECOND).is_none());
+}
+
 #[tokio::test(start_paused = true)]
 async fn nodes_are_followed_whatever_else_it_is_woken_for() {
     let start = Instant::now();
@@ -751,7 +769,10 @@ async fn whose_time_comes_during_a_pass_is_tried_after_it() {
     book.want(present("a", &[80]), 1, wall);
     let denied = ending(End::Done, &[("a", Kind::PermissionDenied)]);
     let wake = pass(&mut book, "wall", start, Vec::new(), &denied);
-    assert_eq!(wake.after, 5 * SECOND);
+    assert_eq!(wake.after, SHORTEST_WAIT, "what it has follows the nodes");
+    let kept = start + SHORTEST_WAIT;
+    let wake = pass(&mut book, "wall", kept, Vec::new(), &ending(End::Done, &[]));
+    assert_eq!(kept + wake.after, start + 5 * SECOND);
     book.members(Arc::from([]));
     let just_before = start + 5 * SECOND - Duration::from_millis(1);
     let job = begin(&mut book, "wall", just_before).expect("for the nodes");
@@ -841,6 +862,8 @@ async fn whoever_is_kept_is_looked_at_when_nodes_come_and_go() {
     let mut book = book();
     let with_nodes = Unit { inputs: Unit::own(&id("a")).inputs, ..shared("balancer") };
     book.want(keep("a"), 0, vec![with_nodes]);
+    let job = begin(&mut book, "balancer", now).expect("nodes may have changed before");
+    book.ended(&job, &ending(End::Done, &[]), now);
     assert!(begin(&mut book, "balancer", now).is_none(), "there is nothing to be done for it");
     assert_eq!(woken(&book.members(Arc::default()).wakes), ["balancer"]);
     let job = begin(&mut book, "balancer", now).expect("nodes have changed");

@@ -53,7 +53,17 @@ pub(super) fn an_effect_is_wanted(state: &State, act: &Act) -> Verdict {
     let forbidden = |law: &str| Err(format!("{law}: {act}, wanted: {:?}", world.get(owner)));
     match (verb, world.get(owner)) {
         (_, None) => return forbidden("nothing_is_touched_that_nobody_wants_touched"),
-        (_, Some(Form::Keep)) => return forbidden("what_is_kept_is_left_alone"),
+        (verb, Some(Form::Keep)) => {
+            let follows = match piece {
+                Piece::Target(_, node) => {
+                    (*verb == Verb::Delete) == was_bad(state, &piece.part(), node)
+                }
+                _ => false,
+            };
+            if !follows {
+                return forbidden("what_is_kept_is_left_alone");
+            }
+        }
         (Verb::Create | Verb::Repair, Some(Form::Absent)) => {
             return forbidden("nothing_is_made_for_what_goes");
         }
@@ -113,9 +123,30 @@ fn wanted(state: &State, uid: &Uid, ports: &BTreeSet<u16>) -> BTreeSet<Piece> {
     for port in ports {
         pieces.extend([Piece::Listener(uid.clone(), *port), Piece::Rule(uid.clone(), *port)]);
     }
-    let running = state.nodes.iter().filter(|(_, machine)| **machine == Machine::Runs);
-    pieces.extend(running.map(|(node, _)| Piece::Target(uid.clone(), node.clone())));
+    pieces.extend(targets(state, uid));
     pieces
+}
+
+fn running(state: &State) -> impl Iterator<Item = &NodeName> {
+    let running = state.nodes.iter().filter(|(_, machine)| **machine == Machine::Runs);
+    running.map(|(node, _)| node)
+}
+
+fn targets(state: &State, uid: &Uid) -> impl Iterator<Item = Piece> {
+    running(state).map(|node| Piece::Target(uid.clone(), node.clone()))
+}
+
+/// Who cannot be read or cannot be had keeps what it has, and its targets come and go with the nodes all
+/// the same, also while no process runs. What others do to it is not looked at.
+fn its_targets_follow_the_nodes(state: &State, uid: &Uid) -> Verdict {
+    if state.setup.tampers || !state.pieces.contains_key(&Piece::Balancer(uid.clone())) {
+        return Ok(());
+    }
+    let is_target = |piece: &&Piece| matches!(piece, Piece::Target(..)) && piece.is_of(uid);
+    let has = state.pieces.keys().filter(is_target).filter(|it| !is_open(state, it));
+    let (has, wanted): (BTreeSet<_>, _) = (has.cloned().collect(), targets(state, uid).collect());
+    let odd = has.symmetric_difference(&wanted).next();
+    odd.map_or(Ok(()), |piece| Err(format!("its_targets_follow_the_nodes: {piece}")))
 }
 
 /// Pieces that may be there or not: of nodes of which nothing is known.
@@ -136,7 +167,12 @@ pub(super) fn everything_is_as_wanted(
         match service.form() {
             Form::Absent if service.has_finalizer => return fail(format!("{name} is not gone")),
             Form::Absent => {}
-            Form::Keep => is_group_needed = is_group_needed.filter(|needed| *needed),
+            // Nothing was made of it.
+            Form::Keep if !service.has_finalizer => {}
+            Form::Keep => {
+                its_targets_follow_the_nodes(state, uid)?;
+                is_group_needed = is_group_needed.filter(|needed| *needed);
+            }
             Form::Present(ports) => {
                 let Some(progress) = progress.get(uid) else {
                     return fail(format!("nobody works for {name}"));
@@ -144,6 +180,7 @@ pub(super) fn everything_is_as_wanted(
                 is_group_needed = Some(true);
                 its_trouble_is_real(state, uid, &ports, progress)?;
                 if progress.trouble.is_some() {
+                    its_targets_follow_the_nodes(state, uid)?;
                     continue;
                 }
                 let wanted = wanted(state, uid, &ports);
@@ -173,17 +210,17 @@ pub(super) fn everything_is_as_wanted(
             let group = state.pieces.keys().find(|piece| piece.part() == Part::Group);
             group.map_or(Ok(()), |piece| fail(format!("{piece} is left")))
         }
-        Some(true) => {
-            let running = state.nodes.iter().filter(|(_, machine)| **machine == Machine::Runs);
-            let members = running.map(|(node, _)| Piece::Member(node.clone()));
+        // Only those use it that cannot be read: it need not be there, and is not looked at for what
+        // others have done.
+        None if state.setup.tampers || !state.pieces.contains_key(&Piece::Group) => Ok(()),
+        None | Some(true) => {
+            let members = running(state).map(|node| Piece::Member(node.clone()));
             let wanted: BTreeSet<_> = members.chain([Piece::Group]).collect();
             let group = state.pieces.keys().filter(|it| it.part() == Part::Group);
             let has: BTreeSet<_> = group.filter(|it| !is_open(state, it)).cloned().collect();
             let odd = has.symmetric_difference(&wanted).next();
             odd.map_or(Ok(()), |piece| fail(format!("the group and {piece}")))
         }
-        // Only those use it that cannot be read.
-        None => Ok(()),
     }
 }
 

@@ -70,7 +70,7 @@ const COVERED: [&str; 38] = [
 
 const CAMPAIGN: Campaign<Mutant> = Campaign {
     module: "converge::schedules",
-    schedules: 1500,
+    schedules: 1000,
     mutant_seeds: 500,
     tail: 80,
     covered: &COVERED,

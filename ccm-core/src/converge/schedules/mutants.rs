@@ -6,6 +6,8 @@
 pub(super) enum Mutant {
     /// Who is kept does not count as a user of the firewall.
     KeepIsNoUser,
+    /// Who is kept does not follow the nodes.
+    KeepStandsStill,
     /// Rules of owners whom nobody knows are surplus.
     ForeignIsOurs,
     /// A node of which nothing is known is no member.
@@ -41,8 +43,9 @@ pub(super) enum Mutant {
 }
 
 impl Mutant {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::KeepIsNoUser,
+        Self::KeepStandsStill,
         Self::ForeignIsOurs,
         Self::UnknownIsGone,
         Self::AbsenceByList,

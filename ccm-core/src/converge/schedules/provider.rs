@@ -94,7 +94,7 @@ impl Provider {
         let wrong = self.wrong(seen, &needed);
         let is_done = missing.is_empty() && wrong.is_empty();
         let surplus = seen.keys().filter(|piece| match piece {
-            Piece::Member(node) => !(is_used && members.allowed.contains(node)),
+            Piece::Member(node) => !((is_used || is_kept) && members.allowed.contains(node)),
             _ => false,
         });
         let (group, others): (Vec<_>, Vec<_>) =
@@ -107,7 +107,11 @@ impl Provider {
                 stage(Verb::Repair, wrong),
                 stage(Verb::Delete, surplus),
             ]);
-        } else if !is_kept {
+        } else if is_kept {
+            // Who is kept follows the nodes.
+            let others = if seen.contains_key(&Piece::Group) { others } else { Vec::new() };
+            stages.extend([stage(Verb::Create, others), stage(Verb::Delete, surplus)]);
+        } else {
             let group = seen.keys().filter(|piece| **piece == Piece::Group);
             stages.extend([stage(Verb::Delete, surplus), stage(Verb::Delete, group)]);
         }
@@ -142,7 +146,10 @@ impl Provider {
         let owner = &want.id().uid;
         let mut plan = Plan::default();
         let (holds, verdict) = match want {
-            Want::Keep(_) => (Holds::Something, Verdict::Done),
+            Want::Keep(_) => {
+                self.follow(owner, &world.nodes, seen, &mut plan);
+                (Holds::Something, Verdict::Done)
+            }
             Want::Absent(_) => {
                 let of = |is: fn(&Piece) -> bool| {
                     stage(Verb::Delete, seen.keys().filter(|piece| is(piece)))
@@ -178,6 +185,25 @@ impl Provider {
         plan
     }
 
+    /// Plans that the targets of who is kept follow the nodes.
+    fn follow(&self, owner: &Uid, nodes: &[Member], seen: &Seen, plan: &mut Plan<Act>) {
+        match seen.get(&Piece::Balancer(owner.clone())) {
+            None => return,
+            Some(_) if self.setup.is(Mutant::KeepStandsStill) => return,
+            Some(look) if !look.is_up => return plan.later = vec![later("a load balancer")],
+            Some(_) => {}
+        }
+        let members = self.members(nodes);
+        let needed = members.needed.iter().map(|node| Piece::Target(owner.clone(), node.clone()));
+        let needed: Vec<_> = needed.filter(|piece| !seen.contains_key(piece)).collect();
+        let is_surplus = |piece: &&Piece| match piece {
+            Piece::Target(_, node) => !members.allowed.contains(node),
+            _ => false,
+        };
+        let surplus = seen.keys().filter(is_surplus);
+        plan.stages = vec![stage(Verb::Create, &needed), stage(Verb::Delete, surplus)];
+    }
+
     /// Plans what is to be there. Says what is missing.
     fn build(
         &self,
@@ -189,8 +215,6 @@ impl Provider {
     ) -> Option<&'static str> {
         let (address, balancer) =
             (Piece::Address(owner.clone(), 0), Piece::Balancer(owner.clone()));
-        let later =
-            |what: &str| Later { waits_for: what.to_owned(), look_again: Duration::from_secs(2) };
         for (piece, what) in [(&address, "an address"), (&balancer, "a load balancer")] {
             match seen.get(piece) {
                 None => {
@@ -273,6 +297,10 @@ impl Provider {
         let reports = self.reports(&world.wants, report);
         Plan { stages: vec![open, close], later: Vec::new(), reports }
     }
+}
+
+fn later(what: &str) -> Later {
+    Later { waits_for: what.to_owned(), look_again: Duration::from_secs(2) }
 }
 
 fn on_the_way(what: &str) -> Verdict {

@@ -56,7 +56,7 @@ const COVERED: [&str; 25] = [
 
 const CAMPAIGN: Campaign<Mutant> = Campaign {
     module: "node_ipam::schedules",
-    schedules: 300,
+    schedules: 200,
     mutant_seeds: 1000,
     tail: 80,
     covered: &COVERED,

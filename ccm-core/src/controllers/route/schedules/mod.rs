@@ -87,7 +87,7 @@ const COVERED: [&str; 51] = [
 
 const CAMPAIGN: Campaign<Mutant> = Campaign {
     module: "route::schedules",
-    schedules: 800,
+    schedules: 500,
     mutant_seeds: 500,
     tail: 80,
     covered: &COVERED,
