@@ -74,8 +74,6 @@ def be_born(connection: socket.socket, live: Callable) -> None:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for to, of in ((0, nothing), (1, log), (2, log)):
             os.dup2(of, to)
-        # What a request makes goes by itself; there are few circles, and much to look through for them.
-        gc.set_threshold(20_000, 20, 20)
         # Siblings would give the same IDs in the same order.
         random.seed()
         moto_random.seed()
