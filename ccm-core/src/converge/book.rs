@@ -704,7 +704,7 @@ impl Seat {
         let (users, held) = (BTreeSet::new(), BTreeMap::new());
         let (made, remakes, is_at_rest) = (BTreeSet::new(), 0, false);
         let (unit, failures) = (unit.clone(), 0);
-        // What came and went before somebody used it was not for anybody to follow.
+        // Whether it is up to date with the nodes is not known before its first look.
         let (cause, began, owes_nodes) = (None, None, unit.inputs.nodes);
         let (waits, rewaits, is_unsure) = (None, 0, false);
         Self {

@@ -262,9 +262,9 @@ impl Steps {
 
         let since = self.begin("The AWS provider against the fake, begun with the tests before");
         // Waited for in any case: what it has found is of interest, too.
-        let ended = beside.end().await?;
+        let ended = beside.end().await;
         tested?;
-        if let Some(Failure { what, tests }) = ended {
+        if let Some(Failure { what, tests }) = ended? {
             // Times are a part of what they look at, and on a slow machine they may have starved. What is
             // wrong is wrong without the others, too.
             let which = if tests.is_empty() { "all".to_owned() } else { tests.len().to_string() };
