@@ -48,7 +48,7 @@ async fn connect_as(
             let (line, name) = (unused.line, &unused.name);
             warn!("--cloud-config, line {line}: the endpoint for {name:?} is not used: {why}");
         }
-        let sdk = Box::pin(Sdk::new(config, &region, &ground.user_agent, &imds, base)).await;
+        let sdk = Box::pin(Sdk::new(config, &region, &ground.user_agent, &imds, base)).await?;
         ground.client.connect(sdk);
     }
     let own = if config.is_elsewhere() {

@@ -1,6 +1,7 @@
 //! What the cloud's failures mean. The only place where that is decided.
 
 use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
@@ -28,10 +29,11 @@ where
         SdkError::TimeoutError(_) => {
             (Kind::Unavailable, format!("{name} was not answered: it took too long"))
         }
-        SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => (
-            Kind::Unavailable,
-            format!("{name} was not answered: cannot connect, or the connection broke"),
-        ),
+        SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
+            let what = "cannot connect, or the connection broke";
+            let why = untrusted(&err).map(|why| format!(": {why}")).unwrap_or_default();
+            (Kind::Unavailable, format!("{name} was not answered: {what}{why}"))
+        }
         // Credentials are had while a request is made ready.
         SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_)
             if let Some((kind, why)) = no_credentials(&err) =>
@@ -89,6 +91,23 @@ where
     E: ProvideErrorMetadata + Error + 'static,
 {
     err.source()?.downcast_ref::<SdkError<E, HttpResponse>>()?.code()
+}
+
+/// What TLS has against the endpoint, if that is what failed: nothing but other certificates mends it.
+fn untrusted(err: &(dyn Error + 'static)) -> Option<String> {
+    let mut next = Some(err);
+    while let Some(err) = next {
+        if let Some(why) = err.downcast_ref::<rustls::Error>() {
+            return Some(why.to_string());
+        }
+        // An I/O error is not the source of what it wraps.
+        let wrapped = err.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => err.source(),
+        };
+    }
+    None
 }
 
 /// Why there are no credentials, if that is what failed.

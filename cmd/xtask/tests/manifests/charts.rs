@@ -95,6 +95,14 @@ pub(crate) fn every_value(workload: &str) -> Value {
         "existingSecret": "mine",
         "apiServer": { "host": "192.0.2.1", "port": 6443 },
         "extraArgs": ["--v=2", "--cluster-name=\"blue\""],
+        "env": [
+            { "name": "HTTPS_PROXY", "value": "http://192.0.2.2:3128" },
+            { "name": "POD", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
+        ],
+        "extraVolumes": [{ "name": "authority", "configMap": { "name": "authority" } }],
+        "extraVolumeMounts": [
+            { "name": "authority", "mountPath": "/etc/ssl/certs/a.pem", "subPath": "a.pem" },
+        ],
         "serviceAccount": { "annotations": { "example.com/role": "a" } },
         "podAnnotations": { "example.com/pod": "b" },
         "priorityClassName": "system-cluster-critical",
@@ -105,10 +113,19 @@ pub(crate) fn every_value(workload: &str) -> Value {
     })
 }
 
+/// What stands in a list behind what the plain manifest has there.
+fn added<'a>(found: &'a Value, plain: &Value) -> &'a [Value] {
+    let (found, plain) = (found.as_array().unwrap(), plain.as_array().unwrap());
+    found.strip_prefix(plain.as_slice()).unwrap()
+}
+
 #[tokio::test]
 async fn every_value_goes_where_it_belongs() {
+    let plain = plain("aws").unwrap();
+    let plain = &the(&plain, "DaemonSet")["spec"]["template"]["spec"];
     for (workload, kind) in [("daemonset", "DaemonSet"), ("deployment", "Deployment")] {
-        let found = rendered("aws", &every_value(workload)).await.unwrap();
+        let values = every_value(workload);
+        let found = rendered("aws", &values).await.unwrap();
         assert!(found.keys().all(|key| key.kind != "Secret"), "the Secret is another's");
         let account = the(&found, "ServiceAccount");
         assert_eq!(account["metadata"]["annotations"], json!({ "example.com/role": "a" }));
@@ -131,12 +148,17 @@ async fn every_value_goes_where_it_belongs() {
         assert_eq!(tolerations.len(), 6);
         assert_eq!(tolerations[5]["key"], "example.com/taint");
         assert_eq!(pod["volumes"][1]["secret"]["secretName"], "mine");
+        assert_eq!(json!(pod["volumes"].as_array().unwrap()[2..]), values["extraVolumes"]);
         let container = &pod["containers"][0];
         assert_eq!(container["image"], "registry.example.com/a:v1");
         assert_eq!(container["resources"]["requests"], json!({ "cpu": "100m", "memory": "32Mi" }));
         assert_eq!(container["resources"]["limits"], json!({ "memory": "1Gi" }));
         let args = container["args"].as_array().unwrap();
         assert_eq!(args[args.len() - 2..], [json!("--v=2"), json!("--cluster-name=\"blue\"")]);
+        for (list, value) in [("env", "env"), ("volumeMounts", "extraVolumeMounts")] {
+            let added = added(&container[list], &plain["containers"][0][list]);
+            assert_eq!(json!(added), values[value], "{list}");
+        }
     }
 }
 
@@ -160,6 +182,11 @@ async fn what_a_chart_cannot_do_it_says() {
         (json!({ "extraArgs": ["--leader-migration-config=/a=b"] }), "has not the rights"),
         (json!({ "extraArgs": ["--bind-address=192.0.2.1"] }), "has not the rights"),
         (json!({ "extraArgs": ["--v", "2"] }), "is no flag"),
+        (json!({ "env": [{ "name": "KUBERNETES_SERVICE_HOST" }] }), "is the chart's own"),
+        (json!({ "env": [{ "name": "A", "value": 1 }] }), "value"),
+        (json!({ "env": { "A": "1" } }), "env"),
+        (json!({ "extraVolumes": [{ "emptyDir": {} }] }), "extraVolumes"),
+        (json!({ "extraVolumeMounts": [{ "name": "a" }] }), "extraVolumeMounts"),
         (json!({ "workload": "job" }), "workload"),
         (json!({ "imaeg": {} }), "imaeg"),
     ] {

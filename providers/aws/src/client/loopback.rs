@@ -4,9 +4,12 @@ use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
 
 /// A request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +61,7 @@ impl Answer {
 
 /// The server. It ends with the value.
 pub(crate) struct Fake {
+    scheme: &'static str,
     address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
     task: JoinHandle<()>,
@@ -71,6 +75,31 @@ impl Drop for Fake {
 
 impl Fake {
     pub(crate) async fn new(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start(None, answer).await
+    }
+
+    /// One that speaks TLS, with its certificate in PEM, which nobody has signed for it.
+    pub(crate) async fn with_tls(
+        answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
+    ) -> (Self, String) {
+        let names = vec!["127.0.0.1".to_owned()];
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(names).unwrap();
+        let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], signing_key.into())
+            .unwrap();
+        let fake = Self::start(Some(TlsAcceptor::from(Arc::new(config))), answer).await;
+        (fake, cert.pem())
+    }
+
+    async fn start(
+        tls: Option<TlsAcceptor>,
+        answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -79,14 +108,24 @@ impl Fake {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (kept, answer) = (Arc::clone(&kept), Arc::clone(&answer));
-                tokio::spawn(async move { serve(stream, &kept, &*answer).await });
+                let tls = tls.clone();
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve(stream, &kept, &*answer).await,
+                        // Some do not want to go on when they see the certificate.
+                        Some(tls) => {
+                            let Ok(stream) = tls.accept(stream).await else { return };
+                            serve(stream, &kept, &*answer).await;
+                        }
+                    }
+                });
             }
         });
-        Self { address, asked, task }
+        Self { scheme, address, asked, task }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
@@ -95,7 +134,11 @@ impl Fake {
 }
 
 /// One request to a connection.
-async fn serve(stream: TcpStream, kept: &Mutex<Vec<Asked>>, answer: &impl Fn(&Asked) -> Answer) {
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    kept: &Mutex<Vec<Asked>>,
+    answer: &impl Fn(&Asked) -> Answer,
+) {
     let mut stream = BufReader::new(stream);
     let mut asked = Asked::default();
     let mut line = String::new();

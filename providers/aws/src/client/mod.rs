@@ -3,6 +3,7 @@
 //! Nothing of the SDK leaves this module but its builders' failures, folded. A method that changes
 //! something takes `&Write` instead of `&Read`, so that no look and no plan can call it.
 
+mod authorities;
 mod credentials;
 pub(crate) mod ec2;
 pub(crate) mod elb;

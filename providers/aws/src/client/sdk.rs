@@ -14,8 +14,11 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_config::{BehaviorVersion, FrameworkMetadata, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use ccm_core::cloud::CloudError;
 
 use super::Sdk;
+use super::authorities;
 use super::credentials::Assumed;
 use super::endpoint;
 use super::imds::Imds;
@@ -38,17 +41,18 @@ impl Sdk {
     /// sends nothing.
     ///
     /// The credentials are `base`, or those that the SDK finds where it is `None`; with a role,
-    /// those of the role.
+    /// those of the role. An error where the environment names certificates that cannot be used.
     pub(crate) async fn new(
         config: &Config,
         region: &str,
         user_agent: &str,
         imds: &Imds,
         base: Option<SharedCredentialsProvider>,
-    ) -> Self {
+    ) -> Result<Self, CloudError> {
+        let http = authorities::client()?;
         let base = match base {
             Some(base) => base,
-            None => found(region, imds).await,
+            None => found(region, imds, http.clone()).await,
         };
         let mut loader = aws_config::defaults(habits())
             .region(Region::new(region.to_owned()))
@@ -58,6 +62,9 @@ impl Sdk {
             .timeout_config(limits());
         if let Some(framework) = framework(user_agent) {
             loader = loader.framework_metadata(framework);
+        }
+        if let Some(http) = http {
+            loader = loader.http_client(http);
         }
         let mut shared: SdkConfig = loader.load().await;
         if let Some(role) = &config.role {
@@ -79,11 +86,11 @@ impl Sdk {
         if let Some(resolver) = resolver(Service::ElbV2) {
             elbv2.set_endpoint_resolver(Some(resolver));
         }
-        Self {
+        Ok(Self {
             ec2: aws_sdk_ec2::Client::from_conf(ec2.build()),
             elb: aws_sdk_elasticloadbalancing::Client::from_conf(elb.build()),
             elbv2: aws_sdk_elasticloadbalancingv2::Client::from_conf(elbv2.build()),
-        }
+        })
     }
 }
 
@@ -97,9 +104,17 @@ fn limits() -> TimeoutConfig {
 /// The SDK's chain: environment, files, container, and then the instance's role, for which the instance
 /// metadata is asked at the configured endpoint. A web identity goes before the files, as in the Go
 /// program and not in this SDK: a pod must not act as somebody else after the swap.
-async fn found(region: &str, imds: &Imds) -> SharedCredentialsProvider {
+async fn found(
+    region: &str,
+    imds: &Imds,
+    http: Option<SharedHttpClient>,
+) -> SharedCredentialsProvider {
     let region = Region::new(region.to_owned());
-    let surroundings = ProviderConfig::without_region()
+    let surroundings = match http {
+        Some(http) => ProviderConfig::without_region().with_http_client(http),
+        None => ProviderConfig::without_region(),
+    };
+    let surroundings = surroundings
         .with_region(Some(region.clone()))
         .with_behavior_version(Some(habits()))
         .with_timeout_config(limits());

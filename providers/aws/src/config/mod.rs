@@ -186,7 +186,7 @@ fn parse(bytes: &[u8]) -> Result<(Config, Vec<Warning>), ConfigError> {
         keeps_off_node_groups: global.flag(NO_INGRESS)?,
         elb_security_group: resource(&global, ELB_GROUP, "sg-")?,
         node_families: node_families(&global)?,
-        health_probe: health_probe(&global)?,
+        health_probe: health_probe(&global, &mut warnings)?,
         needs_topology: needs_topology(&global)?,
         manages_nlb_groups: manages_nlb_groups(&global)?,
         overrides: Overrides::read(&overrides, &mut warnings)?,
@@ -302,11 +302,13 @@ fn cluster(global: &Keys) -> Result<Option<Cluster>, ConfigError> {
 fn node_families(global: &Keys) -> Result<Vec<IpFamily>, ConfigError> {
     let mut families = Vec::new();
     for At { value, line } in global.texts(FAMILIES) {
-        let family = match value.to_ascii_lowercase().as_str() {
+        let family = match value {
             "ipv4" => IpFamily::V4,
             "ipv6" => IpFamily::V6,
             _ => {
-                let why = format!("is {value:?}: ipv4 and ipv6 are accepted, a line for each");
+                let why = format!(
+                    "is {value:?}: ipv4 and ipv6 are accepted, in small letters and a line for each"
+                );
                 return Err(global.wrong(FAMILIES, line, why));
             }
         };
@@ -320,7 +322,26 @@ fn node_families(global: &Keys) -> Result<Vec<IpFamily>, ConfigError> {
     Ok(families)
 }
 
-fn health_probe(global: &Keys) -> Result<HealthProbe, ConfigError> {
+fn health_probe(global: &Keys, warnings: &mut Vec<Warning>) -> Result<HealthProbe, ConfigError> {
+    let is_shared = match global.text(PROBE_MODE)? {
+        None => false,
+        Some(At { value, line }) => match value.as_str() {
+            "ServiceNodePort" => false,
+            "Shared" => true,
+            _ => {
+                let why = format!("is {value:?}: ServiceNodePort and Shared are accepted");
+                return Err(global.wrong(PROBE_MODE, line, why));
+            }
+        },
+    };
+    if !is_shared {
+        for key in [SHARED_PORT, SHARED_PATH] {
+            let why = format!("is ignored: it counts with {PROBE_MODE}=Shared");
+            let given = global.text(key)?;
+            warnings.extend(given.map(|given| global.warning(key, given.line, &why)));
+        }
+        return Ok(HealthProbe::ServiceNodePort);
+    }
     let port = match global.text(SHARED_PORT)? {
         None => PROBE_PORT,
         Some(At { value, line }) => {
@@ -340,17 +361,7 @@ fn health_probe(global: &Keys) -> Result<HealthProbe, ConfigError> {
             return Err(global.wrong(SHARED_PATH, line, why));
         }
     };
-    match global.text(PROBE_MODE)? {
-        None => Ok(HealthProbe::ServiceNodePort),
-        Some(At { value, line }) => match value.as_str() {
-            "ServiceNodePort" => Ok(HealthProbe::ServiceNodePort),
-            "Shared" => Ok(HealthProbe::Shared { port, path }),
-            _ => {
-                let why = format!("is {value:?}: ServiceNodePort and Shared are accepted");
-                Err(global.wrong(PROBE_MODE, line, why))
-            }
-        },
-    }
+    Ok(HealthProbe::Shared { port, path })
 }
 
 /// Decimal, or hexadecimal after `0x`, as gcfg reads numbers.

@@ -84,6 +84,12 @@ impl Override {
             warnings.push(keys.warning("Service", service.line, &why));
             return Ok(None);
         };
+        let endpoint = endpoint(&url);
+        if *services == [Service::Kms] && endpoint.is_err() {
+            let why = "cannot be used, and the section is ignored: KMS is never called";
+            warnings.push(keys.warning("URL", url.line, why));
+            return Ok(None);
+        }
         let is_obeyed_by_go = NAMES.iter().any(|(known, _)| *known == name);
         if !is_obeyed_by_go && *services != [Service::Kms] {
             let why = format!("is {name:?}, which the Go program ignores: here it is obeyed");
@@ -95,7 +101,7 @@ impl Override {
             services,
             is_obeyed_by_go,
             region: region.value,
-            url: endpoint(&url).map_err(|why| keys.wrong("URL", url.line, why))?,
+            url: endpoint.map_err(|why| keys.wrong("URL", url.line, why))?,
             signing_region: signing_region.value,
             signing_name: signing_name.map(|name| name.value),
         }))

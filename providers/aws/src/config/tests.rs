@@ -37,7 +37,7 @@ fn cluster_of(id: &str, legacy: bool) -> Cluster {
 #[case::empty(config(""))]
 #[case::only_the_section(config("[Global]"))]
 #[case::keys_without_text(global(
-    "Zone=\nRegion = \"\"\nVPC = ; later\nRouteTableID=\nNodeIPFamilies=\nDisableSecurityGroupIngress=\nClusterServiceSharedLoadBalancerHealthProbePort = 0"
+    "Zone=\nRegion = \"\"\nVPC = ; later\nRouteTableID=\nNodeIPFamilies=\nDisableSecurityGroupIngress="
 ))]
 fn what_is_not_said_has_a_default(#[case] config: Config) {
     assert_eq!(config.region, None);
@@ -119,7 +119,7 @@ fn a_key_alone_says_yes() {
 
 #[rstest]
 #[case("ipv4", &[IpFamily::V4])]
-#[case("IPv6", &[IpFamily::V6])]
+#[case("ipv6", &[IpFamily::V6])]
 fn families_of_nodes(#[case] value: &str, #[case] families: &[IpFamily]) {
     let lines = format!("NodeIPFamilies = {value}\nNodeIPFamilies = {value}");
     assert_eq!(global(&lines).node_families, families);
@@ -132,6 +132,11 @@ fn families_of_nodes(#[case] value: &str, #[case] families: &[IpFamily]) {
     "Shared",
     "ClusterServiceSharedLoadBalancerHealthProbePort = 8080",
     shared(8080, "/healthz")
+)]
+#[case::the_default_port(
+    "Shared",
+    "ClusterServiceSharedLoadBalancerHealthProbePort = 0",
+    shared(10256, "/healthz")
 )]
 #[case::hexadecimal(
     "Shared",
@@ -244,7 +249,11 @@ fn when_no_machine_is_asked(#[case] lines: &str, #[case] is_elsewhere: bool) {
 )]
 #[case::family(
     "NodeIPFamilies = ipv5",
-    "key \"[Global] NodeIPFamilies\": is \"ipv5\": ipv4 and ipv6 are accepted, a line for each"
+    "key \"[Global] NodeIPFamilies\": is \"ipv5\": ipv4 and ipv6 are accepted, in small letters and a line for each"
+)]
+#[case::family_in_capitals(
+    "NodeIPFamilies = IPv6",
+    "is \"IPv6\": ipv4 and ipv6 are accepted, in small"
 )]
 #[case::families("NodeIPFamilies = ipv4,ipv6", "key \"[Global] NodeIPFamilies\": is \"ipv4,ipv6\"")]
 #[case::mode(
@@ -252,12 +261,15 @@ fn when_no_machine_is_asked(#[case] lines: &str, #[case] is_elsewhere: bool) {
     "is \"shared\": ServiceNodePort and Shared are accepted"
 )]
 #[case::port(
-    "ClusterServiceSharedLoadBalancerHealthProbePort = 65536",
+    "ClusterServiceSharedLoadBalancerHealthProbePort = 65536\nClusterServiceLoadBalancerHealthProbeMode = Shared",
     "is \"65536\": a port from 1 to 65535 is accepted"
 )]
-#[case::no_port("ClusterServiceSharedLoadBalancerHealthProbePort = -1", "is \"-1\": a port")]
+#[case::no_port(
+    "ClusterServiceSharedLoadBalancerHealthProbePort = -1\nClusterServiceLoadBalancerHealthProbeMode = Shared",
+    "is \"-1\": a port"
+)]
 #[case::path(
-    "ClusterServiceSharedLoadBalancerHealthProbePath = healthz",
+    "ClusterServiceSharedLoadBalancerHealthProbePath = healthz\nClusterServiceLoadBalancerHealthProbeMode = Shared",
     "is \"healthz\": a path begins with \"/\""
 )]
 #[case::pattern(
@@ -367,6 +379,31 @@ fn lines_count_on_behind_a_joined_one() {
 #[case::named_section("[Global \"a\"]\nZone=b", &["line 1: there is no section [Global \"a\"]: it is ignored; did you mean Global?"])]
 fn what_is_not_known_is_warned_about(#[case] text: &str, #[case] wanted: &[&str]) {
     assert_eq!(warnings(text), wanted);
+}
+
+/// Files that have worked for years may have them.
+#[test]
+fn what_the_probe_of_each_service_does_not_ask_is_warned_about() {
+    let text = "[Global]\nClusterServiceSharedLoadBalancerHealthProbePort = 70000\n\
+                ClusterServiceSharedLoadBalancerHealthProbePath = healthz\n";
+    let said = |line: u64, key: &str| {
+        format!(
+            "line {line}: [Global] ClusterServiceSharedLoadBalancerHealthProbe{key} is ignored: it counts \
+             with ClusterServiceLoadBalancerHealthProbeMode=Shared"
+        )
+    };
+    assert_eq!(warnings(text), [said(2, "Port"), said(3, "Path")]);
+    let (config, _) = parse(text.as_bytes()).unwrap();
+    assert_eq!(config.health_probe, HealthProbe::ServiceNodePort);
+}
+
+#[test]
+fn what_is_never_called_may_be_anywhere() {
+    let text = FULL.replace("EC2", "KMS").replace("https://ec2.example:8443/api", "kms.local");
+    assert_eq!(overrides(&text), Overrides::default());
+    let said = "line 4: [ServiceOverride \"1\"] URL cannot be used, and the section is ignored: KMS is \
+                never called";
+    assert_eq!(warnings(&text), [said]);
 }
 
 const FULL: &str = "[ServiceOverride \"1\"]\nService = EC2\nRegion = eu-west-1\n\

@@ -597,6 +597,41 @@ async fn a_proxy_of_the_environment() {
     assert!(signed.contains("Credential=ASIAINSTANCE/"), "{signed}");
 }
 
+/// Whom the machine trusts does not count beside it.
+#[rstest]
+#[case::that_of_the_endpoint(true)]
+#[case::another(false)]
+#[tokio::test]
+async fn a_bundle_of_certificates_of_the_environment(#[case] is_trusted: bool) {
+    let imds = Fake::new(metadata).await;
+    let (ec2, own) = Fake::with_tls(|_| Answer::ok(&described(&[]))).await;
+    let (_, others) = Fake::with_tls(|_| Answer::status(500)).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    // Several are one behind the other.
+    let bundle = if is_trusted { format!("{others}{own}") } else { others };
+    std::fs::write(file.path(), bundle).unwrap();
+    let config = endpoint("ec2imds", &imds) + &endpoint("EC2", &ec2) + CLUSTER;
+    let mut environment = vec![("AWS_CA_BUNDLE", file.path().to_str().unwrap())];
+    if !is_trusted {
+        environment.push((
+            REFUSED,
+            "CloudUnavailable: DescribeInstances was not answered: cannot connect, or the connection \
+             broke: invalid peer certificate: BadSignature",
+        ));
+    }
+    connect_in(&environment, &config).await;
+    assert_eq!(ec2.asked().len(), usize::from(is_trusted));
+}
+
+#[tokio::test]
+async fn a_bundle_of_certificates_that_is_not_there() {
+    let imds = Fake::new(metadata).await;
+    let wanted = "InvalidConfiguration: AWS_CA_BUNDLE=/nonexistent/ca.pem: a file with certificates \
+                  in PEM is accepted: No such file or directory (os error 2)";
+    let environment = [("AWS_CA_BUNDLE", "/nonexistent/ca.pem"), (REFUSED, wanted)];
+    connect_in(&environment, &(endpoint("ec2imds", &imds) + CLUSTER)).await;
+}
+
 #[rstest]
 #[case::newer(&[("kubernetes.io/cluster/a", "owned")], Ok(("a", false)))]
 #[case::shared(&[("kubernetes.io/cluster/a", "shared")], Ok(("a", false)))]

@@ -160,9 +160,9 @@ fn fargate_addresses(
             IpFamily::V4 => found.private_ipv4s.first(),
             IpFamily::V6 => found.ipv6s.first(),
         };
-        if let Some(ip) = first {
-            all.push(NodeAddress::internal(number(ip, *family, &found.id)?));
-        }
+        // The name goes with an address.
+        let Some(ip) = first else { continue };
+        all.push(NodeAddress::internal(number(ip, *family, &found.id)?));
         if let Some(name) = &found.private_dns_name {
             all.push(NodeAddress::new(AddressKind::InternalDns, name.as_str()));
         }

@@ -192,6 +192,34 @@ fn a_pod_on_fargate_is_what_its_interface_is(
     assert!(instance.detail.get::<InstanceDetail>().unwrap().is_fargate);
 }
 
+/// The name goes with an address of the family.
+#[rstest]
+#[case::first(&[IpFamily::V6, IpFamily::V4], "[InternalIP=10.0.0.9, InternalDNS=ip-10-0-0-9.internal]")]
+#[case::alone(&[IpFamily::V6], "[]")]
+fn a_pod_on_fargate_without_an_address_of_a_family(
+    #[case] families: &[IpFamily],
+    #[case] want: &str,
+) {
+    let found = FoundInterface {
+        id: "eni-1".to_owned(),
+        attachment: Attachment::Attached,
+        zone: None,
+        vpc: None,
+        subnet: None,
+        private_dns_name: Some("ip-10-0-0-9.internal".to_owned()),
+        private_ipv4s: vec!["10.0.0.9".to_owned()],
+        ipv6s: Vec::new(),
+    };
+    let provider_id = ProviderId::try_from("aws:///eu-west-1b/x/fargate-10.0.0.9").unwrap();
+    let common = Common { region: "eu-west-1", families, cluster: &cluster() };
+    let Observation::Present(instance) =
+        record::fargate(&provider_id, &found, BTreeMap::new(), common)
+    else {
+        panic!("it is there");
+    };
+    assert_eq!(format!("{:?}", instance.addresses), want);
+}
+
 fn node(labels: &[&str], is_initialized: bool) -> NodeIdentity {
     NodeIdentity {
         name: "a".into(),

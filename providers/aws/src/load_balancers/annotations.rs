@@ -8,7 +8,7 @@ mod values;
 pub(crate) use self::values::{
     DrainingSeconds, EmitInterval, HealthCheckPort, HealthInterval, HealthTimeout, IdleSeconds,
     Kind, Names, Only, PRESERVE_CLIENT_IP, PROXY_PROTOCOL, Pairs, Ports, PrivateAddresses,
-    TargetGroupAttributes, Threshold,
+    TargetGroupAttributes, Threshold, UnhealthyThreshold,
 };
 
 use std::collections::BTreeMap;
@@ -86,7 +86,8 @@ ccm_core::annotations! {
         /// Load Balancer.
         "service.beta.kubernetes.io/aws-load-balancer-healthcheck-protocol" =>
             pub(crate) health_protocol: String,
-        /// Where they are asked.
+        /// Where they are asked. Of no effect for a Network Load Balancer where kube-proxy is asked for all
+        /// Services.
         "service.beta.kubernetes.io/aws-load-balancer-healthcheck-port" =>
             pub(crate) health_port: HealthCheckPort,
         /// What they are asked for by `HTTP` and `HTTPS`.
@@ -105,10 +106,11 @@ ccm_core::annotations! {
         /// Network Load Balancer, or 2 where `externalTrafficPolicy` is `Local`.
         "service.beta.kubernetes.io/aws-load-balancer-healthcheck-healthy-threshold" =>
             pub(crate) healthy_threshold: Threshold,
-        /// Bad answers until it is not. Without it 6 for a Classic Load Balancer, 3 for a Network Load
-        /// Balancer, or 2 where `externalTrafficPolicy` is `Local`.
+        /// Bad answers until it is not. What AWS does not accept is ignored for a Network Load Balancer, with
+        /// an event. Without it 6 for a Classic Load Balancer, 3 for a Network Load Balancer, or 2 where
+        /// `externalTrafficPolicy` is `Local`.
         "service.beta.kubernetes.io/aws-load-balancer-healthcheck-unhealthy-threshold" =>
-            pub(crate) unhealthy_threshold: Threshold,
+            pub(crate) unhealthy_threshold: UnhealthyThreshold,
         /// Attributes of target groups. Network Load Balancers only. One that is not named any more keeps
         /// its last value.
         "service.beta.kubernetes.io/aws-load-balancer-target-group-attributes" =>
@@ -167,6 +169,17 @@ impl ServiceAnnotations {
             .iter()
             .filter_map(|key| annotations.get(&format!("{PREFIX}{key}")));
         said.flat_map(|text| text.split(',')).any(|named| named.trim() == id)
+    }
+
+    /// What is wrong with where nodes are asked whether they are well, where that has an effect.
+    pub(crate) fn wrong_health_port(
+        &self,
+        annotations: &BTreeMap<String, String>,
+    ) -> Option<String> {
+        let is_wrong = self.health_port == Some(HealthCheckPort::Nonsense);
+        let key = format!("{PREFIX}healthcheck-port");
+        let text = annotations.get(&key).filter(|_| is_wrong)?;
+        Some(format!("annotation {key}={text:?}: must be {}", HealthCheckPort::ACCEPTED))
     }
 
     /// The labels of nodes that take traffic, of an object whose other annotations may not be
@@ -233,14 +246,14 @@ mod tests {
     #[rstest]
     #[case::not_ours("external", &[])]
     #[case::nor_that("nlb-ip", &[])]
-    #[case::network("nlb", &["healthcheck-port", "healthcheck-interval", "target-group-attributes"])]
+    #[case::network("nlb", &["healthcheck-interval", "target-group-attributes"])]
     #[case::classic("", &[
         "access-log-emit-interval", "connection-draining-enabled", "connection-draining-timeout",
-        "connection-idle-timeout", "proxy-protocol", "healthcheck-port", "healthcheck-interval",
+        "connection-idle-timeout", "proxy-protocol", "healthcheck-interval",
     ])]
     #[case::classic_too("NLB", &[
         "access-log-emit-interval", "connection-draining-enabled", "connection-draining-timeout",
-        "connection-idle-timeout", "proxy-protocol", "healthcheck-port", "healthcheck-interval",
+        "connection-idle-timeout", "proxy-protocol", "healthcheck-interval",
     ])]
     fn what_says_nothing_to_a_kind_cannot_be_wrong(#[case] kind: &str, #[case] want: &[&str]) {
         let said: Vec<_> = NONSENSE.into_iter().chain([("type", kind)]).collect();

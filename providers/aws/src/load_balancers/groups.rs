@@ -15,11 +15,17 @@ use crate::marks::{MANAGED_KEY, SERVICE_KEY, Tags};
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>
 const MOST_RULES: usize = 60;
 
-/// Whether a group may have no room for so many more. A prefix list counts as many rules as it may have
-/// entries, which is not known here; and a group with more than usual has room for more than usual.
-pub(crate) fn is_tight(ingress: &BTreeSet<Rule>, more: usize) -> bool {
-    let has_lists = ingress.iter().any(|rule| matches!(rule.peer, Peer::PrefixList(_)));
-    has_lists || (ingress.len() <= MOST_RULES && ingress.len() + more > MOST_RULES)
+/// Whether so many rules have to go before so many come, because a group may have no room for all of them.
+///
+/// Not where what comes may have no room even then: it is refused, and what works must not be gone. A
+/// prefix list counts as many rules as it may have entries, which is not known here; and a group with
+/// more than usual has room for more than usual.
+pub(crate) fn is_tight(ingress: &BTreeSet<Rule>, goes: usize, comes: usize) -> bool {
+    let (before, beside) = (ingress.len(), ingress.len() + comes);
+    if ingress.iter().any(|rule| matches!(rule.peer, Peer::PrefixList(_))) {
+        return comes <= goes;
+    }
+    before <= MOST_RULES && beside > MOST_RULES && beside.saturating_sub(goes) <= MOST_RULES
 }
 
 /// A group as it is to be. Its rules are exactly these, but for those that nobody judges: see [`want`].
@@ -152,7 +158,7 @@ pub(crate) fn want(
     let is_surplus = |rule: &&Rule| !want.contains(&rule.bare()) && is_judged(rule);
     let surplus: BTreeSet<_> = group.ingress.iter().filter(is_surplus).cloned().collect();
     // Nobody is shut out in between, if there is room for that.
-    let is_tight = is_tight(&group.ingress, missing.len());
+    let is_tight = is_tight(&group.ingress, surplus.len(), missing.len());
     let comes = (!missing.is_empty())
         .then(|| GroupChange::Authorize { name: name.clone(), rules: missing });
     let goes = (!surplus.is_empty()).then_some(GroupChange::Revoke { name, rules: surplus });
@@ -298,8 +304,39 @@ pub(crate) fn pairs(tags: &Tags) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
     use crate::client::groups::Traffic;
+
+    /// Of a group with so many rules, of which so many go, and so many come.
+    #[rstest]
+    #[case::there_is_room_for_both(30, 10, 30, false)]
+    #[case::there_is_room_for_the_new(50, 20, 30, true)]
+    #[case::just_so(60, 1, 1, true)]
+    #[case::what_comes_will_not_fit(3, 3, 75, false)]
+    #[case::what_comes_will_not_fit_beside_others(55, 1, 10, false)]
+    #[case::a_raised_limit(80, 30, 30, false)]
+    fn what_goes_goes_first_where_that_makes_room(
+        #[case] have: u16,
+        #[case] goes: usize,
+        #[case] comes: usize,
+        #[case] want: bool,
+    ) {
+        let ingress = (0..have).map(|port| rule(port, None)).collect();
+        assert_eq!(is_tight(&ingress, goes, comes), want);
+    }
+
+    /// It may count as any number of rules.
+    #[rstest]
+    #[case::as_many(2, 2, true)]
+    #[case::fewer(2, 1, true)]
+    #[case::more(2, 3, false)]
+    fn beside_a_prefix_list(#[case] goes: usize, #[case] comes: usize, #[case] want: bool) {
+        let list = Rule { peer: Peer::PrefixList("pl-1".to_owned()), ..rule(22, None) };
+        let ingress = [list, rule(1, None), rule(2, None)].into();
+        assert_eq!(is_tight(&ingress, goes, comes), want);
+    }
 
     fn rule(port: u16, description: Option<&str>) -> Rule {
         let peer = Peer::V4("10.0.0.0/8".parse().unwrap());

@@ -32,6 +32,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) group_tags: Tags,
     /// What has no effect.
     pub(crate) notes: Vec<Note>,
+    /// Whether it is about a load balancer that the Go program has left, and nothing was asked for since.
+    pub(crate) is_as_found: bool,
 }
 
 /// One port of a Service.
@@ -93,12 +95,26 @@ impl<'a> Wish<'a> {
         let mut tags = group_tags.clone();
         tags.insert(SERVICE_KEY.to_owned(), id.to_string());
         let name = names::load_balancer(&id.uid);
-        Ok(Self { id, spec, said, name, ports, ranges, extra_tags, tags, group_tags, notes })
+        let is_as_found = false;
+        Ok(Self {
+            id,
+            spec,
+            said,
+            name,
+            ports,
+            ranges,
+            extra_tags,
+            tags,
+            group_tags,
+            notes,
+            is_as_found,
+        })
     }
 
     /// Leaves with and without TLS what has been served so, which a change would cut off: `ssl-ports` is
     /// as the Go program reads it, and these ports have none.
     pub(crate) fn taken_over(mut self, plain: &BTreeSet<u16>) -> Self {
+        self.is_as_found = true;
         let (mut left, mut kept) = (Vec::new(), Vec::new());
         let is_plain = |port: &Port| !port.is_tls_to_go || plain.contains(&port.port);
         let has_tls = |port: &Port| !port.is_tls && !is_plain(port);
@@ -166,7 +182,9 @@ fn ports(
         };
         let is_named = said.tls_ports.has(port.port.get(), &port.name);
         let is_named_to_go = said.tls_ports.has_to_go(port.port.get(), &port.name);
-        let has_certificate = said.certificate.as_ref().is_some_and(|arn| !arn.is_empty());
+        // What comes by UDP never speaks TLS.
+        let has_certificate = port.protocol == Protocol::Tcp
+            && said.certificate.as_ref().is_some_and(|arn| !arn.is_empty());
         ports.push(Port {
             name: port.name.clone(),
             protocol: port.protocol,

@@ -26,7 +26,7 @@ pub(crate) const PARTS: [(&str, &str, &[User]); 8] = [
     ("Classic Load Balancers", "The controller `service`.", &[User::Classic]),
     ("Network Load Balancers", "The controller `service`.", &[User::Network]),
     ("Routes", "The controller `route`, with `--configure-cloud-routes`.", &[User::Routes]),
-    ("Volumes", "The controller `volume`.", &[User::Volumes]),
+    ("Volumes", "The controller `cloud-volume`.", &[User::Volumes]),
     (
         "The role that assumes another",
         "Where the configuration has a `RoleARN`: for the program's own role, the others for that which it \
@@ -35,6 +35,48 @@ pub(crate) const PARTS: [(&str, &str, &[User]); 8] = [
     ),
     ("All of them", "What one policy for everything holds.", &[]),
 ];
+
+/// What needs a tag, and how some of it gets one.
+const BEFORE: &str = r#"
+## What was there before
+
+The cluster's tag, or a statement without the condition, is needed by
+
+- a node's security group, for `AuthorizeSecurityGroupIngress` and `RevokeSecurityGroupIngress`;
+- a route table that the configuration names with `RouteTableID`, for the routes' actions;
+- a load balancer or a security group of the cluster's that has lost its tag: only who may tag anything can give it back;
+- a target group or a listener of a Network Load Balancer that an older Go program made without tags. It is taken over and serves on,
+  but it cannot be changed: no node is registered with such a target group, or taken out of it.
+
+These commands, by somebody who may tag anything, print those that tag such target groups and listeners. Look at what they print, and
+run it:
+
+```sh
+key=kubernetes.io/cluster/CLUSTER
+tags() {
+  aws elbv2 describe-tags --resource-arns "$1" --query "TagDescriptions[0].Tags[?$2].$3" --output text
+}
+for balancer in $(aws elbv2 describe-load-balancers \
+  --query "LoadBalancers[?Type=='network'].LoadBalancerArn" --output text)
+do
+  [ -n "$(tags "$balancer" "Key=='$key'" Key)" ] || continue
+  service=$(tags "$balancer" "Key=='kubernetes.io/service-name'" Value)
+  [ -n "$service" ] || continue
+  for arn in \
+    $(aws elbv2 describe-target-groups --load-balancer-arn "$balancer" \
+      --query "TargetGroups[?starts_with(TargetGroupName, 'k8s-')].TargetGroupArn" --output text) \
+    $(aws elbv2 describe-listeners --load-balancer-arn "$balancer" \
+      --query "Listeners[].ListenerArn" --output text)
+  do
+    [ -n "$(tags "$arn" "starts_with(Key, 'kubernetes.io/')" Key)" ] ||
+      echo aws elbv2 add-tags --resource-arns "$arn" \
+        --tags "Key=$key,Value=owned" "Key=kubernetes.io/service-name,Value=$service"
+  done
+done
+```
+
+Both tags are needed: a target group with the cluster's tag and no Service's counts as somebody else's, and is left alone.
+"#;
 
 #[test]
 fn policies() {
@@ -49,12 +91,7 @@ fn policies() {
          \n\
          Every creation sends the cluster's tag in the same request, so that a policy may ask for it; and \
          tags go to what is being made and to what has the cluster's tag, so that nothing else can be made \
-         the cluster's. What was there before needs the tag too, or a statement without the condition:\n\
-         \n\
-         - a node's security group, for `AuthorizeSecurityGroupIngress` and `RevokeSecurityGroupIngress`;\n\
-         - a route table that the configuration names with `RouteTableID`, for the routes' actions;\n\
-         - a load balancer or a security group of the cluster's that has lost its tag: only who may tag \
-         anything can give it back.\n\
+         the cluster's. [What was there before](#what-was-there-before) needs the tag too.\n\
          \n\
          Network interfaces do not get their instance's tags, so that `ModifyNetworkInterfaceAttribute`, which \
          nodes with several interfaces need for routes, is bound to the VPC. `ModifyInstanceAttribute`, with which the \
@@ -68,6 +105,7 @@ fn policies() {
          The conditions are written after AWS' [reference](https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html) \
          and have not been [proved](aws-proof.md) against AWS itself.\n"
         .to_owned();
+    page += BEFORE;
     for (title, when, users) in PARTS {
         let is_used = |action: &&Action| {
             let is_all = users.is_empty() && action.users != [User::Role];

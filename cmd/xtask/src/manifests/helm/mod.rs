@@ -13,10 +13,17 @@ use super::printed::Printed;
 use crate::Error;
 
 const CHECKS: &str = include_str!("checks.yaml");
+
+/// What stands in [`CHECKS`] for the names of the container's environment variables.
+const OWN_VARIABLES: &str = "OWN_VARIABLES";
+
 const SCHEMA: &str = include_str!("values.schema.json");
 
 const NODE_AFFINITY: &str = "{{- with .Values.nodeAffinity }}\naffinity:\n  nodeAffinity:\n    \
                              {{- toYaml . | nindent INDENT+4 }}\n{{- end }}";
+
+const POD: &str = "/spec/template/spec";
+const CONTAINER: &str = "/spec/template/spec/containers/0";
 
 const RIGHTS: [&str; 4] = ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
 
@@ -47,7 +54,7 @@ pub(super) fn files(
     let deployment_only = "{{- if eq .Values.workload \"deployment\" }}";
     let two_or_more = "{{- if gt (int .Values.replicas) 1 }}";
     let templates = [
-        ("checks.yaml", CHECKS.to_owned()),
+        ("checks.yaml", CHECKS.replace(OWN_VARIABLES, &own_variables(running)?)),
         ("rights.yaml", rights),
         ("service-account.yaml", service_account(daemon_set.of_kind("ServiceAccount")?)?),
         ("config.yaml", settings(config)?),
@@ -89,6 +96,14 @@ fn text_of<'a>(object: &'a Value, data: &str) -> Result<(&'a str, &'a str), Erro
     }
 }
 
+/// The names of the container's environment variables, as helm has strings.
+fn own_variables(workload: &Value) -> Result<String, Error> {
+    let variables = workload.pointer(&format!("{CONTAINER}/env")).and_then(Value::as_array);
+    let variables = variables.ok_or("the container has no environment variables")?;
+    let names: Vec<_> = variables.iter().map(|it| it["name"].to_string()).collect();
+    Ok(names.join(" "))
+}
+
 fn service_account(object: &Value) -> Result<String, Error> {
     let mut template = Template::of(object);
     template.insert("/metadata", &with("serviceAccount.annotations", "annotations"))?;
@@ -127,9 +142,12 @@ fn with(value: &str, key: &str) -> String {
     )
 }
 
+/// The entries of a list, behind those that are there.
+fn entries(value: &str) -> String {
+    format!("{{{{- with .Values.{value} }}}}\n{{{{- toYaml . | nindent INDENT }}}}\n{{{{- end }}}}")
+}
+
 fn workload(object: &Value, provider: &str) -> Result<String, Error> {
-    const POD: &str = "/spec/template/spec";
-    const CONTAINER: &str = "/spec/template/spec/containers/0";
     let mut template = Template::of(object);
     if !object["spec"]["replicas"].is_null() {
         template.set("/spec/replicas", "{{ .Values.replicas }}")?;
@@ -138,10 +156,8 @@ fn workload(object: &Value, provider: &str) -> Result<String, Error> {
     template.insert(POD, &with("imagePullSecrets", "imagePullSecrets"))?;
     template.insert(POD, &with("nodeSelector", "nodeSelector"))?;
     template.set(&format!("{POD}/priorityClassName"), "{{ .Values.priorityClassName | quote }}")?;
-    template.append(
-        &format!("{POD}/tolerations"),
-        "{{- with .Values.tolerations }}\n{{- toYaml . | nindent INDENT }}\n{{- end }}",
-    )?;
+    template.append(&format!("{POD}/tolerations"), &entries("tolerations"))?;
+    template.append(&format!("{POD}/volumes"), &entries("extraVolumes"))?;
     if object["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"].is_null() {
         // With its only key the whole would have to go.
         template.remove(&format!("{POD}/affinity"))?;
@@ -162,6 +178,8 @@ fn workload(object: &Value, provider: &str) -> Result<String, Error> {
         &format!("{CONTAINER}/args"),
         "{{- range .Values.extraArgs }}\n- {{ . | quote }}\n{{- end }}",
     )?;
+    template.append(&format!("{CONTAINER}/env"), &entries("env"))?;
+    template.append(&format!("{CONTAINER}/volumeMounts"), &entries("extraVolumeMounts"))?;
     template.remove(&format!("{CONTAINER}/resources"))?;
     template.insert(CONTAINER, &with("resources", "resources"))?;
     template.text()

@@ -92,7 +92,7 @@ mod tests {
         let base = Some(SharedCredentialsProvider::new(keys));
         let imds = Imds::new(&config).unwrap();
         let client = Client::default();
-        client.connect(Box::pin(Sdk::new(&config, "eu-west-1", "ccm", &imds, base)).await);
+        client.connect(Box::pin(Sdk::new(&config, "eu-west-1", "ccm", &imds, base)).await.unwrap());
         client.topology(&leave(Duration::from_secs(30)), &["i-1".to_owned()]).await
     }
 

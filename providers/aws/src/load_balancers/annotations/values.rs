@@ -6,6 +6,8 @@ use std::ops::Deref;
 
 use ccm_core::cloud::annotations::AnnotationValue;
 
+use super::PREFIX;
+
 /// The kind of load balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
@@ -136,6 +138,8 @@ pub(crate) enum HealthCheckPort {
     /// Where its traffic goes.
     Traffic,
     Number(u16),
+    /// Some other text, which is wrong where it has an effect.
+    Nonsense,
 }
 
 impl AnnotationValue for HealthCheckPort {
@@ -145,7 +149,8 @@ impl AnnotationValue for HealthCheckPort {
         if text == "traffic-port" {
             return Some(Self::Traffic);
         }
-        std::num::NonZeroU16::read(text).map(|port| Self::Number(port.get()))
+        let port = std::num::NonZeroU16::read(text);
+        Some(port.map_or(Self::Nonsense, |port| Self::Number(port.get())))
     }
 }
 
@@ -238,6 +243,33 @@ ccm_core::whole_number! {
 ccm_core::whole_number! {
     /// Answers in a row.
     pub(crate) struct Threshold(pub(crate) u32): 2 to 10
+}
+
+/// Bad answers in a row. Any whole number: the Go program reads it, and by itself never sends it to a
+/// target group of a Network Load Balancer that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnhealthyThreshold(pub(crate) i64);
+
+impl AnnotationValue for UnhealthyThreshold {
+    const ACCEPTED: &'static str = Threshold::ACCEPTED;
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
+}
+
+impl UnhealthyThreshold {
+    /// The number, or what is wrong with it where AWS does not accept it.
+    pub(crate) fn accepted(self) -> Result<u32, String> {
+        let Self(said) = self;
+        let why = || {
+            let accepted = Self::ACCEPTED;
+            format!(
+                "annotation {PREFIX}healthcheck-unhealthy-threshold=\"{said}\": must be {accepted}"
+            )
+        };
+        Threshold::read(&said.to_string()).map(|answers| answers.0).ok_or_else(why)
+    }
 }
 
 #[cfg(test)]

@@ -36,12 +36,20 @@ pub(crate) fn read(config: &Config, wish: &Wish<'_>, wrong: &mut Vec<String>) ->
              {PREFIX}healthcheck-interval ({interval}); without them they are 5 and 10"
         ));
     }
+    let unhealthy = match said.unhealthy_threshold {
+        None => 6,
+        Some(said) => said.accepted().unwrap_or_else(|why| {
+            wrong.push(why);
+            0
+        }),
+    };
+    wrong.extend(said.wrong_health_port(&wish.spec.identity.annotations));
     HealthCheck {
         target: target(config, wish, wrong),
         interval,
         timeout,
         healthy: said.healthy_threshold.map_or(2, |it| it.0),
-        unhealthy: said.unhealthy_threshold.map_or(6, |it| it.0),
+        unhealthy,
     }
 }
 
@@ -68,7 +76,7 @@ fn target(config: &Config, wish: &Wish<'_>, wrong: &mut Vec<String>) -> String {
     }
     let port = match said.health_port {
         Some(HealthCheckPort::Number(port)) => port,
-        Some(HealthCheckPort::Traffic) | None => asked.port,
+        Some(HealthCheckPort::Traffic | HealthCheckPort::Nonsense) | None => asked.port,
     };
     if !matches!(protocol.as_str(), "HTTP" | "HTTPS") {
         return format!("{protocol}:{port}");

@@ -13,7 +13,7 @@
 //! | subnets, where the scheme differs from the annotation | moved, which breaks it | left, with a note |
 //! | scheme | left | left, with a note: AWS cannot change it |
 //! | the set of security groups; rules of its own group | put right | built |
-//! | its own group, where others are named now | deleted | cleared |
+//! | its own group, where others are named now, with the nodes' rule for it | deleted, by older releases left | cleared |
 //! | listeners | put right | built |
 //! | tags of the annotation missing or different | written at each sync | built |
 //! | tags that no annotation names any more | left | left |

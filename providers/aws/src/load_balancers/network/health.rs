@@ -20,7 +20,7 @@ pub(super) struct HealthWish {
     healthy: u32,
     unhealthy: u32,
     /// What is said and has no effect.
-    pub(super) ignored: Option<String>,
+    pub(super) ignored: Vec<String>,
 }
 
 /// What differs in a health check.
@@ -63,7 +63,7 @@ impl HealthWish {
             wish.path = asked.or(wish.path.take()).or_else(|| Some("/".to_owned()));
         }
         match said.health_port {
-            None => {}
+            None | Some(HealthCheckPort::Nonsense) => {}
             Some(HealthCheckPort::Traffic) => "traffic-port".clone_into(&mut wish.port),
             Some(HealthCheckPort::Number(port)) => wish.port = port.to_string(),
         }
@@ -71,8 +71,14 @@ impl HealthWish {
             wish.protocol = Protocol::Http;
             wish.port = port.to_string();
             wish.path = Some(path.clone());
-        } else if let Some(path) = wish.path.as_ref().filter(|path| !path.starts_with('/')) {
-            wrong.push(format!("annotation {PREFIX}healthcheck-path={path:?}: must begin with /"));
+        } else {
+            // What has no effect may be anything.
+            if let Some(path) = wish.path.as_ref().filter(|path| !path.starts_with('/')) {
+                wrong.push(format!(
+                    "annotation {PREFIX}healthcheck-path={path:?}: must begin with /"
+                ));
+            }
+            wrong.extend(said.wrong_health_port(&spec.identity.annotations));
         }
         wish.numbers(said);
         wish
@@ -92,7 +98,7 @@ impl HealthWish {
             self.timeout = u32::try_from(said).ok().filter(|it| (2..=most).contains(it));
             if self.timeout.is_none() {
                 // The Go program never sends it, so it may have stood there for years.
-                self.ignored = Some(format!(
+                self.ignored.push(format!(
                     "annotation {PREFIX}healthcheck-timeout=\"{said}\": must be from 2 to {most} seconds for \
                      a Network Load Balancer that asks every {} seconds; it is ignored",
                     self.interval
@@ -102,8 +108,12 @@ impl HealthWish {
         if let Some(answers) = said.healthy_threshold {
             self.healthy = answers.0;
         }
-        if let Some(answers) = said.unhealthy_threshold {
-            self.unhealthy = answers.0;
+        if let Some(said) = said.unhealthy_threshold {
+            match said.accepted() {
+                Ok(answers) => self.unhealthy = answers,
+                // By itself the Go program never sends it to a target group that is there.
+                Err(why) => self.ignored.push(format!("{why}; it is ignored")),
+            }
         }
     }
 
@@ -176,7 +186,7 @@ fn cluster() -> HealthWish {
         timeout: None,
         healthy: 3,
         unhealthy: 3,
-        ignored: None,
+        ignored: Vec::new(),
     }
 }
 
@@ -200,7 +210,7 @@ fn local(
         timeout: None,
         healthy: 2,
         unhealthy: 2,
-        ignored: None,
+        ignored: Vec::new(),
     }
 }
 

@@ -20,6 +20,7 @@
 //! | a listener's certificate, policy | changes it | at once |
 //! | a listener's policy, where none is asked for | writes at each sync | whatever is there will do |
 //! | a listener's protocol | fails for good | in place, at once but for one that was taken over: with the owner's next change |
+//! | a listener's protocol, by another transport | fails for good | the same, but for one that was taken over: refused until the owner's next change |
 //! | a listener for no port | deletes it, and its group | at once; the group with the clearing |
 //! | cross-zone, access logs | sets what differs | at once |
 //! | attributes of target groups, as annotated | sets what differs | at once |

@@ -55,7 +55,7 @@ pub(crate) fn build(
     found: &Found,
     draft: &mut Draft,
 ) -> Result<(), CloudError> {
-    let wish = NetworkWish::read(wish, site)?;
+    let wish = NetworkWish::read(wish, site)?.taken_over(found)?;
     if let Some(why) = &found.taken {
         return Err(CloudError::new(Kind::InvalidConfiguration, why.clone()));
     }
@@ -83,6 +83,10 @@ pub(crate) fn build(
     groups::build(&wish, members, &seats, draft);
     let served = seats.values().filter_map(|seat| seat.found);
     refusals::tell(&members.wanted, served.map(|group| &group.refused), draft);
+    let used = groups::used(found, &seats);
+    let is_leftover = |group: &&Group| !used.contains(&group.it.name);
+    // Off the load balancer they would be nobody's, should the process end there.
+    build_row(draft, marks(site, found.groups.values().filter(is_leftover)));
     listeners(&wish, found, &seats, draft);
     let none = BTreeMap::new();
     let have = found.balancer.as_ref().map_or(&none, |it| &it.attributes);
@@ -92,9 +96,7 @@ pub(crate) fn build(
         draft.build([NetworkChange::SetAttributes { name, attributes: missing }]);
     }
     tags::tidy(&wish, found, &seats, draft);
-    let used = groups::used(found, &seats);
-    let leftover = found.groups.values().filter(|group| !used.contains(&group.it.name));
-    clear_groups(leftover, draft);
+    clear_groups(found.groups.values().filter(is_leftover), draft);
     Ok(())
 }
 
@@ -148,6 +150,21 @@ fn speaks(want: &ListenerSettings, have: &ListenerSettings) -> bool {
         && want.policy.as_ref().is_none_or(|policy| Some(policy) == have.policy.as_ref())
 }
 
+/// Tags those of the Service's own that are known by nothing but being on its load balancer: the oldest
+/// have no tags.
+fn marks<'g>(site: &Site<'_>, groups: impl Iterator<Item = &'g Group>) -> Vec<NetworkChange> {
+    let mut tags = site.home.cluster.tags();
+    tags.insert(SERVICE_KEY.to_owned(), site.id.to_string());
+    tags.insert(MANAGED_KEY.to_owned(), site.id.uid.to_string());
+    let is_bare =
+        |group: &&Group| group.claim == Claim::Ours && !group.tags.contains_key(SERVICE_KEY);
+    let mark = |group: &Group| {
+        let piece = Piece::Group(group.it.name.clone());
+        NetworkChange::Tag { piece, tags: tags.clone() }
+    };
+    groups.filter(is_bare).map(mark).collect()
+}
+
 /// Deletes those that are the Service's own.
 fn clear_groups<'g>(groups: impl Iterator<Item = &'g Group>, draft: &mut Draft) {
     let own = groups.filter(|group| group.claim == Claim::Ours);
@@ -182,18 +199,7 @@ pub(crate) fn keep(members: &Members, found: &Found, draft: &mut Draft) {
 pub(crate) fn down(site: &Site<'_>, found: &Found, draft: &mut Draft) {
     let own = shield::own_groups(site, found);
     if let Some(balancer) = &found.balancer {
-        let bare = found
-            .groups
-            .values()
-            .filter(|group| group.claim == Claim::Ours && !group.tags.contains_key(SERVICE_KEY));
-        let mut tags = site.home.cluster.tags();
-        tags.insert(SERVICE_KEY.to_owned(), site.id.to_string());
-        tags.insert(MANAGED_KEY.to_owned(), site.id.uid.to_string());
-        let steps = bare.map(|group| {
-            let piece = Piece::Group(group.it.name.clone());
-            NetworkChange::Tag { piece, tags: tags.clone() }
-        });
-        for stage in row(steps.collect()) {
+        for stage in row(marks(site, found.groups.values())) {
             draft.clear(stage);
         }
         for change in shield::marks(site, &own) {

@@ -11,7 +11,7 @@ use super::super::ranges;
 use super::super::site::Site;
 use super::super::wish::{Port, Wish};
 use super::attributes;
-use super::found::{Claim, Group};
+use super::found::{Claim, Found, Group};
 use super::health::HealthWish;
 use crate::client::elbv2::{Attributes, ListenerSettings, Protocol};
 use crate::client::groups::{Peer, Rule, Traffic};
@@ -125,6 +125,49 @@ impl<'a> NetworkWish<'a> {
         }
         let fronts = fronts(base, &site.home.cluster.id, &health);
         Ok(Self { base, fronts, health, attributes, group_attributes, notes })
+    }
+
+    /// Leaves what the listeners speak of a load balancer that was taken over: the Go program fails to change
+    /// that, so they may have served so for years, and clients speak it. An error where what is asked for
+    /// comes by another transport, which is let through to the nodes by other rules.
+    pub(super) fn taken_over(mut self, found: &Found) -> Result<Self, CloudError> {
+        let Some(balancer) = found.balancer.as_ref().filter(|_| self.base.is_as_found) else {
+            return Ok(self);
+        };
+        let (mut left, mut wrong) = (Vec::new(), Vec::new());
+        for (port, front) in &mut self.fronts {
+            let Some(ear) = balancer.listeners.get(port) else { continue };
+            let (have, want) = (&ear.it.settings.protocol, &front.settings.protocol);
+            if have == want {
+                continue;
+            }
+            let line = format!("port {port} serves {}, and {}", have.as_str(), want.as_str());
+            if let (Protocol::Udp, Protocol::Tcp | Protocol::Tls)
+            | (Protocol::Tcp | Protocol::Tls, Protocol::Udp) = (have, want)
+            {
+                wrong.push(format!("{line} is asked for"));
+                continue;
+            }
+            left.push(format!("{line} with the next change of the Service"));
+            front.settings = ear.it.settings.clone();
+            if let Some(group) = found.groups_of(&ear.it).next() {
+                front.protocol = group.it.protocol.clone();
+            }
+        }
+        if !wrong.is_empty() {
+            let message = format!(
+                "spec.ports: taken over as it is, and left so, because clients would be cut off: {}. Put \
+                 the protocol back to keep it. To have it changed, put it back, and then change it once \
+                 more",
+                wrong.join("; ")
+            );
+            return Err(CloudError::new(Kind::InvalidConfiguration, message));
+        }
+        if !left.is_empty() {
+            let message = format!("taken over as it is: {}", left.join("; "));
+            self.notes.push(Note { reason: "LeftAsFound", message });
+        }
+        Ok(self)
     }
 
     /// The security groups that the annotation names. `None`: it names none, or does not count.

@@ -177,7 +177,45 @@ impl<'a> Claim<'a> {
                 rules.entry(group.id.clone()).or_default().extend(references);
             }
         }
+        let everywhere = self.everywhere(place, annotations, seen);
+        for group in self.new_groups(place, annotations, seen) {
+            rules.entry(group).or_default().extend(everywhere.iter().cloned());
+        }
         Stance::Keeps { rules, is_unseen }
+    }
+
+    /// The nodes' groups that have none of its rules: its nodes are in others than before.
+    fn new_groups(
+        &self,
+        place: &Place<'_>,
+        annotations: &BTreeMap<String, String>,
+        seen: &Seen,
+    ) -> BTreeSet<String> {
+        let members = place.roll.of(place.nodes, &ServiceAnnotations::node_labels(annotations));
+        let mut groups = groups_of(place.cluster, &members, &seen.groups);
+        let is_new = |id: &String| {
+            let group = seen.groups.iter().find(|group| group.id == *id);
+            group.is_some_and(|group| !group.ingress.iter().any(|rule| self.has(rule)))
+        };
+        groups.retain(is_new);
+        groups
+    }
+
+    /// What it has in the groups of its nodes, whichever that is. Of a Classic Load Balancer what its
+    /// traffic comes by: other groups that it has too may be let through for others.
+    fn everywhere(
+        &self,
+        place: &Place<'_>,
+        annotations: &BTreeMap<String, String>,
+        seen: &Seen,
+    ) -> BTreeSet<Rule> {
+        let all = || seen.groups.iter().flat_map(|group| &group.ingress);
+        let mut rules: BTreeSet<Rule> =
+            all().filter(|rule| self.is_client(rule) || self.is_health(rule)).cloned().collect();
+        let attached = seen.classics.get(&self.balancer).map_or(&[][..], Vec::as_slice);
+        let through = source(place.cluster, annotations, attached, &seen.groups).map(reference);
+        rules.extend(through.filter(|rule| all().any(|it| it == rule)));
+        rules
     }
 
     /// Where kube-proxy is asked for all Services, or several Services name one port, one load balancer's rule
@@ -300,7 +338,10 @@ fn reference(group: String) -> Rule {
 /// in the order of the annotation, then its own, then the extra ones; one that bears the cluster's
 /// tag goes before others.
 ///
-/// The Go program looks at rules that name this one alone: those that name others are people's own.
+/// Where the two disagree, the Go program's choice follows the order of AWS' answer, and the one that is
+/// let through is the one that it chose.
+///
+/// It looks at rules that name this one alone: those that name others are people's own.
 fn source(
     cluster: &Cluster,
     annotations: &BTreeMap<String, String>,
@@ -310,15 +351,19 @@ fn source(
     // As they stand: of what goes, the other annotations may not be readable.
     let said = |key: &str| annotations.get(&format!("{PREFIX}{key}")).map_or("", String::as_str);
     let (first, last) = (said("security-groups"), said("extra-security-groups"));
-    let place_in = |list: &str, id: &String| list.split(',').position(|it| it.trim() == id);
+    let place_in = |list: &str, id: &str| list.split(',').position(|it| it.trim() == id);
     let is_marked = |id: &str| seen.iter().any(|it| it.id == id && cluster.has(&it.tags));
-    let rank = |id: &&String| {
-        let place = match (place_in(first, id), place_in(last, id)) {
-            (Some(place), _) => (0, place),
-            (None, None) => (1, 0),
-            (None, Some(place)) => (2, place),
-        };
-        (!is_marked(id), place)
+    let place = |id: &str| match (place_in(first, id), place_in(last, id)) {
+        (Some(place), _) => (0, place),
+        (None, None) => (1, 0),
+        (None, Some(place)) => (2, place),
     };
-    attached.iter().min_by_key(rank).cloned()
+    let marked = attached.iter().min_by_key(|id| (!is_marked(id), place(id)))?;
+    let named = attached.iter().min_by_key(|id| place(id))?;
+    let is_let_in = |id: &str| {
+        let rule = reference(id.to_owned());
+        seen.iter().any(|group| group.ingress.contains(&rule))
+    };
+    let is_named = named != marked && is_let_in(named) && !is_let_in(marked);
+    Some(if is_named { named } else { marked }.clone())
 }

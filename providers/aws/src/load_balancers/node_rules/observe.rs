@@ -92,7 +92,7 @@ pub(crate) async fn observe(
     let claims: Vec<_> = world.wants.iter().map(|want| Claim::of(&place, want, &seen)).collect();
     // Of some more has to be known than their rules: whether those are put right that the Go program
     // would leave, and whether what goes is ours at all.
-    let mut doubtful = left_to_others(&claims, &seen);
+    let mut doubtful = left_to_others(&place, &claims, &seen);
     let is_going = |want: &&Want<LoadBalancerSpec>| matches!(want, Want::Absent(_));
     let going = world.wants.iter().filter(is_going);
     doubtful.extend(going.map(|want| names::load_balancer(&want.id().uid)));

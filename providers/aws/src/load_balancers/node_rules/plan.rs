@@ -29,9 +29,9 @@ pub(crate) fn plan(
         return Plan { reports: reports.collect(), ..Plan::default() };
     }
     let claims: Vec<_> = world.wants.iter().map(|want| Claim::of(place, want, seen)).collect();
-    let strict = strict(place.cluster, &claims, seen);
+    let strict = strict(place, &claims, seen);
     let mut draft = Draft::default();
-    for group in &seen.groups {
+    for group in changeable(place, seen) {
         draft.group(place.cluster, &claims, &strict, group);
     }
     let reports = claims.iter().map(|claim| draft.report(claim)).collect();
@@ -52,17 +52,27 @@ pub(crate) fn plan(
     Plan { stages, later: later.into_iter().collect(), reports }
 }
 
-/// Load balancers that have rules which the Go program would leave, though nothing needs them: whether
-/// they go depends on more than the rules.
-pub(super) fn left_to_others(claims: &[Claim<'_>], seen: &Seen) -> BTreeSet<String> {
+/// The groups whose rules are looked after: all but the operator's own, where nodes are in it too.
+fn changeable<'s>(place: &Place<'_>, seen: &'s Seen) -> impl Iterator<Item = &'s SecurityGroup> {
+    let operators = place.config.elb_security_group.clone();
+    seen.groups.iter().filter(move |group| operators.as_ref() != Some(&group.id))
+}
+
+/// Load balancers that have rules which the Go program would leave, though nothing needs them, or lack one
+/// that it would not make: whether that is put right depends on more than the rules.
+pub(super) fn left_to_others(
+    place: &Place<'_>,
+    claims: &[Claim<'_>],
+    seen: &Seen,
+) -> BTreeSet<String> {
     let has_soft = |claim: &&Claim<'_>| {
         let Stance::Wants { rules, .. } = &claim.stance else { return false };
-        seen.groups.iter().any(|group| {
+        changeable(place, seen).any(|group| {
             let wanted = rules.get(&group.id);
-            group
-                .ingress
-                .iter()
-                .any(|rule| claim.has(rule) && !is_wanted(wanted, rule) && claim.leaves(rule))
+            let is_soft =
+                |rule: &Rule| claim.has(rule) && !is_wanted(wanted, rule) && claim.leaves(rule);
+            let there = group.ingress.iter().map(|rule| (bare(rule), rule)).collect();
+            group.ingress.iter().any(is_soft) || !claim.lacks_path_mtu(group, &there).is_empty()
         })
     };
     claims.iter().filter(has_soft).map(|claim| claim.balancer.clone()).collect()
@@ -70,11 +80,11 @@ pub(super) fn left_to_others(claims: &[Claim<'_>], seen: &Seen) -> BTreeSet<Stri
 
 /// Load balancers whose rules are put right even where the Go program would leave them: those that we
 /// have made or changed, and those whose rules change anyhow.
-fn strict<'a>(cluster: &Cluster, claims: &'a [Claim<'_>], seen: &Seen) -> BTreeSet<&'a str> {
+fn strict<'a>(place: &Place<'_>, claims: &'a [Claim<'_>], seen: &Seen) -> BTreeSet<&'a str> {
     let mut draft = Draft::default();
     let nobody = BTreeSet::new();
-    for group in &seen.groups {
-        draft.group(cluster, claims, &nobody, group);
+    for group in changeable(place, seen) {
+        draft.group(place.cluster, claims, &nobody, group);
     }
     let changed: BTreeSet<_> = [&draft.room, &draft.authorize, &draft.revoke]
         .into_iter()
@@ -95,7 +105,10 @@ impl Claim<'_> {
         let Stance::Wants { skips_health, kind, .. } = &self.stance else { return false };
         match kind {
             Kind::Network => self.is_reference(rule) || (*skips_health && self.is_health(rule)),
-            Kind::Classic | Kind::Unheard | Kind::Elsewhere => !self.is_reference(rule),
+            // A group of its own that it does not have any more stays too, and what names it.
+            Kind::Classic | Kind::Unheard | Kind::Elsewhere => {
+                !self.is_reference(rule) || self.is_in_the_way(rule)
+            }
         }
     }
 }
@@ -170,8 +183,7 @@ impl Draft {
         for claim in claims {
             let mut missing = BTreeSet::new();
             for rule in claim.wanted(group) {
-                let is_group = matches!(rule.peer, Peer::Group(_));
-                if is_marked && is_group && is_let_in(&there, &rule.peer) {
+                if matches!(rule.peer, Peer::Group(_)) && is_let_in(&there, &rule.peer) {
                     continue;
                 }
                 if let Entry::Vacant(place) = there.entry(bare(rule)) {
@@ -183,7 +195,7 @@ impl Draft {
                 authorized.push((claim, missing));
             }
         }
-        path_mtu(group, claims, &there, &mut revoked, &mut authorized);
+        path_mtu(group, claims, strict, &there, &mut revoked, &mut authorized);
         let makes_room = needs_room(group, &revoked, &authorized);
         // What only goes with something else goes before it: afterwards it would be left.
         let parted = revoked.into_iter().map(|(claim, rules)| {
@@ -236,9 +248,20 @@ impl Draft {
 }
 
 impl Claim<'_> {
-    /// Whether a rule names the group that is to go.
+    /// Whether a rule names the own group that is not used any more.
     fn is_in_the_way(&self, rule: &Rule) -> bool {
         matches!((&rule.peer, &self.leaving), (Peer::Group(id), Some(leaving)) if id == leaving)
+    }
+
+    /// The rules for path MTU that are missing beside its rules for clients.
+    fn lacks_path_mtu(
+        &self,
+        group: &SecurityGroup,
+        there: &BTreeMap<(Traffic, Peer), &Rule>,
+    ) -> BTreeSet<Rule> {
+        let bears_it = |rule: &&Rule| there.get(&bare(rule)).is_some_and(|it| needs_path_mtu(it));
+        let needed = self.wanted(group).filter(bears_it).map(for_path_mtu);
+        needed.filter(|rule| !there.contains_key(&bare(rule))).collect()
     }
 
     /// What is to be in a group.
@@ -252,7 +275,7 @@ impl Claim<'_> {
 }
 
 /// Whether a security group is let in somehow: people who say to which ports mean it, and the Go program
-/// adds nothing beside, in the cluster's groups.
+/// adds nothing beside.
 fn is_let_in(there: &BTreeMap<(Traffic, Peer), &Rule>, group: &Peer) -> bool {
     there.keys().any(|(_, peer)| peer == group)
 }
@@ -264,11 +287,26 @@ fn needs_room(group: &SecurityGroup, revoked: &[Changed<'_>], authorized: &[Chan
         list.iter().flat_map(|(_, rules)| rules).map(bare).collect()
     };
     let (goes, comes) = (rules(revoked), rules(authorized));
-    groups::is_tight(&group.ingress, comes.len()) || !goes.is_disjoint(&comes)
+    groups::is_tight(&group.ingress, goes.len(), comes.len()) || !goes.is_disjoint(&comes)
 }
 
 fn bare(rule: &Rule) -> (Traffic, Peer) {
     (rule.what.clone(), rule.peer.clone())
+}
+
+fn is_clients(rule: &Rule) -> bool {
+    rule.description.as_deref().is_some_and(|text| text.starts_with(CLIENT))
+}
+
+/// ICMP is of IPv4 alone, and so are load balancers.
+fn needs_path_mtu(rule: &Rule) -> bool {
+    is_clients(rule) && !matches!(rule.peer, Peer::V6(_))
+}
+
+/// The rule that all share who let the same clients through.
+fn for_path_mtu(client: &Rule) -> Rule {
+    let (what, peer) = (Traffic::path_mtu(), client.peer.clone());
+    Rule { what, peer, description: Some(MTU.to_owned()) }
 }
 
 /// The rule that all share follows the clients' ranges. It is changed together with the rules that it
@@ -276,38 +314,27 @@ fn bare(rule: &Rule) -> (Traffic, Peer) {
 fn path_mtu<'c, 'w>(
     group: &SecurityGroup,
     claims: &'c [Claim<'w>],
+    strict: &BTreeSet<&str>,
     there: &BTreeMap<(Traffic, Peer), &Rule>,
     revoked: &mut [(&'c Claim<'w>, BTreeSet<Rule>)],
     authorized: &mut Vec<(&'c Claim<'w>, BTreeSet<Rule>)>,
 ) {
-    let is_clients =
-        |rule: &Rule| rule.description.as_deref().is_some_and(|text| text.starts_with(CLIENT));
-    // ICMP is of IPv4 alone, and so are load balancers.
-    let is_client = |rule: &&&Rule| is_clients(rule) && !matches!(rule.peer, Peer::V6(_));
     let clients: BTreeSet<&Peer> =
-        there.values().filter(is_client).map(|rule| &rule.peer).collect();
-    let shared = |peer: &Peer| Rule {
-        what: Traffic::path_mtu(),
-        peer: peer.clone(),
-        description: Some(MTU.to_owned()),
-    };
+        there.values().filter(|rule| needs_path_mtu(rule)).map(|rule| &rule.peer).collect();
     // With the first whose rule brings the range.
     let mut coming: BTreeSet<(Traffic, Peer)> = BTreeSet::new();
     for (_, rules) in authorized.iter_mut() {
-        let peers = rules.iter().filter(|rule| is_client(&rule)).map(|rule| shared(&rule.peer));
-        let missing: Vec<_> = peers
+        let needed = rules.iter().filter(|rule| needs_path_mtu(rule)).map(for_path_mtu);
+        let missing: Vec<_> = needed
             .filter(|rule| !there.contains_key(&bare(rule)) && coming.insert(bare(rule)))
             .collect();
         rules.extend(missing);
     }
-    // One that somebody took away comes back with the first who needs it.
-    for claim in claims {
-        let bears_it = |rule: &&Rule| there.get(&bare(rule)).is_some_and(|it| is_client(&it));
-        let wanted = claim.wanted(group).filter(bears_it);
-        let missing: BTreeSet<_> = wanted
-            .map(|rule| shared(&rule.peer))
-            .filter(|rule| !there.contains_key(&bare(rule)) && coming.insert(bare(rule)))
-            .collect();
+    // One that somebody took away comes back with the first who needs it. The Go program makes it only
+    // together with others.
+    for claim in claims.iter().filter(|claim| strict.contains(claim.balancer.as_str())) {
+        let mut missing = claim.lacks_path_mtu(group, there);
+        missing.retain(|rule| coming.insert(bare(rule)));
         if missing.is_empty() {
             continue;
         }

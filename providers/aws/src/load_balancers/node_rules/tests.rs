@@ -285,6 +285,40 @@ fn rules_for_ipv6_go_with_the_rule_for_path_mtu() {
     assert_eq!(cloud.rules("sg-nodes").len(), 4);
 }
 
+/// The Go program makes it only together with others, so one that it left may lack it.
+#[rstest]
+#[case::as_it_was_found(false)]
+#[case::ours(true)]
+fn the_rule_that_all_share_comes_back(#[case] is_managed: bool) {
+    let mut cloud = Cloud::new().with_network("web");
+    let wish = world(vec![present(from(spec("web", &[80], &[NLB]), &["10.0.0.0/8"]))]);
+    cloud.converge(&wish);
+    cloud.seen.groups[0].ingress.retain(|rule| rule.what != Traffic::path_mtu());
+    if is_managed {
+        cloud = cloud.managed("web");
+    }
+    assert_eq!(cloud.plan(&wish).is_done(), !is_managed);
+    // With another change it comes in any case.
+    let more = world(vec![present(from(spec("web", &[80, 81], &[NLB]), &["10.0.0.0/8"]))]);
+    cloud.converge(&more);
+    assert!(cloud.rules("sg-nodes").iter().any(|rule| rule.ends_with("(mtu)")));
+}
+
+/// Its targets follow the nodes.
+#[test]
+fn nodes_in_another_group_let_in_a_network_load_balancer_that_is_kept() {
+    let mut cloud = Cloud::new().with_network("web").shared_probe();
+    cloud.seen.groups.push(group("sg-more", "more", true));
+    cloud.converge(&world(vec![present(spec("web", &[80], &[NLB]))]));
+    let nodes = [member(1, &["sg-nodes"]), member(2, &["sg-more"])];
+    let kept = World { wants: vec![keep("web")], nodes: nodes.into_iter().collect() };
+    cloud.converge(&kept);
+    assert_eq!(cloud.rules("sg-more"), cloud.rules("sg-nodes"));
+    // What several nodes have in common is not looked into: somebody may have taken a rule away.
+    cloud.seen.groups[1].ingress.pop_last();
+    assert!(cloud.plan(&kept).is_done());
+}
+
 /// So it is where Services name one port for their health checks.
 #[test]
 fn a_port_that_several_name_stays_open_for_the_health_checks_of_who_is_kept() {

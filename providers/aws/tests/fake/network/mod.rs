@@ -3,7 +3,9 @@
 mod service;
 
 use ccm_awscloud::{Fault, FaultKind, Settings};
-use ccm_core::cloud::{Holds, Ingress, IngressAddress, ObjectId, Protocol, Uid, Verdict, Want};
+use ccm_core::cloud::{
+    Holds, Ingress, IngressAddress, ObjectId, Protocol, SourceRange, Uid, Verdict, Want,
+};
 use rstest::rstest;
 use serde_json::json;
 
@@ -491,6 +493,18 @@ async fn a_group_of_nodes_that_is_full_says_so_and_heals() {
         rules.collect::<Vec<_>>()
     };
     assert_eq!(rules(&now), rules(&full));
+    // Nor does it go before others for which there is no room.
+    let mut ranged = stage.spec(&[80], &[]);
+    ranged.source_ranges = (1..5)
+        .map(|it| {
+            let text = format!("10.{it}.0.0/16");
+            let network = text.parse().ok();
+            SourceRange { field: "spec.loadBalancerSourceRanges".to_owned(), text, network }
+        })
+        .collect();
+    stage.rounds(&[Want::Present(ranged.into())], &nodes).await;
+    assert!(stage.refusals("AuthorizeSecurityGroupIngress").await.len() > refused.len());
+    assert_eq!(rules(&stage.snapshot().await), rules(&full));
 
     stage.aws("ec2", "revoke_security_group_ingress", filler).await;
     stage.passes.settle(&wants, &nodes).await;

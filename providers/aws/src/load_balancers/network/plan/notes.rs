@@ -17,7 +17,7 @@ pub(super) fn ignored(wish: &NetworkWish<'_>, manages_groups: bool, draft: &mut 
         );
         draft.note("AnnotationIgnored", message);
     }
-    if let Some(why) = &wish.health.ignored {
+    for why in &wish.health.ignored {
         draft.note("AnnotationIgnored", why.clone());
     }
     if !manages_groups && wish.base.said.security_groups.as_ref().is_some_and(|it| !it.is_empty()) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ccm_core::cloud::CloudError;
 
-use super::super::super::annotations::PREFIX;
+use super::super::super::annotations::{PREFIX, ServiceAnnotations};
 use super::super::super::draft::Draft;
 use super::super::super::groups::{GroupChange, find, pairs, service_tags, unwant, want};
 use super::super::super::names;
@@ -37,22 +37,23 @@ pub(super) fn first(
 /// The groups that were made for the Service's load balancer.
 ///
 /// One has the name that is given now, or bears the Service's UID, or is on the load balancer: with another
-/// `--cluster-name` it was given another name, and the Go program gives it no tag but the cluster's. What
-/// the annotation names is left where only the last is so.
+/// `--cluster-name` it was given another name, and the Go program gives it no tag but the cluster's. One that
+/// an annotation names is the owner's, whoever has made it.
 pub(super) fn own_groups<'a>(site: &Site<'a>, found: &Found) -> Vec<&'a SecurityGroup> {
     let name = names::network_group(site.cluster_name, site.id);
     let prefix = names::short_prefix(site.id);
-    let named = site.annotations.get(&format!("{PREFIX}security-groups"));
-    let named: BTreeSet<_> = named.iter().flat_map(|it| it.split(',')).map(str::trim).collect();
     let have = found.balancer.as_ref().map(|it| &it.it.security_groups);
     let is_had = |id: &String| have.is_some_and(|have| have.contains(id));
     let is_own = |group: &&SecurityGroup| {
+        if ServiceAnnotations::name_group(site.annotations, &group.id) {
+            return false;
+        }
         if group.name == name {
             return true;
         }
         let is_ours = match group.tags.get(MANAGED_KEY) {
             Some(uid) => uid == site.id.uid.as_str(),
-            None => is_had(&group.id) && !named.contains(group.id.as_str()),
+            None => is_had(&group.id),
         };
         is_ours && group.name.starts_with(&prefix) && site.home.cluster.owns(&group.tags)
     };

@@ -38,17 +38,112 @@ fn a_group_that_is_let_in_somewhere_is_let_in() {
     assert_eq!(cloud.rules("sg-nodes"), ["tcp 30080 from sg-web"]);
 }
 
-/// The Go program looks for it in the cluster's groups alone.
+/// Nodes may be in the group from which all Services' traffic comes, and which is the operator's.
+#[rstest]
+#[case::classic(&[])]
+#[case::network(&[("type", "nlb")])]
+fn the_operators_group_is_left_alone_where_nodes_are_in_it(#[case] said: Said<'_>) {
+    let mut cloud = Cloud::new().with_network("web");
+    cloud.config.elb_security_group = Some("sg-nodes".to_owned());
+    if said.is_empty() {
+        cloud.seen.networks.clear();
+        cloud.seen.classics.insert(name("web"), vec!["sg-nodes".to_owned()]);
+    }
+    assert!(cloud.plan(&world(vec![present(spec("web", &[80], said))])).is_done());
+    // Whoever made it.
+    let rule = Rule {
+        what: Traffic::port("tcp", 30_080),
+        peer: Peer::V4("0.0.0.0/0".parse().unwrap()),
+        description: Some(format!("kubernetes.io/rule/nlb/client={}", name("web"))),
+    };
+    cloud.seen.groups[0].ingress.insert(rule);
+    let gone = cloud.plan(&world(vec![absent_with("web", said)]));
+    assert!(gone.is_done());
+    assert_eq!(report(&gone).holds, Holds::Nothing);
+}
+
+/// A Service that cannot be read goes on to follow its nodes, so they have to let it in.
+#[rstest]
+#[case::its_own_group(&[], &["sg-web"], &["everything from sg-web"])]
+#[case::a_group_that_is_named(
+    &[("security-groups", "sg-first")], &["sg-first"], &["everything from sg-first"]
+)]
+#[case::not_what_others_come_from(
+    &[("extra-security-groups", "sg-first")], &["sg-first", "sg-web"], &["everything from sg-web"]
+)]
+#[case::not_if_that_cannot_be_said(&[("security-groups", "sg-web,sg-first")], &["sg-first"], &[])]
+fn nodes_in_another_group_let_in_who_is_kept(
+    #[case] said: Said<'_>,
+    #[case] attached: &[&str],
+    #[case] want: &[&str],
+) {
+    let mut cloud = Cloud::new().with_classic("web");
+    cloud.seen.classics.insert(name("web"), attached.iter().map(|it| (*it).to_owned()).collect());
+    for it in ["sg-first", "sg-more"] {
+        cloud.seen.groups.push(group(it, it, true));
+    }
+    // One that nothing comes from any more.
+    let others = if want.is_empty() { vec!["sg-web"] } else { vec!["sg-web", "sg-first"] };
+    cloud.seen.groups[0].ingress.extend(others.into_iter().map(everything));
+    let before = cloud.rules("sg-nodes");
+    let nodes = [member(1, &["sg-nodes"]), member(2, &["sg-more"])];
+    let kept = World { wants: vec![keep_with("web", said)], nodes: nodes.into_iter().collect() };
+    cloud.converge(&kept);
+    assert_eq!(cloud.rules("sg-more"), want);
+    assert_eq!(cloud.rules("sg-nodes"), before);
+    assert!(cloud.plan(&kept).is_done());
+}
+
+/// The Go program looks at nothing but what its traffic comes from now.
+#[rstest]
+#[case::as_it_was_found(false, 2)]
+#[case::ours(true, 1)]
+fn what_names_its_own_group_of_before(#[case] is_managed: bool, #[case] left: usize) {
+    let mut cloud = Cloud::new().with_classic("web");
+    if is_managed {
+        cloud = cloud.managed("web");
+    }
+    cloud.seen.classics.insert(name("web"), vec!["sg-users".to_owned()]);
+    cloud.seen.groups[0].ingress.extend(["sg-web", "sg-users"].map(everything));
+    let wish = world(vec![present(spec("web", &[80], USERS))]);
+    assert_eq!(cloud.plan(&wish).is_done(), !is_managed);
+    cloud.converge(&wish);
+    assert_eq!(cloud.rules("sg-nodes").len(), left);
+    cloud.converge(&world(vec![absent_with("web", USERS)]));
+    assert_eq!(cloud.rules("sg-nodes"), Vec::<String>::new());
+}
+
+/// One that bears the cluster's tag goes before the first, and the Go program's choice then follows the
+/// order in which AWS names them.
+#[rstest]
+#[case::the_first(&["sg-first"], "everything from sg-first")]
+#[case::the_marked(&["sg-users"], "everything from sg-users")]
+#[case::both(&["sg-first", "sg-users"], "everything from sg-first, everything from sg-users")]
+#[case::neither(&[], "everything from sg-users")]
+fn of_two_groups_the_one_that_is_let_in_counts(#[case] there: &[&str], #[case] want: &str) {
+    let said = &[("security-groups", "sg-first,sg-users")];
+    let mut cloud = Cloud::new();
+    cloud.seen.groups.extend([group("sg-first", "first", false), group("sg-users", "users", true)]);
+    let attached = ["sg-users", "sg-first"].map(str::to_owned).into();
+    cloud.seen.classics.insert(name("web"), attached);
+    cloud.seen.groups[0].ingress.extend(there.iter().map(|from| everything(from)));
+    let wish = world(vec![present(spec("web", &[80], said))]);
+    assert_eq!(cloud.plan(&wish).is_done(), !there.is_empty());
+    cloud.converge(&wish);
+    assert_eq!(cloud.rules("sg-nodes").join(", "), want);
+    // Where both are, the order was once another.
+    cloud.converge(&world(vec![absent_with("web", said)]));
+    assert_eq!(cloud.rules("sg-nodes"), Vec::<String>::new());
+}
+
+/// Whoever lets it in somehow means just that, whosever group it is.
 #[test]
-fn in_a_group_without_the_clusters_tag_it_is_let_in_for_all() {
+fn a_group_without_the_clusters_tag_is_no_different() {
     let mut cloud = Cloud::new().with_classic("web");
     cloud.seen.groups[0].tags.clear();
-    let some = Rule { what: Traffic::port("tcp", 22), ..everything("sg-web") };
+    let some = Rule { what: Traffic::port("tcp", 30_080), ..everything("sg-web") };
     cloud.seen.groups[0].ingress.insert(some);
-    cloud.converge(&world(vec![present(spec("web", &[80], &[]))]));
-    let mut rules = cloud.rules("sg-nodes");
-    rules.sort();
-    assert_eq!(rules, ["everything from sg-web", "tcp 22 from sg-web"]);
+    assert!(cloud.plan(&world(vec![present(spec("web", &[80], &[]))])).is_done());
 }
 
 #[test]

@@ -97,6 +97,24 @@ fn speaks_tls(cloud: &mut Cloud, backend: &Protocol) {
     cloud.groups.values_mut().for_each(|group| group.protocol = backend.clone());
 }
 
+/// Gives the first group a name that was made of something else.
+fn other_name(cloud: &mut Cloud) {
+    let (_, before) = cloud.groups.pop_first().unwrap();
+    let now = group("k8s-shop-web-0123456789", before.protocol, before.port);
+    for tags in [&mut cloud.tags, &mut cloud.attributes] {
+        let moved = tags.remove(&before.arn).unwrap();
+        tags.insert(now.arn.clone(), moved);
+    }
+    let targets = cloud.targets.remove(&before.arn).unwrap();
+    cloud.targets.insert(now.arn.clone(), targets);
+    for arn in cloud.listeners.values_mut().flat_map(|it| &mut it.target_groups) {
+        if *arn == before.arn {
+            arn.clone_from(&now.arn);
+        }
+    }
+    cloud.groups.insert(now.name.clone(), now);
+}
+
 fn set(cloud: &mut Cloud, pairs: &[(&str, &str)]) {
     let have = cloud.attributes.get_mut(&balancer_arn()).unwrap();
     have.extend(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
@@ -171,11 +189,7 @@ type Mutate = fn(&mut Cloud);
 #[case::a_shared_probe_is_not_for_local(
     SHARED, local(&[]), |it: &mut Cloud| asks(it, &Protocol::Http, "32000", "/healthz", [10, 6, 2, 2])
 )]
-#[case::other_names("", spec(&[80], &[]), |it: &mut Cloud| {
-    let (_, mut group) = it.groups.pop_first().unwrap();
-    group.name = "k8s-shop-web-0123456789".into();
-    it.groups.insert(group.name.clone(), group);
-})]
+#[case::other_names("", spec(&[80], &[]), other_name)]
 #[case::tls_without_a_policy(
     "", spec(&[80], &[("ssl-cert", "arn:cert")]), |it: &mut Cloud| speaks_tls(it, &Protocol::Tcp)
 )]
@@ -383,6 +397,140 @@ fn what_means_nothing_is_noted(#[case] spec: LoadBalancerSpec, #[case] reason: &
     let plan = left(&[80]).plan(&provider(""), &world(present(spec), NODES));
     assert!(plan.is_done(), "{:#?}", lines(&plan));
     assert_eq!((notes(&plan), &report(&plan).verdict), (vec![reason], &Verdict::Done));
+}
+
+/// The Go program fails to change what a listener speaks, at each sync, and it serves on.
+#[rstest]
+#[case::the_certificate_was_taken_away(
+    spec(&[80], &[]), |it: &mut Cloud| speaks_tls(it, &Protocol::Tcp), "port 80 serves TLS, and TCP"
+)]
+#[case::with_tls_to_nodes(
+    spec(&[80], &[]),
+    |it: &mut Cloud| {
+        speaks_tls(it, &Protocol::Tls);
+        other_name(it);
+    },
+    "port 80 serves TLS, and TCP"
+)]
+#[case::the_port_is_named_no_more(
+    spec(&[80], &[("ssl-cert", "arn:cert"), ("ssl-ports", "443")]),
+    |it: &mut Cloud| speaks_tls(it, &Protocol::Tcp),
+    "port 80 serves TLS, and TCP"
+)]
+fn what_listeners_speak_is_left(
+    #[case] spec: LoadBalancerSpec,
+    #[case] mutate: Mutate,
+    #[case] words: &str,
+) {
+    let at = provider("");
+    let mut cloud = left(&[80]);
+    mutate(&mut cloud);
+    let (want, before) = (present(spec), cloud.listeners.clone());
+    let plan = cloud.plan(&at, &world(want.clone(), NODES));
+    assert!(plan.is_done(), "{:#?}", lines(&plan));
+    assert_eq!((notes(&plan), &report(&plan).verdict), (vec!["LeftAsFound"], &Verdict::Done));
+    assert!(report(&plan).notes[0].message.contains(words), "{:?}", report(&plan).notes);
+    cloud.converge(&at, &world(want.clone(), NODES + 1));
+    assert_eq!(cloud.listeners, before, "a node is no change of it");
+    assert_eq!(cloud.targets[&before[&80].target_groups[0]].len(), NODES + 1);
+    // Its owner's next change is.
+    let at = provider("");
+    at.first_seen.change_of(&present(super::model::spec(&[9999], &[])));
+    cloud.converge(&at, &world(want, NODES + 1));
+    assert_eq!(cloud.listeners[&80].settings.protocol, Protocol::Tcp);
+}
+
+/// By another transport other rules let clients through.
+#[test]
+fn a_port_that_came_by_another_transport_is_refused_until_it_is_changed() {
+    let at = provider("");
+    let mut cloud = left(&[80]);
+    let before = cloud.listeners.clone();
+    let plan = cloud.plan(&at, &world(present(udp()), NODES));
+    let err = super::refusal(&plan);
+    assert!(err.message().contains("port 80 serves TCP, and UDP is asked for"), "{err}");
+    cloud.converge(&at, &world(present(udp()), NODES + 1));
+    assert_eq!(cloud.listeners, before);
+    assert_eq!(cloud.targets[&before[&80].target_groups[0]].len(), NODES + 1, "it follows nodes");
+    let at = provider("");
+    at.first_seen.change_of(&present(super::model::spec(&[80], &[])));
+    cloud.converge(&at, &world(present(udp()), NODES + 1));
+    assert_eq!(cloud.listeners[&80].settings.protocol, Protocol::Udp);
+}
+
+#[test]
+fn what_comes_by_udp_never_speaks_tls() {
+    let mut spec = spec(&[80], &[("ssl-cert", "arn:cert")]);
+    spec.ports[0].protocol = Transport::Udp;
+    let mut cloud = left(&[80]);
+    cloud.listeners.values_mut().for_each(|it| it.settings.protocol = Protocol::Udp);
+    cloud.groups.values_mut().for_each(|it| it.protocol = Protocol::Udp);
+    let plan = cloud.plan(&provider(""), &world(present(spec), NODES));
+    assert!(plan.is_done(), "{:#?}", lines(&plan));
+    assert_eq!((notes(&plan), &report(&plan).verdict), (vec![], &Verdict::Done));
+}
+
+/// By itself the Go program never sends it to a target group that is there.
+#[rstest]
+#[case("1")]
+#[case("20")]
+#[case("-3")]
+fn an_unhealthy_threshold_that_aws_refuses_is_ignored(#[case] threshold: &str) {
+    let spec = spec(&[80], &[("healthcheck-unhealthy-threshold", threshold)]);
+    let plan = left(&[80]).plan(&provider(""), &world(present(spec), NODES));
+    assert!(plan.is_done(), "{:#?}", lines(&plan));
+    assert_eq!((notes(&plan), &report(&plan).verdict), (vec!["AnnotationIgnored"], &Verdict::Done));
+    let message = &report(&plan).notes[0].message;
+    let words = format!("{threshold:?}: must be a whole number from 2 to 10; it is ignored");
+    assert!(message.ends_with(&words), "{message}");
+}
+
+/// Its owner has pinned it: it stays when the Service goes, and holds nobody.
+#[test]
+fn its_own_security_group_that_an_annotation_names_is_the_owners() {
+    let at = provider(MANAGED);
+    let mut cloud = left(&[80]);
+    cloud.security.push(own_group());
+    cloud.balancers[0].security_groups.insert(OWN_GROUP.into());
+    let said = &[("security-groups", OWN_GROUP)];
+    let plan = cloud.plan(&at, &world(present(spec(&[80], said)), NODES));
+    assert!(plan.is_done(), "{:#?}", lines(&plan));
+    cloud.converge(&at, &world(super::model::absent_with(said), 0));
+    assert_eq!(cloud.security, [own_group()]);
+    let plan = cloud.plan(&at, &world(super::model::absent_with(said), 0));
+    assert_eq!(report(&plan).holds, ccm_core::cloud::Holds::Nothing);
+}
+
+/// A port that is not asked at, because the probe that all share is.
+#[rstest]
+#[case("http")]
+#[case("")]
+fn a_port_that_has_no_effect_is_not_judged(#[case] port: &str) {
+    let pairs = [("healthcheck-port", port)];
+    let mut cloud = left(&[80]);
+    asks(&mut cloud, &Protocol::Http, "10256", "/healthz", [30, 6, 3, 3]);
+    let wish = || world(present(spec(&[80], &pairs)), NODES);
+    let plan = cloud.plan(&provider(SHARED), &wish());
+    assert!(plan.is_done() && report(&plan).verdict == Verdict::Done, "{:?}", report(&plan));
+    let err = cloud.plan(&provider(""), &wish());
+    let words = format!("healthcheck-port={port:?}: must be traffic-port, or a port");
+    assert!(super::refusal(&err).message().contains(&words), "{:?}", super::refusal(&err));
+}
+
+/// What is known by nothing but its load balancer is found again by a process that comes after.
+#[test]
+fn groups_without_tags_are_marked_before_they_are_off_the_load_balancer() {
+    let mut cloud = left(&[80, 443]);
+    for group in cloud.groups.values() {
+        cloud.tags.remove(&group.arn);
+    }
+    let at = provider("");
+    let plan = cloud.plan(&at, &world(present(spec(&[80], &[])), NODES));
+    let steps = lines(&plan).concat();
+    let at_of = |words: &str| steps.iter().position(|step| step.contains(words));
+    let (tagged, deleted) =
+        (at_of("kubernetes.io/service-name=shop/web"), at_of("delete listener"));
+    assert!(tagged.is_some() && tagged < deleted, "{steps:#?}");
 }
 
 /// A path that is not asked for by the probe that all share.

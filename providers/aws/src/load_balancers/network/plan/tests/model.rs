@@ -100,17 +100,23 @@ pub(crate) fn present(spec: LoadBalancerSpec) -> Want<LoadBalancerSpec> {
     Want::Present(Arc::new(spec))
 }
 
-fn identity() -> Arc<Identity> {
-    let (annotations, finalizers) = (BTreeMap::new(), BTreeSet::new());
+fn identity(pairs: &[(&str, &str)]) -> Arc<Identity> {
+    let said = pairs.iter().map(|(key, value)| (format!("{PREFIX}{key}"), (*value).to_owned()));
+    let (annotations, finalizers) = (said.collect(), BTreeSet::new());
     Arc::new(Identity { id: id(), annotations, finalizers, ingress: Vec::new() })
 }
 
 pub(crate) fn absent() -> Want<LoadBalancerSpec> {
-    Want::Absent(identity())
+    absent_with(&[])
+}
+
+/// With the annotations that it had at last.
+pub(crate) fn absent_with(pairs: &[(&str, &str)]) -> Want<LoadBalancerSpec> {
+    Want::Absent(identity(pairs))
 }
 
 pub(crate) fn keep() -> Want<LoadBalancerSpec> {
-    Want::Keep(identity())
+    Want::Keep(identity(&[]))
 }
 
 pub(crate) fn instance(number: usize) -> String {
