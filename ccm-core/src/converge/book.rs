@@ -528,7 +528,8 @@ impl<S: Spec> Book<S> {
         seat.is_at_rest = passed.end == End::Done;
         // What was taken away and is wanted again may have been seen where it was.
         seat.is_unsure = certain.is_some();
-        if job.follows_nodes && seat.still_owes_nodes(passed) {
+        let is_about_nodes = job.follows_nodes || seat.unit.inputs.nodes && is_half_made(passed);
+        if is_about_nodes && seat.still_owes_nodes(passed) {
             next.sooner(SHORTEST_WAIT, Cause::Waited);
         }
         let certain = certain.map(|at| at.saturating_duration_since(now).max(SHORTEST_WAIT));
@@ -695,6 +696,11 @@ impl<S: Spec> Book<S> {
     }
 }
 
+/// Whether what a pass made may lack targets, and nobody asks for them any more once its user is kept.
+fn is_half_made(passed: &Passed) -> bool {
+    passed.end != End::Done || !passed.refused.is_empty() && !passed.changes.is_empty()
+}
+
 fn is_kept<S>(want: &Want<S>) -> bool {
     matches!(want, Want::Keep(_))
 }
@@ -724,8 +730,8 @@ impl Seat {
         }
     }
 
-    /// After a pass for nodes that have come or gone: whether all is done but for those who were refused.
-    /// They are kept next time, and their targets follow the nodes then.
+    /// After a pass for nodes that have come or gone, or one that left something half made: whether all is
+    /// done but for those who were refused. They are kept next time, and their targets follow the nodes then.
     fn still_owes_nodes(&mut self, passed: &Passed) -> bool {
         let is_done = passed.end == End::Done;
         self.owes_nodes |= !is_done || !passed.refused.is_empty();

@@ -874,6 +874,45 @@ async fn whoever_is_kept_is_looked_at_when_nodes_come_and_go() {
     assert!(!book.progress(&id("a")).unwrap().is_done);
 }
 
+/// What is there may lack its targets, and nobody asks for them once its user cannot be read.
+#[rstest]
+#[case::failed(ending(End::Failed(error(Kind::Unavailable)), &[]), true)]
+#[case::refused_on_the_way(made_and_refused("a"), true)]
+#[case::refused_before_anything_was_made(ending(End::Done, &[("a", Kind::QuotaExceeded)]), false)]
+#[case::done(ending(End::Done, &[]), false)]
+#[tokio::test(start_paused = true)]
+async fn what_is_half_made_is_looked_at_for_who_is_kept(
+    #[case] passed: Passed,
+    #[case] want: bool,
+) {
+    let (mut book, mut now) = (book(), Instant::now());
+    let own = || vec![Unit { inputs: Unit::own(&id("a")).inputs, ..shared("own") }];
+    book.want(present("a", &[80]), 1, own());
+    pass(&mut book, "own", now, vec![done("a")], &ending(End::Done, &[]));
+    book.want(present("a", &[443]), 2, own());
+    now += 10 * SECOND;
+    let job = begin(&mut book, "own", now).unwrap();
+    assert_eq!(seen(&job), ["a present"]);
+    book.ended(&job, &passed, now);
+    book.want(keep("a"), 3, own());
+    now += 10 * SECOND;
+    let job = begin(&mut book, "own", now);
+    assert_eq!(job.is_some(), want);
+    if let Some(job) = job {
+        assert_eq!(seen(&job), ["a kept"]);
+        book.ended(&job, &ending(End::Done, &[]), now);
+        assert!(begin(&mut book, "own", now + SECOND).is_none(), "once");
+    }
+}
+
+/// A pass that has changed something and ended with a refusal.
+fn made_and_refused(uid: &str) -> Passed {
+    let (line, effect, wanted_by) =
+        ("make it".to_owned(), crate::cloud::Effect::Create, vec![id(uid)]);
+    let changes = vec![Changed { line, effect, wanted_by }];
+    Passed { changes, ..ending(End::Done, &[(uid, Kind::QuotaExceeded)]) }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pass_for_the_sake_of_one_is_no_news_of_the_others_that_are_served() {
     let (mut book, now) = (book(), Instant::now());

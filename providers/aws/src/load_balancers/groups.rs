@@ -18,14 +18,15 @@ const MOST_RULES: usize = 60;
 /// Whether so many rules have to go before so many come, because a group may have no room for all of them.
 ///
 /// Not where what comes may have no room even then: it is refused, and what works must not be gone. A
-/// prefix list counts as many rules as it may have entries, which is not known here; and a group with
-/// more than usual has room for more than usual.
+/// prefix list counts as many rules as it may have entries, which is not known here, and of a group with
+/// more rules than usual the limit is not: there nothing but room for as many is certain.
 pub(crate) fn is_tight(ingress: &BTreeSet<Rule>, goes: usize, comes: usize) -> bool {
-    let (before, beside) = (ingress.len(), ingress.len() + comes);
-    if ingress.iter().any(|rule| matches!(rule.peer, Peer::PrefixList(_))) {
+    let beside = ingress.len() + comes;
+    let has_lists = ingress.iter().any(|rule| matches!(rule.peer, Peer::PrefixList(_)));
+    if has_lists || ingress.len() > MOST_RULES {
         return comes <= goes;
     }
-    before <= MOST_RULES && beside > MOST_RULES && beside.saturating_sub(goes) <= MOST_RULES
+    beside > MOST_RULES && beside.saturating_sub(goes) <= MOST_RULES
 }
 
 /// A group as it is to be. Its rules are exactly these, but for those that nobody judges: see [`want`].
@@ -316,7 +317,8 @@ mod tests {
     #[case::just_so(60, 1, 1, true)]
     #[case::what_comes_will_not_fit(3, 3, 75, false)]
     #[case::what_comes_will_not_fit_beside_others(55, 1, 10, false)]
-    #[case::a_raised_limit(80, 30, 30, false)]
+    #[case::as_many_beyond_the_usual_limit(80, 30, 30, true)]
+    #[case::more_beyond_it(80, 30, 31, false)]
     fn what_goes_goes_first_where_that_makes_room(
         #[case] have: u16,
         #[case] goes: usize,

@@ -66,6 +66,13 @@ pub(crate) struct Place<'a> {
     pub(crate) nodes: &'a Arc<[Member]>,
 }
 
+impl Place<'_> {
+    /// Whether a group is the one of the configuration, which is nobody's.
+    pub(crate) fn is_operators(&self, group: &str) -> bool {
+        self.config.elb_security_group.as_deref() == Some(group)
+    }
+}
+
 impl<'a> Claim<'a> {
     pub(crate) fn of(place: &Place<'_>, want: &'a Want<LoadBalancerSpec>, seen: &Seen) -> Self {
         let Identity { id, annotations, .. } = &**want.identity();
@@ -86,10 +93,7 @@ impl<'a> Claim<'a> {
             Want::Keep(_) => attached.iter().cloned().collect(),
             Want::Present(_) => source().into_iter().collect(),
             // The operator's own group, which many may share, is nobody's.
-            Want::Absent(_) => source()
-                .filter(|id| place.config.elb_security_group.as_ref() != Some(id))
-                .into_iter()
-                .collect(),
+            Want::Absent(_) => source().filter(|id| !place.is_operators(id)).into_iter().collect(),
         };
         sources.extend(own);
         let mut claim = Self { id, balancer, stance: Stance::Foreign, sources, leaving };
@@ -142,7 +146,7 @@ impl<'a> Claim<'a> {
             }
             Kind::Classic | Kind::Unheard => (BTreeSet::from([reference(source?)]), true),
         };
-        let groups = groups_of(place.cluster, &members, &seen.groups);
+        let groups = groups_of(place, &members, &seen.groups);
         let mut rules: Rules = groups.into_iter().map(|group| (group, each.clone())).collect();
         if members.has_doubts {
             for group in &seen.groups {
@@ -177,45 +181,36 @@ impl<'a> Claim<'a> {
                 rules.entry(group.id.clone()).or_default().extend(references);
             }
         }
-        let everywhere = self.everywhere(place, annotations, seen);
-        for group in self.new_groups(place, annotations, seen) {
-            rules.entry(group).or_default().extend(everywhere.iter().cloned());
+        for (group, more) in self.in_new_groups(place, annotations, seen) {
+            rules.entry(group).or_default().extend(more);
         }
         Stance::Keeps { rules, is_unseen }
     }
 
-    /// The nodes' groups that have none of its rules: its nodes are in others than before.
-    fn new_groups(
+    /// What it has where its nodes were, for groups that they are in by now and that let none of its
+    /// traffic in.
+    ///
+    /// Of a Classic Load Balancer that is what its traffic comes by: the other groups that it has may be
+    /// let in for others.
+    fn in_new_groups(
         &self,
         place: &Place<'_>,
         annotations: &BTreeMap<String, String>,
         seen: &Seen,
-    ) -> BTreeSet<String> {
-        let members = place.roll.of(place.nodes, &ServiceAnnotations::node_labels(annotations));
-        let mut groups = groups_of(place.cluster, &members, &seen.groups);
-        let is_new = |id: &String| {
-            let group = seen.groups.iter().find(|group| group.id == *id);
-            group.is_some_and(|group| !group.ingress.iter().any(|rule| self.has(rule)))
-        };
-        groups.retain(is_new);
-        groups
-    }
-
-    /// What it has in the groups of its nodes, whichever that is. Of a Classic Load Balancer what its
-    /// traffic comes by: other groups that it has too may be let through for others.
-    fn everywhere(
-        &self,
-        place: &Place<'_>,
-        annotations: &BTreeMap<String, String>,
-        seen: &Seen,
-    ) -> BTreeSet<Rule> {
-        let all = || seen.groups.iter().flat_map(|group| &group.ingress);
-        let mut rules: BTreeSet<Rule> =
-            all().filter(|rule| self.is_client(rule) || self.is_health(rule)).cloned().collect();
+    ) -> Rules {
         let attached = seen.classics.get(&self.balancer).map_or(&[][..], Vec::as_slice);
         let through = source(place.cluster, annotations, attached, &seen.groups).map(reference);
-        rules.extend(through.filter(|rule| all().any(|it| it == rule)));
-        rules
+        let lets_in = |rule: &Rule| self.is_client(rule) || Some(rule) == through.as_ref();
+        let all = seen.groups.iter().flat_map(|group| &group.ingress);
+        let own: BTreeSet<Rule> =
+            all.filter(|rule| lets_in(rule) || self.is_health(rule)).cloned().collect();
+        let members = place.roll.of(place.nodes, &ServiceAnnotations::node_labels(annotations));
+        let is_new = |id: &String| {
+            let group = seen.groups.iter().find(|group| group.id == *id);
+            group.is_some_and(|group| !group.ingress.iter().any(lets_in))
+        };
+        let groups = groups_of(place, &members, &seen.groups).into_iter();
+        groups.filter(is_new).map(|group| (group, own.clone())).collect()
     }
 
     /// Where kube-proxy is asked for all Services, or several Services name one port, one load balancer's rule
@@ -276,13 +271,13 @@ fn bears(rule: &Rule, prefix: &str, balancer: &str) -> bool {
 /// The groups that get rules: of each instance the one that bears the cluster's tag, or its only one.
 ///
 /// Where several bear it, or several do not and none does, the Go program gives up; here the first by
-/// its ID serves: one is enough to let traffic through.
-fn groups_of(cluster: &Cluster, members: &Members, seen: &[SecurityGroup]) -> BTreeSet<String> {
+/// its ID serves: one is enough to let traffic through. The operator's own group does where it is the
+/// only one, and is left alone then.
+fn groups_of(place: &Place<'_>, members: &Members, seen: &[SecurityGroup]) -> BTreeSet<String> {
     let is_marked =
-        |id: &&String| seen.iter().any(|group| group.id == **id && cluster.has(&group.tags));
-    let of_instance = |groups: &BTreeSet<String>| {
-        groups.iter().find(is_marked).or_else(|| groups.first()).cloned()
-    };
+        |id: &String| seen.iter().any(|group| group.id == *id && place.cluster.has(&group.tags));
+    let rank = |id: &&String| (place.is_operators(id), !is_marked(id));
+    let of_instance = |groups: &BTreeSet<String>| groups.iter().min_by_key(rank).cloned();
     members.security_groups.iter().filter_map(of_instance).collect()
 }
 

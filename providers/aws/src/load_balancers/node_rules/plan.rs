@@ -14,7 +14,6 @@ use super::observe::Seen;
 use super::{CLIENT, MTU, RuleChange, Verb};
 use crate::client::groups::{Peer, Rule, SecurityGroup, Traffic};
 use crate::client::kept::LAG;
-use crate::ground::Cluster;
 
 /// Plans what the nodes' security groups need.
 pub(crate) fn plan(
@@ -31,8 +30,8 @@ pub(crate) fn plan(
     let claims: Vec<_> = world.wants.iter().map(|want| Claim::of(place, want, seen)).collect();
     let strict = strict(place, &claims, seen);
     let mut draft = Draft::default();
-    for group in changeable(place, seen) {
-        draft.group(place.cluster, &claims, &strict, group);
+    for group in &seen.groups {
+        draft.group(place, &claims, &strict, group);
     }
     let reports = claims.iter().map(|claim| draft.report(claim)).collect();
     let is_unseen =
@@ -52,12 +51,6 @@ pub(crate) fn plan(
     Plan { stages, later: later.into_iter().collect(), reports }
 }
 
-/// The groups whose rules are looked after: all but the operator's own, where nodes are in it too.
-fn changeable<'s>(place: &Place<'_>, seen: &'s Seen) -> impl Iterator<Item = &'s SecurityGroup> {
-    let operators = place.config.elb_security_group.clone();
-    seen.groups.iter().filter(move |group| operators.as_ref() != Some(&group.id))
-}
-
 /// Load balancers that have rules which the Go program would leave, though nothing needs them, or lack one
 /// that it would not make: whether that is put right depends on more than the rules.
 pub(super) fn left_to_others(
@@ -67,7 +60,8 @@ pub(super) fn left_to_others(
 ) -> BTreeSet<String> {
     let has_soft = |claim: &&Claim<'_>| {
         let Stance::Wants { rules, .. } = &claim.stance else { return false };
-        changeable(place, seen).any(|group| {
+        let mut groups = seen.groups.iter().filter(|group| !place.is_operators(&group.id));
+        groups.any(|group| {
             let wanted = rules.get(&group.id);
             let is_soft =
                 |rule: &Rule| claim.has(rule) && !is_wanted(wanted, rule) && claim.leaves(rule);
@@ -83,8 +77,8 @@ pub(super) fn left_to_others(
 fn strict<'a>(place: &Place<'_>, claims: &'a [Claim<'_>], seen: &Seen) -> BTreeSet<&'a str> {
     let mut draft = Draft::default();
     let nobody = BTreeSet::new();
-    for group in changeable(place, seen) {
-        draft.group(place.cluster, claims, &nobody, group);
+    for group in &seen.groups {
+        draft.group(place, claims, &nobody, group);
     }
     let changed: BTreeSet<_> = [&draft.room, &draft.authorize, &draft.revoke]
         .into_iter()
@@ -133,12 +127,15 @@ struct Draft {
 impl Draft {
     fn group(
         &mut self,
-        cluster: &Cluster,
+        place: &Place<'_>,
         claims: &[Claim<'_>],
         strict: &BTreeSet<&str>,
         group: &SecurityGroup,
     ) {
-        let is_marked = cluster.has(&group.tags);
+        let is_marked = place.cluster.has(&group.tags);
+        // In the operator's own nothing is let in, and what goes takes along what bears its name or would
+        // hold it up: somebody let it in before that group was the operator's.
+        let is_operators = place.is_operators(&group.id);
         let mut there: BTreeMap<(Traffic, Peer), &Rule> =
             group.ingress.iter().map(|rule| (bare(rule), rule)).collect();
         let wanted: BTreeSet<_> = claims.iter().flat_map(|it| it.wanted(group)).map(bare).collect();
@@ -152,6 +149,10 @@ impl Draft {
                 Stance::Keeps { .. } | Stance::Foreign => false,
                 // That those in a group reach each other is nothing of a Service's alone.
                 _ if rule.peer == Peer::Group(group.id.clone()) => false,
+                stance if is_operators => {
+                    matches!(stance, Stance::Goes)
+                        && (!claim.is_reference(rule) || claim.is_in_the_way(rule))
+                }
                 // What several let through stays while one of them needs it.
                 _ if claim.is_reference(rule) && wanted.contains(&bare(rule)) => false,
                 // In a group that is not the cluster's only what stands in the way of a deletion
@@ -180,7 +181,7 @@ impl Draft {
             }
         }
         let mut authorized: Vec<(&Claim<'_>, BTreeSet<Rule>)> = Vec::new();
-        for claim in claims {
+        for claim in claims.iter().filter(|_| !is_operators) {
             let mut missing = BTreeSet::new();
             for rule in claim.wanted(group) {
                 if matches!(rule.peer, Peer::Group(_)) && is_let_in(&there, &rule.peer) {
@@ -195,7 +196,9 @@ impl Draft {
                 authorized.push((claim, missing));
             }
         }
-        path_mtu(group, claims, strict, &there, &mut revoked, &mut authorized);
+        if !is_operators {
+            path_mtu(group, claims, strict, &there, &mut revoked, &mut authorized);
+        }
         let makes_room = needs_room(group, &revoked, &authorized);
         // What only goes with something else goes before it: afterwards it would be left.
         let parted = revoked.into_iter().map(|(claim, rules)| {

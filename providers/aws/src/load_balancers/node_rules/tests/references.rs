@@ -6,7 +6,7 @@ use rstest::rstest;
 use super::super::super::samples::{
     absent, absent_with, doubtful, keep, keep_with, member, present, spec,
 };
-use super::{Cloud, group, name, report, world};
+use super::{Cloud, classic_group, group, name, report, world};
 use crate::client::groups::{Peer, Rule, Traffic};
 
 /// Everything from a group, without a description: as the Go program writes it, and as people do.
@@ -50,16 +50,40 @@ fn the_operators_group_is_left_alone_where_nodes_are_in_it(#[case] said: Said<'_
         cloud.seen.classics.insert(name("web"), vec!["sg-nodes".to_owned()]);
     }
     assert!(cloud.plan(&world(vec![present(spec("web", &[80], said))])).is_done());
-    // Whoever made it.
-    let rule = Rule {
+    // What was let in before it was the operator's goes with the Service.
+    let client = Rule {
         what: Traffic::port("tcp", 30_080),
         peer: Peer::V4("0.0.0.0/0".parse().unwrap()),
         description: Some(format!("kubernetes.io/rule/nlb/client={}", name("web"))),
     };
-    cloud.seen.groups[0].ingress.insert(rule);
-    let gone = cloud.plan(&world(vec![absent_with("web", said)]));
-    assert!(gone.is_done());
-    assert_eq!(report(&gone).holds, Holds::Nothing);
+    cloud.seen.groups.push(group("sg-web", &classic_group(&name("web")), true));
+    let others = ["sg-nodes", "sg-users"].map(everything);
+    cloud.seen.groups[0].ingress.extend(others.clone());
+    cloud.seen.groups[0].ingress.extend([client, everything("sg-web")]);
+    assert!(cloud.plan(&world(vec![present(spec("web", &[80], said))])).is_done());
+    assert!(cloud.plan(&world(vec![keep_with("web", said)])).is_done());
+    let gone = world(vec![absent_with("web", said)]);
+    assert_eq!(report(&cloud.plan(&gone)).holds, Holds::Something);
+    cloud.converge(&gone);
+    assert_eq!(cloud.seen.groups[0].ingress, others.into());
+    assert_eq!(report(&cloud.plan(&gone)).holds, Holds::Nothing);
+}
+
+/// The operator's group is none to let traffic in where there is another, whatever their IDs are.
+#[rstest]
+#[case::both_marked(true)]
+#[case::none_marked(false)]
+fn beside_the_operators_group_the_other_one_lets_traffic_in(#[case] is_marked: bool) {
+    let mut cloud = Cloud::new().with_network("web");
+    cloud.config.elb_security_group = Some("sg-0elb".to_owned());
+    cloud.seen.groups.push(group("sg-0elb", "elb", is_marked));
+    if !is_marked {
+        cloud.seen.groups[0].tags.clear();
+    }
+    let nodes = [member(1, &["sg-0elb", "sg-nodes"])];
+    let wants = vec![present(spec("web", &[80], &[("type", "nlb")]))];
+    cloud.converge(&World { wants, nodes: nodes.into_iter().collect() });
+    assert_eq!((cloud.rules("sg-0elb").len(), cloud.rules("sg-nodes").len()), (0, 2));
 }
 
 /// A Service that cannot be read goes on to follow its nodes, so they have to let it in.
@@ -70,6 +94,10 @@ fn the_operators_group_is_left_alone_where_nodes_are_in_it(#[case] said: Said<'_
 )]
 #[case::not_what_others_come_from(
     &[("extra-security-groups", "sg-first")], &["sg-first", "sg-web"], &["everything from sg-web"]
+)]
+#[case::beside_what_others_come_from(
+    &[("extra-security-groups", "sg-there")], &["sg-there", "sg-web"],
+    &["everything from sg-there", "everything from sg-web"]
 )]
 #[case::not_if_that_cannot_be_said(&[("security-groups", "sg-web,sg-first")], &["sg-first"], &[])]
 fn nodes_in_another_group_let_in_who_is_kept(
@@ -85,6 +113,9 @@ fn nodes_in_another_group_let_in_who_is_kept(
     // One that nothing comes from any more.
     let others = if want.is_empty() { vec!["sg-web"] } else { vec!["sg-web", "sg-first"] };
     cloud.seen.groups[0].ingress.extend(others.into_iter().map(everything));
+    if want.len() > 1 {
+        cloud.seen.groups.last_mut().unwrap().ingress.insert(everything("sg-there"));
+    }
     let before = cloud.rules("sg-nodes");
     let nodes = [member(1, &["sg-nodes"]), member(2, &["sg-more"])];
     let kept = World { wants: vec![keep_with("web", said)], nodes: nodes.into_iter().collect() };
