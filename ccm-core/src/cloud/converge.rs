@@ -276,8 +276,7 @@ pub struct Step<C> {
     pub change: C,
     /// The wants that asked for it. Where it fails for what was asked (not because the cloud is
     /// away, busy, or was changed by somebody else), each of them is tried alone while the others
-    /// keep what they have, so that one user's mistake stays theirs. Empty: all of them. What fails so
-    /// for users who are kept, and for nobody else, leaves a note, and the others get what they ask for.
+    /// keep what they have, so that one user's mistake stays theirs. Empty: all of them.
     pub wanted_by: Vec<ObjectId>,
     /// A failure that the rest need not wait for.
     pub tolerate: Option<Tolerate>,

@@ -255,11 +255,6 @@ impl<S: Spec> Attempt<'_, S> {
                         self.notes.push((step.wanted_by, format!("{note}: {}", err.message())));
                         tolerated.insert(step.change);
                     }
-                    Err(err) if is_for_kept_alone(world, &step) && is_their_fault(err.kind()) => {
-                        let note = format!("not done: {}: {}", step.change, err.message());
-                        self.notes.push((step.wanted_by, note));
-                        tolerated.insert(step.change);
-                    }
                     // Several of one stage are one look that was too old.
                     Err(err)
                         if err.kind() == Kind::Conflict
@@ -401,15 +396,6 @@ fn is_tolerated(step: &Step<AnyChange>, err: &CloudError) -> bool {
         (Kind::RateLimited { .. }, Kind::RateLimited { .. }) => true,
         (tolerated, kind) => tolerated == kind,
     }
-}
-
-/// Whether nobody but who is kept has a step from it, while others ask for something: what they ask for
-/// does not wait for it. Who is kept cannot be blamed, because nothing is asked for him.
-fn is_for_kept_alone<S: Spec>(world: &World<S>, step: &Step<AnyChange>) -> bool {
-    let (kept, others): (Vec<_>, Vec<_>) =
-        world.wants.iter().partition(|want| matches!(want, Want::Keep(_)));
-    let is_kept = |id: &ObjectId| kept.iter().any(|want| want.id() == id);
-    !others.is_empty() && !step.wanted_by.is_empty() && step.wanted_by.iter().all(is_kept)
 }
 
 /// Whose fault a failed step is.

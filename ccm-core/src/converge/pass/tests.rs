@@ -3,7 +3,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use rstest::rstest;
 
 use super::*;
 use crate::cloud::{
@@ -11,7 +10,7 @@ use crate::cloud::{
     Owned, Read, Urgency, Verdict,
 };
 use crate::cluster::gate::Gate;
-use crate::converge::wants::{Wanted, absent, keep, ports, present};
+use crate::converge::wants::{Wanted, absent, ports, present};
 use crate::governor::Governor;
 use crate::telemetry::CloudMetrics;
 
@@ -26,8 +25,6 @@ struct Wall {
     lags: usize,
     /// What they show, and how many are left.
     before: Arc<Mutex<(BTreeSet<u16>, usize)>>,
-    /// What each who is kept needs all the same.
-    kept_need: Arc<Mutex<BTreeSet<u16>>>,
     /// Knows that what is kept has nothing here.
     closes_beside_kept: Arc<std::sync::atomic::AtomicBool>,
 }
@@ -101,11 +98,7 @@ impl Converge<LoadBalancerSpec> for Wall {
                     step
                 }
             };
-            let needed = match want {
-                Want::Keep(_) => self.kept_need.lock().unwrap().clone(),
-                Want::Present(_) | Want::Absent(_) => ports(want),
-            };
-            needed.difference(open).map(step).collect()
+            ports(want).difference(open).map(step).collect()
         };
         let wanted: BTreeSet<u16> = world.wants.iter().flat_map(ports).collect();
         let keeps = world.wants.iter().any(|want| matches!(want, Want::Keep(_)));
@@ -336,37 +329,6 @@ async fn a_tolerated_failure_leaves_a_note_and_the_rest_goes_on() {
     assert_eq!(passed.notes.len(), 1);
     assert!(passed.notes[0].1.starts_with("99 stays closed: "), "with why: {:?}", passed.notes);
     assert_eq!(sent, ["open 99", "close 7"]);
-}
-
-/// What is refused for who is kept holds up nobody who asks for something, tried alone or not.
-#[rstest]
-#[case::beside_one_who_is_right(vec![present("a", &[80])], &[])]
-#[case::beside_one_who_is_wrong(vec![present("a", &[80]), present("bad", &[2])], &["bad"])]
-#[tokio::test]
-async fn who_is_kept_holds_up_nobody(#[case] mut wants: Vec<Wanted>, #[case] want: &[&str]) {
-    let wall = refusing(1, Kind::QuotaExceeded);
-    wall.refuses.lock().unwrap().insert(2, Kind::InvalidConfiguration);
-    wall.kept_need.lock().unwrap().insert(1);
-    wall.closes_beside_kept.store(true, std::sync::atomic::Ordering::Relaxed);
-    wall.open.lock().unwrap().insert(7);
-    wants.insert(0, keep("kept"));
-    let (passed, _) = self::passed(&wall, wants).await;
-    assert_eq!(passed.end, End::Done, "{passed:?}");
-    let refused: Vec<_> = passed.refused.iter().map(|(id, _)| &*id.name).collect();
-    assert_eq!(refused, want);
-    assert_eq!(open(&wall), [80], "what comes last came, too");
-    let noted = passed.notes.iter().filter(|(of, _)| of.iter().any(|id| &*id.name == "kept"));
-    let noted: BTreeSet<_> = noted.map(|(_, note)| note.as_str()).collect();
-    assert_eq!(noted, ["not done: open 1: not 1"].into());
-}
-
-/// It is tried again as whatever fails.
-#[tokio::test]
-async fn what_fails_for_who_is_kept_and_alone_is_a_failure() {
-    let wall = refusing(1, Kind::QuotaExceeded);
-    wall.kept_need.lock().unwrap().insert(1);
-    let (passed, _) = self::passed(&wall, vec![keep("kept")]).await;
-    assert!(matches!(&passed.end, End::Failed(err) if err.kind() == Kind::QuotaExceeded));
 }
 
 #[tokio::test(start_paused = true)]

@@ -55,7 +55,7 @@ pub(crate) fn build(
     found: &Found,
     draft: &mut Draft,
 ) -> Result<(), CloudError> {
-    let wish = NetworkWish::read(wish, site)?.taken_over(found, &site.home.cluster.id)?;
+    let wish = NetworkWish::read(wish, site)?.taken_over(found)?;
     if let Some(why) = &found.taken {
         return Err(CloudError::new(Kind::InvalidConfiguration, why.clone()));
     }

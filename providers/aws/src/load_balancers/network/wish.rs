@@ -63,35 +63,25 @@ pub(super) fn fronts(wish: &Wish<'_>, cluster: &str, health: &HealthWish) -> BTr
         let (spoken, protocol) = protocols(port, said);
         let is_tls = spoken == Protocol::Tls;
         let filled = |text: &Option<String>| text.clone().filter(|text| is_tls && !text.is_empty());
+        let traits = TargetGroupTraits {
+            cluster,
+            port: port.port,
+            node_port: port.node_port,
+            protocol: protocol.as_str(),
+            health_protocol: health.protocol.as_str(),
+            health_interval: health.interval,
+        };
+        let group = names::target_group(wish.id, &traits);
+        let spare = names::spare_target_group(wish.id, &traits);
         let settings = ListenerSettings {
             protocol: spoken,
             certificate: filled(&said.certificate),
             policy: filled(&said.tls_policy),
         };
         let Port { port, node_port, .. } = *port;
-        let (group, spare) = names(wish, cluster, health, (port, node_port, &protocol));
         (port, Front { port, node_port, settings, protocol, group, spare })
     };
     wish.ports.iter().map(front).collect()
-}
-
-/// What a target group is called that is made for a port, node port and protocol, and where another load
-/// balancer has one of that name.
-fn names(
-    wish: &Wish<'_>,
-    cluster: &str,
-    health: &HealthWish,
-    (port, node_port, protocol): (u16, u16, &Protocol),
-) -> (String, String) {
-    let traits = TargetGroupTraits {
-        cluster,
-        port,
-        node_port,
-        protocol: protocol.as_str(),
-        health_protocol: health.protocol.as_str(),
-        health_interval: health.interval,
-    };
-    (names::target_group(wish.id, &traits), names::spare_target_group(wish.id, &traits))
 }
 
 /// What is spoken by the listener, and to targets.
@@ -140,7 +130,7 @@ impl<'a> NetworkWish<'a> {
     /// Leaves what the listeners speak of a load balancer that was taken over: the Go program fails to change
     /// that, so they may have served so for years, and clients speak it. An error where what is asked for
     /// comes by another transport, which is let through to the nodes by other rules.
-    pub(super) fn taken_over(mut self, found: &Found, cluster: &str) -> Result<Self, CloudError> {
+    pub(super) fn taken_over(mut self, found: &Found) -> Result<Self, CloudError> {
         let Some(balancer) = found.balancer.as_ref().filter(|_| self.base.is_as_found) else {
             return Ok(self);
         };
@@ -160,10 +150,10 @@ impl<'a> NetworkWish<'a> {
             }
             left.push(format!("{line} with the next change of the Service"));
             front.settings = ear.it.settings.clone();
+            // With the group that it has, whatever the node port is by now: the Go program makes none.
             if let Some(group) = found.groups_of(&ear.it).next() {
                 front.protocol = group.it.protocol.clone();
-                let traits = (front.port, front.node_port, &front.protocol);
-                (front.group, front.spare) = names(self.base, cluster, &self.health, traits);
+                front.node_port = group.it.port;
             }
         }
         if !wrong.is_empty() {

@@ -181,36 +181,7 @@ impl<'a> Claim<'a> {
                 rules.entry(group.id.clone()).or_default().extend(references);
             }
         }
-        for (group, more) in self.in_new_groups(place, annotations, seen) {
-            rules.entry(group).or_default().extend(more);
-        }
         Stance::Keeps { rules, is_unseen }
-    }
-
-    /// What it has where its nodes were, for groups that they are in by now and that let none of its
-    /// traffic in.
-    ///
-    /// Of a Classic Load Balancer that is what its traffic comes by: the other groups that it has may be
-    /// let in for others.
-    fn in_new_groups(
-        &self,
-        place: &Place<'_>,
-        annotations: &BTreeMap<String, String>,
-        seen: &Seen,
-    ) -> Rules {
-        let attached = seen.classics.get(&self.balancer).map_or(&[][..], Vec::as_slice);
-        let through = source(place.cluster, annotations, attached, &seen.groups).map(reference);
-        let lets_in = |rule: &Rule| self.is_client(rule) || Some(rule) == through.as_ref();
-        let all = seen.groups.iter().flat_map(|group| &group.ingress);
-        let own: BTreeSet<Rule> =
-            all.filter(|rule| lets_in(rule) || self.is_health(rule)).cloned().collect();
-        let members = place.roll.of(place.nodes, &ServiceAnnotations::node_labels(annotations));
-        let is_new = |id: &String| {
-            let group = seen.groups.iter().find(|group| group.id == *id);
-            group.is_some_and(|group| !group.ingress.iter().any(lets_in))
-        };
-        let groups = groups_of(place, &members, &seen.groups).into_iter();
-        groups.filter(is_new).map(|group| (group, own.clone())).collect()
     }
 
     /// Where kube-proxy is asked for all Services, or several Services name one port, one load balancer's rule

@@ -60,8 +60,10 @@ pub(super) fn left_to_others(
 ) -> BTreeSet<String> {
     let has_soft = |claim: &&Claim<'_>| {
         let Stance::Wants { rules, .. } = &claim.stance else { return false };
-        let mut groups = seen.groups.iter().filter(|group| !place.is_operators(&group.id));
-        groups.any(|group| {
+        seen.groups.iter().any(|group| {
+            if place.is_operators(&group.id) {
+                return group.ingress.iter().any(|rule| claim.is_in_the_way(rule));
+            }
             let wanted = rules.get(&group.id);
             let is_soft =
                 |rule: &Rule| claim.has(rule) && !is_wanted(wanted, rule) && claim.leaves(rule);
@@ -149,9 +151,11 @@ impl Draft {
                 Stance::Keeps { .. } | Stance::Foreign => false,
                 // That those in a group reach each other is nothing of a Service's alone.
                 _ if rule.peer == Peer::Group(group.id.clone()) => false,
-                stance if is_operators => {
-                    matches!(stance, Stance::Goes)
-                        && (!claim.is_reference(rule) || claim.is_in_the_way(rule))
+                Stance::Goes if is_operators => {
+                    !claim.is_reference(rule) || claim.is_in_the_way(rule)
+                }
+                Stance::Wants { .. } if is_operators => {
+                    claim.is_in_the_way(rule) && strict.contains(claim.balancer.as_str())
                 }
                 // What several let through stays while one of them needs it.
                 _ if claim.is_reference(rule) && wanted.contains(&bare(rule)) => false,

@@ -304,21 +304,6 @@ fn the_rule_that_all_share_comes_back(#[case] is_managed: bool) {
     assert!(cloud.rules("sg-nodes").iter().any(|rule| rule.ends_with("(mtu)")));
 }
 
-/// Its targets follow the nodes.
-#[test]
-fn nodes_in_another_group_let_in_a_network_load_balancer_that_is_kept() {
-    let mut cloud = Cloud::new().with_network("web").shared_probe();
-    cloud.seen.groups.push(group("sg-more", "more", true));
-    cloud.converge(&world(vec![present(spec("web", &[80, 443], &[NLB]))]));
-    let nodes = [member(1, &["sg-nodes"]), member(2, &["sg-more"])];
-    let kept = World { wants: vec![keep("web")], nodes: nodes.into_iter().collect() };
-    cloud.converge(&kept);
-    assert_eq!(cloud.rules("sg-more"), cloud.rules("sg-nodes"));
-    // A rule may have been taken away on purpose.
-    cloud.seen.groups[1].ingress.retain(|rule| rule.what != Traffic::port("tcp", 30_443));
-    assert!(cloud.plan(&kept).is_done());
-}
-
 /// So it is where Services name one port for their health checks.
 #[test]
 fn a_port_that_several_name_stays_open_for_the_health_checks_of_who_is_kept() {

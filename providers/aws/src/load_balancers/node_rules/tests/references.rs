@@ -69,6 +69,23 @@ fn the_operators_group_is_left_alone_where_nodes_are_in_it(#[case] said: Said<'_
     assert_eq!(report(&cloud.plan(&gone)).holds, Holds::Nothing);
 }
 
+/// There, too, a group that is not used any more cannot go while a rule names it.
+#[rstest]
+#[case::as_it_was_found(false)]
+#[case::ours(true)]
+fn what_names_its_own_group_of_before_in_the_operators(#[case] is_managed: bool) {
+    let mut cloud = Cloud::new().with_classic("web");
+    cloud.config.elb_security_group = Some("sg-nodes".to_owned());
+    if is_managed {
+        cloud = cloud.managed("web");
+    }
+    cloud.seen.classics.insert(name("web"), vec!["sg-nodes".to_owned()]);
+    cloud.seen.groups[0].ingress.insert(everything("sg-web"));
+    let wish = world(vec![present(spec("web", &[80], &[]))]);
+    cloud.converge(&wish);
+    assert_eq!(cloud.rules("sg-nodes").is_empty(), is_managed);
+}
+
 /// The operator's group is none to let traffic in where there is another, whatever their IDs are.
 #[rstest]
 #[case::both_marked(true)]
@@ -84,45 +101,6 @@ fn beside_the_operators_group_the_other_one_lets_traffic_in(#[case] is_marked: b
     let wants = vec![present(spec("web", &[80], &[("type", "nlb")]))];
     cloud.converge(&World { wants, nodes: nodes.into_iter().collect() });
     assert_eq!((cloud.rules("sg-0elb").len(), cloud.rules("sg-nodes").len()), (0, 2));
-}
-
-/// A Service that cannot be read goes on to follow its nodes, so they have to let it in.
-#[rstest]
-#[case::its_own_group(&[], &["sg-web"], &["everything from sg-web"])]
-#[case::a_group_that_is_named(
-    &[("security-groups", "sg-first")], &["sg-first"], &["everything from sg-first"]
-)]
-#[case::not_what_others_come_from(
-    &[("extra-security-groups", "sg-first")], &["sg-first", "sg-web"], &["everything from sg-web"]
-)]
-#[case::beside_what_others_come_from(
-    &[("extra-security-groups", "sg-there")], &["sg-there", "sg-web"],
-    &["everything from sg-there", "everything from sg-web"]
-)]
-#[case::not_if_that_cannot_be_said(&[("security-groups", "sg-web,sg-first")], &["sg-first"], &[])]
-fn nodes_in_another_group_let_in_who_is_kept(
-    #[case] said: Said<'_>,
-    #[case] attached: &[&str],
-    #[case] want: &[&str],
-) {
-    let mut cloud = Cloud::new().with_classic("web");
-    cloud.seen.classics.insert(name("web"), attached.iter().map(|it| (*it).to_owned()).collect());
-    for it in ["sg-first", "sg-more"] {
-        cloud.seen.groups.push(group(it, it, true));
-    }
-    // One that nothing comes from any more.
-    let others = if want.is_empty() { vec!["sg-web"] } else { vec!["sg-web", "sg-first"] };
-    cloud.seen.groups[0].ingress.extend(others.into_iter().map(everything));
-    if want.len() > 1 {
-        cloud.seen.groups.last_mut().unwrap().ingress.insert(everything("sg-there"));
-    }
-    let before = cloud.rules("sg-nodes");
-    let nodes = [member(1, &["sg-nodes"]), member(2, &["sg-more"])];
-    let kept = World { wants: vec![keep_with("web", said)], nodes: nodes.into_iter().collect() };
-    cloud.converge(&kept);
-    assert_eq!(cloud.rules("sg-more"), want);
-    assert_eq!(cloud.rules("sg-nodes"), before);
-    assert!(cloud.plan(&kept).is_done());
 }
 
 /// The Go program looks at nothing but what its traffic comes from now.
