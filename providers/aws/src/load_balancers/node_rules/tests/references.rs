@@ -14,6 +14,12 @@ fn everything(from: &str) -> Rule {
     Rule { what: Traffic::all(), peer: Peer::Group(from.to_owned()), description: None }
 }
 
+/// With a Classic Load Balancer that the Go program has left, or that is managed.
+fn taken_over_or_made(is_managed: bool) -> Cloud {
+    let cloud = Cloud::new().with_classic("web");
+    if is_managed { cloud.managed("web") } else { cloud }
+}
+
 #[test]
 fn a_classic_load_balancer_comes_from_its_group() {
     let mut cloud = Cloud::new().with_classic("web");
@@ -74,11 +80,8 @@ fn the_operators_group_is_left_alone_where_nodes_are_in_it(#[case] said: Said<'_
 #[case::as_it_was_found(false)]
 #[case::ours(true)]
 fn what_names_its_own_group_of_before_in_the_operators(#[case] is_managed: bool) {
-    let mut cloud = Cloud::new().with_classic("web");
+    let mut cloud = taken_over_or_made(is_managed);
     cloud.config.elb_security_group = Some("sg-nodes".to_owned());
-    if is_managed {
-        cloud = cloud.managed("web");
-    }
     cloud.seen.classics.insert(name("web"), vec!["sg-nodes".to_owned()]);
     cloud.seen.groups[0].ingress.insert(everything("sg-web"));
     let wish = world(vec![present(spec("web", &[80], &[]))]);
@@ -108,10 +111,7 @@ fn beside_the_operators_group_the_other_one_lets_traffic_in(#[case] is_marked: b
 #[case::as_it_was_found(false, 2)]
 #[case::ours(true, 1)]
 fn what_names_its_own_group_of_before(#[case] is_managed: bool, #[case] left: usize) {
-    let mut cloud = Cloud::new().with_classic("web");
-    if is_managed {
-        cloud = cloud.managed("web");
-    }
+    let mut cloud = taken_over_or_made(is_managed);
     cloud.seen.classics.insert(name("web"), vec!["sg-users".to_owned()]);
     cloud.seen.groups[0].ingress.extend(["sg-web", "sg-users"].map(everything));
     let wish = world(vec![present(spec("web", &[80], USERS))]);
@@ -219,10 +219,7 @@ fn rules_that_name_another_group_of_it_are_somebody_elses(
     #[case] after_it: &[&str],
     #[values(false, true)] is_managed: bool,
 ) {
-    let mut cloud = Cloud::new().with_classic("web");
-    if is_managed {
-        cloud = cloud.managed("web");
-    }
+    let mut cloud = taken_over_or_made(is_managed);
     let attached: Vec<_> = attached.iter().map(|id| (*id).to_owned()).collect();
     cloud.seen.classics.insert(name("web"), attached);
     for it in ["sg-users", "sg-first"] {
